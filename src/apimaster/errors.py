@@ -1,0 +1,181 @@
+"""Every error that a caller can meet.
+
+APIMasterError            .billed "no" | "maybe" | "yes"   .retryable   .status_code   .code   .request_id   .task
+├─ APIConnectionError       nothing was sent
+├─ BadRequestError          400, 413, 422, and every local check (also a ValueError)
+│   ├─ ContentPolicyError     moderation, refusal
+│   └─ ReferenceImageError    unreadable, too large, too many, wrong kind, forbidden place
+├─ AuthenticationError      401, or no key at all
+├─ PermissionDeniedError    403: the key may not use this model
+├─ InsufficientBalanceError 402, or 403 insufficient_user_quota
+├─ NotFoundError            404: wrong base URL, or unknown task
+├─ RateLimitError           429, with .retry_after in seconds
+├─ InternalServerError      the gateway said so, in JSON: refunded
+├─ GenerationFailedError    the task ended as failed: refunded
+├─ NoImageError             success, but nothing in it
+├─ OutcomeUnknownError      sent, and nobody knows: .billed == "maybe"
+├─ TaskTimeoutError         the wait ended, the task goes on: .task resumes it (also a TimeoutError)
+├─ DownloadError            .billed == "yes": never generate again for this
+│   └─ ResultExpiredError
+└─ BudgetExceededError      a limit of the caller's own: nothing was sent
+
+``retryable`` means: asking again cannot pay twice and may well succeed. Which reply becomes which error
+is a table in ``wire.py``; this module knows nothing of HTTP beyond a status to show.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .results import GeneratedImage, ImageFailure, Task
+
+Billed = Literal["no", "maybe", "yes"]
+
+
+class APIMasterError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        billed: whether the account was charged: ``"no"``, ``"maybe"`` or ``"yes"``.
+        retryable: True where the same call may be made again without the risk of paying twice.
+        status_code: HTTP status of the reply, or None where there was none.
+        code: the gateway's own error code, as text, if it sent one.
+        request_id: the gateway's id of the request, for its support, if it sent one.
+        task: the task that this concerns; ``client.wait(error.task)`` picks it up again.
+        tasks: all tasks that are known and not collected, where several images were asked for.
+        failures: one entry per failed image, where several images were asked for.
+    """
+
+    billed: Billed = "no"
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        billed: Billed | None = None,
+        retryable: bool | None = None,
+        status_code: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        task: Task | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if billed is not None:
+            self.billed = billed
+        if retryable is not None:
+            self.retryable = retryable
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.task = task
+        self.tasks: tuple[Task, ...] = () if task is None else (task,)
+        self.failures: tuple[ImageFailure, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword arguments don't pickle by themselves; process pools and queues need it.
+        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
+
+
+def _rebuild(kind: type[APIMasterError], message: str, state: dict[str, object]) -> APIMasterError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error
+
+
+class APIConnectionError(APIMasterError):
+    """Nothing was sent: the connection never opened (DNS, connect, TLS, pool)."""
+
+    retryable = True
+
+
+class BadRequestError(APIMasterError, ValueError):
+    """The request was refused, by the gateway (400, 413, 422) or by a check on this side. Nothing was billed."""
+
+
+class ContentPolicyError(BadRequestError):
+    """Moderation refused the prompt or a reference image. Nothing was billed; change the request."""
+
+
+class ReferenceImageError(BadRequestError):
+    """A reference image is unreadable, too large, of the wrong kind, one too many, or from a forbidden place."""
+
+
+class AuthenticationError(APIMasterError):
+    """There is no key, or the gateway does not accept it (401)."""
+
+
+class PermissionDeniedError(APIMasterError):
+    """The key may not use this model (403)."""
+
+
+class InsufficientBalanceError(APIMasterError):
+    """The account has no balance left (402, or 403 ``insufficient_user_quota``)."""
+
+
+class NotFoundError(APIMasterError):
+    """The base URL is wrong, or the task is unknown (404)."""
+
+
+class RateLimitError(APIMasterError):
+    """Too many requests (429). ``retry_after`` is in seconds, or None if the gateway did not say."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # the base class checks the names
+        self.retry_after = retry_after
+
+
+class InternalServerError(APIMasterError):
+    """The gateway refused or failed, and said so in JSON (500, 502, 503): what was reserved is given back."""
+
+    retryable = True
+
+
+class GenerationFailedError(APIMasterError):
+    """The task ended as failed. The charge was given back."""
+
+    retryable = True
+
+
+class NoImageError(APIMasterError):
+    """The gateway reported success, and there was no picture in its answer."""
+
+    billed = "maybe"
+
+
+class OutcomeUnknownError(APIMasterError):
+    """The request went out and nobody knows what became of it: asking again may pay twice."""
+
+    billed = "maybe"
+
+
+class TaskTimeoutError(APIMasterError, TimeoutError):
+    """The wait ended and the task goes on, already paid for: ``client.wait(error.task)`` picks it up again."""
+
+    billed = "yes"
+
+
+class DownloadError(APIMasterError):
+    """The picture exists and is paid for, and could not be fetched or saved: never generate again for this.
+
+    ``images`` holds the pictures with their URLs; ``client.download(image, path)`` tries again.
+    """
+
+    billed = "yes"
+    retryable = False
+
+    def __init__(self, message: str, *, images: tuple[GeneratedImage, ...] = (), **details: object) -> None:
+        super().__init__(message, **details)  # type: ignore[arg-type]  # the base class checks the names
+        self.images = images
+
+
+class ResultExpiredError(DownloadError):
+    """The result URL has expired and the gateway holds no durable copy."""
+
+
+class BudgetExceededError(APIMasterError):
+    """A limit that the caller set would be exceeded. Nothing was sent."""

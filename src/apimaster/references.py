@@ -1,0 +1,249 @@
+"""Reference images: what a caller may hand in, and the form in which a request carries it.
+
+A ``Reference`` is made without touching disk or network, so that building a request never blocks. It is written to
+JSON as one plain string and holds bytes only privately:
+
+=============================  ==========================  ====================================================
+given                          written as                  read, when the request is sent
+=============================  ==========================  ====================================================
+``https://…``, ``http://…``    the URL                     never: the gateway fetches it
+path                           the path                    in pieces, while it is sent
+bytes, ``data:`` URI           ``sha256:…``                they are in memory
+binary file                    ``sha256:…``                once, from where it stands, and kept
+PIL image                      ``sha256:…``                encoded as PNG once, and kept
+=============================  ==========================  ====================================================
+
+A reference that was loaded back from a ``sha256:…`` text knows which bytes it stood for and does not have them:
+it can be compared, stored and shown, and not sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, Union
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_serializer, model_validator
+
+from .errors import ReferenceImageError
+from .held import Held, ImageLike
+from .prepared import Prepared, check_data, check_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+_ACCEPTED: Final = "a path, an http(s) URL, a data URI, bytes, a binary file or a PIL image"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
+_DATA_URI: Final = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
+_LONGEST_NAME: Final = 4096
+_SHOWN: Final = 80
+
+ReferenceLike: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, ImageLike, "Reference"
+]
+"""Everything that ``Reference.of`` takes."""
+
+
+class Reference(BaseModel):
+    """One reference image of a request. ``ImageRequest(references=[…])`` makes them by itself.
+
+    Two references are equal when they are written the same: the same path, the same URL, or the same bytes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    _text: str = PrivateAttr(default="")
+    _held: Held | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, value: ReferenceLike) -> Reference:
+        """Take ``value`` as a reference; no disk, no network, so nothing is known yet about a file.
+
+        Args:
+            value: a path, an http(s) URL or a ``data:`` URI (base64), a path object, bytes, a file opened for reading
+                bytes, a PIL image, or a Reference.
+
+        Raises:
+            ReferenceImageError: it is none of these; the message says what is accepted.
+        """
+        if isinstance(value, Reference):
+            return value
+        text, held = _understood(value)
+        made = cls.model_construct()
+        # Frozen for callers; here it is still being built.
+        made._text = text
+        made._held = held
+        return made
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_anything(cls, value: Any, handler: Any) -> Reference:
+        return cls.of(value)
+
+    @model_serializer(mode="plain")
+    def _as_text(self) -> str:
+        return str(self)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "description": "A path or an http(s) URL of a reference image."}
+
+    @property
+    def is_url(self) -> bool:
+        """True where the gateway fetches the picture by itself."""
+        return self._held is None and self._text[:4].lower() == "http" and "://" in self._text[:8]
+
+    @property
+    def path(self) -> Path | None:
+        """The local file, with ``~`` expanded; None for a URL and for bytes."""
+        if self._held is not None or self.is_url or _DIGEST.fullmatch(self._text):
+            return None
+        return Path(os.path.expanduser(self._text))  # unlike Path.expanduser it leaves an unknown ~user alone
+
+    @property
+    def held(self) -> Held | None:
+        """What is in memory or will be; None for a path, a URL, and where only a digest is left."""
+        return self._held
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message: a path or a URL, shortened, never bytes."""
+        return _short(self._text) if self._held is None else self._held.name
+
+    def __str__(self) -> str:
+        return self._text if self._held is None else self._held.digest()
+
+    def __repr__(self) -> str:
+        return f"Reference({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reference):
+            return NotImplemented
+        return self is other or str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def prepare(references: Sequence[Reference], *, max_count: int, max_bytes: int, model: str) -> tuple[Prepared, ...]:
+    """Look at every reference before anything is sent. Blocking: it opens the files.
+
+    Args:
+        references: in the order in which the model sees them.
+        max_count: how many ``model`` takes (P: 14, C: 16 for ``gpt-image-2``).
+        max_bytes: how large each may be (P, C: 10 MB).
+        model: the model id, for the message.
+
+    Raises:
+        ReferenceImageError: too many, or one is missing, unreadable, empty, too large, cut short or of another kind;
+            the message says which one, what was found and what is accepted.
+    """
+    if len(references) > max_count:
+        raise ReferenceImageError(f"{len(references)} references were given; {model} takes at most {max_count}")
+    return tuple(_prepared(one, number, max_bytes) for number, one in enumerate(references, start=1))
+
+
+def _prepared(reference: Reference, number: int, max_bytes: int) -> Prepared:
+    place = f"reference {number} ({reference.name})"
+    if reference.is_url:
+        return Prepared(name=reference.name, url=str(reference))
+    if reference.held is not None:
+        return check_data(reference.held.data(max_bytes), reference.name, place, max_bytes)
+    if reference.path is None:
+        raise ReferenceImageError(
+            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes: give the bytes again"
+        )
+    return check_file(reference.path, reference.name, place, max_bytes)
+
+
+def _understood(value: object) -> tuple[str, Held | None]:
+    """The text or the bytes that ``value`` stands for: exactly one of the two."""
+    if isinstance(value, str):
+        return _from_text(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "", Held(bytes(value))
+    if isinstance(value, os.PathLike):
+        text = os.fsdecode(value)
+        _check_path(text)
+        # A path object is a path whatever it looks like; written down, it must be read as one again.
+        is_plain = not (_SCHEME.match(text) or _DIGEST.fullmatch(text)) or Path(text).is_absolute()
+        return (text if is_plain else os.path.join(os.curdir, text)), None
+    if isinstance(value, io.TextIOBase):
+        raise ReferenceImageError("a reference was opened as text; open the picture for bytes: open(path, 'rb')")
+    if callable(getattr(value, "read", None)) or isinstance(value, ImageLike):
+        return "", Held(value)  # type: ignore[arg-type]  # just looked
+    raise ReferenceImageError(f"a reference can't be made from a {type(value).__name__}; accepted: {_ACCEPTED}")
+
+
+def _from_text(text: str) -> tuple[str, Held | None]:
+    start = text[:16].lower()
+    if start.startswith("data:"):
+        return "", Held(_decoded(text))
+    if start.startswith(("http://", "https://")):
+        _check_url(text)
+        return text, None
+    if _DIGEST.fullmatch(text):
+        return text, None
+    scheme = _SCHEME.match(text)
+    if start.startswith("file:"):
+        raise ReferenceImageError(f"reference {_short(text)!r}: give the path of a local file itself, without file://")
+    if scheme and scheme[2]:
+        raise ReferenceImageError(
+            f"reference {_short(text)!r}: the gateway can't fetch from {scheme[1]}://; accepted: {_ACCEPTED}"
+        )
+    _check_path(text)
+    return text, None
+
+
+def _check_path(text: str) -> None:
+    if not text.strip():
+        raise ReferenceImageError(f"a reference is an empty text; accepted: {_ACCEPTED}")
+    if "\0" in text or "\n" in text or len(text) > _LONGEST_NAME:
+        raise ReferenceImageError(f"reference {_short(text)!r} is neither a path nor a URL; accepted: {_ACCEPTED}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Such a name can't be written to JSON, and requests can.
+        raise ReferenceImageError(f"reference {_short(text)!r} is not valid Unicode; open the file instead") from None
+
+
+def _check_url(text: str) -> None:
+    """Syntax only: whether the gateway can reach it shows when it tries."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as wrong:
+        raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: {wrong}") from None
+    if not host or any(c.isspace() or not c.isprintable() for c in text):
+        raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: write blanks as %20 and name a host")
+    if parts.username is not None or parts.password is not None:
+        # Not shown: what stands before the @ is a secret.
+        raise ReferenceImageError(f"a reference URL for {host} holds a user name or password; give one without")
+
+
+def _decoded(uri: str) -> bytes:
+    """The bytes of a data URI. What it calls itself is not looked at: the bytes decide."""
+    start = _DATA_URI.match(uri)
+    if start is None:
+        raise ReferenceImageError("a data URI must look like data:image/png;base64,… (JPEG, PNG or WebP)")
+    code = uri[start.end() :]
+    if "%" in code:
+        code = unquote(code)
+    try:
+        return base64.b64decode("".join(code.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ReferenceImageError("a data URI holds something that is not base64") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

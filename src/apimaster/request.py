@@ -1,0 +1,186 @@
+"""ImageRequest: what a caller may ask for, checked before anything is sent.
+
+Checks need no network and no disk, so building a request never blocks; the files behind references are
+looked at when the request is sent.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from . import sizes
+from .catalog import DEFAULT_MODEL, MAX_IMAGES, ModelSpec, spec_for
+from .errors import BadRequestError, ReferenceImageError
+from .references import Reference
+
+# What decides the checks, the count and the price can't come in by the side door.
+_NAMED_FIELDS: Final = {
+    "model": "model",
+    "prompt": "prompt",
+    "size": "aspect_ratio",
+    "resolution": "resolution",
+    "n": "n",
+    "image_urls": "references",
+}
+
+
+class Webhook(BaseModel):
+    """Where the gateway reports the end of a task (wire contract, sections 3 and 8).
+
+    Attributes:
+        endpoint_id: the id of an endpoint that was registered in the console.
+        events: which events to send.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint_id: str = Field(min_length=1)
+    events: tuple[str, ...] = ("task.completed", "task.failed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_id(cls, value: Any) -> Any:
+        return {"endpoint_id": value} if isinstance(value, str) else value
+
+
+class ImageRequest(BaseModel):
+    """What is asked for. Only what is set goes on the wire.
+
+    Args:
+        prompt: what to draw; must not be empty. It goes through the gateway's content moderation.
+        model: a model id, or ``nano-banana-2``. An unknown id is let through, without a price.
+        aspect_ratio: ``auto``, ``1:1``, ``2:3``, ``3:2``, ``3:4``, ``4:3``, ``4:5``, ``5:4``, ``9:16``, ``16:9``,
+            ``21:9``, ``1:4``, ``4:1``, ``1:8``, ``8:1`` (P, U, O), or pixels such as ``1920x1080``, which stand for
+            the nearest ratio and the smallest resolution that covers them.
+        resolution: ``0.5K``, ``1K`` (the gateway's default), ``2K`` or ``4K`` (P, U).
+        n: how many images, 1 to 100. Each is a job and a charge of its own.
+        references: up to 14 pictures (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images, public
+            http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each (P, C).
+        google_search: ground the picture in a Google search (P, U).
+        google_image_search: ground it in an image search (U).
+        client_reference_id: your own reference, echoed by the webhook (G).
+        webhook: the id of a registered webhook endpoint, or a ``Webhook`` (G).
+        extra_body: further fields for the wire, sent as they are.
+
+    Raises:
+        BadRequestError: a value is not accepted; the message names the field, the value and what is accepted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    model: str = DEFAULT_MODEL
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    n: int = 1
+    references: tuple[Reference, ...] = ()
+    google_search: bool | None = None
+    google_image_search: bool | None = None
+    client_reference_id: str | None = None
+    webhook: Webhook | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as invalid:
+            raise _as_bad_request(invalid) from None
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("prompt is empty; say what to draw")
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_name(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("model is empty; leave it out for the default")
+        return spec_for(value.strip()).id
+
+    @field_validator("n", mode="before")
+    @classmethod
+    def _n_is_a_count(cls, value: object) -> object:
+        # pydantic would take True for 1, and "4" for 4: too easy a way to pay for what nobody meant
+        if type(value) is not int or not 1 <= value <= MAX_IMAGES:
+            raise ValueError(f"n must be a whole number from 1 to {MAX_IMAGES}, not {_shown(value)}")
+        return value
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        # A single path or URL is an easy slip; iterated, it would be a list of letters.
+        if value is None:
+            return ()
+        return value if isinstance(value, (list, tuple)) else (value,)
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> ImageRequest:
+        spec = self.spec
+        ratio, resolution = sizes.read_size(spec, self.aspect_ratio, self.resolution)
+        # The model is frozen for callers; here it is still being built.
+        self.__dict__["aspect_ratio"] = ratio
+        self.__dict__["resolution"] = resolution
+        if len(self.references) > spec.max_references:
+            raise ValueError(
+                f"references holds {len(self.references)} pictures; {spec.id} takes at most {spec.max_references}"
+            )
+        for name, argument in _NAMED_FIELDS.items():
+            if name in self.extra_body:
+                raise ValueError(f"extra_body must not hold {name!r}: use the argument {argument}= for it")
+        return self
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model accepts and costs."""
+        return spec_for(self.model)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars for all ``n`` images if all arrive; None where the model's price is not known."""
+        price = self.spec.price(self.resolution)
+        return None if price is None else price * self.n
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """The width and height that the model draws for this (O), or None where it chooses."""
+        return self.spec.pixels(self.aspect_ratio, self.resolution)
+
+    @classmethod
+    def build(cls, prompt: str | ImageRequest, changes: dict[str, Any]) -> ImageRequest:
+        """A request from a prompt, or from another request, with every change that is not None."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        if isinstance(prompt, ImageRequest):
+            if not given:
+                return prompt
+            return cls(**{name: getattr(prompt, name) for name in cls.model_fields} | given)
+        return cls(prompt=prompt, **given)
+
+
+def _as_bad_request(invalid: ValidationError) -> BadRequestError:
+    """One clear sentence per fault, without pydantic's own frame around it."""
+    sentences = []
+    about_references = True
+    for fault in invalid.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        own_words = fault["msg"].removeprefix("Value error, ")
+        about_references &= place.startswith("references") or own_words.startswith("references")
+        if fault["type"] == "value_error":
+            sentences.append(own_words)
+        elif fault["type"] == "extra_forbidden":
+            accepted = ", ".join(ImageRequest.model_fields)
+            sentences.append(f"{place} is not a field; accepted: {accepted}")
+        else:
+            sentences.append(f"{place}: {own_words[0].lower()}{own_words[1:]}, not {_shown(fault['input'])}")
+    kind = ReferenceImageError if about_references else BadRequestError
+    return kind("; ".join(sentences))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,86 @@
+"""The catalogue against the wire contract's tables, and the mapping from pixels."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from apimaster.catalog import ASPECT_RATIOS, RESOLUTIONS, fit_pixels, spec_for
+
+NANO = spec_for("nano-banana-2")
+SIZES = [(ratio, tier) for ratio in ASPECT_RATIOS if ratio != "auto" for tier in RESOLUTIONS]
+
+
+def test_the_product_name_and_both_ids_are_the_same_model_to_a_caller() -> None:
+    assert NANO.id == "gemini-3.1-flash-image-preview"
+    listed = spec_for("gemini-3.1-flash-image")
+    assert (listed.prices, listed.max_references) == (NANO.prices, NANO.max_references)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "price"), [(None, "0.0375"), ("0.5K", "0.0375"), ("1K", "0.0375"), ("2K", "0.05"), ("4K", "0.075")]
+)
+def test_prices_are_those_of_the_product_page(resolution: str | None, price: str) -> None:
+    assert NANO.price(resolution) == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tier", "pixels"),
+    [
+        ("1:1", None, (1024, 1024)),
+        ("16:9", "2K", (2752, 1536)),
+        ("21:9", "0.5K", (792, 168)),
+        ("1:8", "4K", (1536, 12288)),
+        ("auto", "4K", None),
+        (None, "4K", None),
+    ],
+)
+def test_pixels(ratio: str | None, tier: str | None, pixels: tuple[int, int] | None) -> None:
+    assert NANO.pixels(ratio, tier) == pixels
+
+
+@pytest.mark.parametrize(("ratio", "tier"), SIZES)
+def test_every_size_of_the_table_maps_to_itself(ratio: str, tier: str) -> None:
+    pixels = NANO.pixels(ratio, tier)
+    assert pixels is not None
+    fit = fit_pixels(*pixels)
+    assert (fit.aspect_ratio, fit.resolution) == (ratio, tier)
+    assert NANO.resolution_of(*pixels) == tier
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "ratio", "tier"),
+    [
+        (1920, 1080, "16:9", "2K"),  # 1K is 1376×768: smaller
+        (1792, 1024, "16:9", "2K"),
+        (1376, 700, "16:9", "1K"),
+        (1000, 100, "8:1", "0.5K"),
+        (600, 600, "1:1", "1K"),
+        (3840, 2160, "16:9", "4K"),
+        (1, 1, "1:1", "0.5K"),
+    ],
+)
+def test_pixels_map_to_the_nearest_ratio_and_the_smallest_tier_that_covers(
+    width: int, height: int, ratio: str, tier: str
+) -> None:
+    fit = fit_pixels(width, height)
+    assert (fit.aspect_ratio, fit.resolution) == (ratio, tier)
+
+
+@pytest.mark.parametrize(("width", "height", "said"), [(0, 5, "at least 1"), (9000, 9000, "4096x4096")])
+def test_pixels_that_no_size_covers_are_refused_with_the_largest(width: int, height: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        fit_pixels(width, height)
+
+
+def test_an_unknown_model_has_base_limits_and_no_price() -> None:
+    spec = spec_for("something-new")
+    assert (spec.id, spec.max_references, spec.price("2K"), spec.pixels("1:1", "1K")) == (
+        "something-new",
+        14,
+        None,
+        None,
+    )
+    assert spec.resolution_of(1024, 1024) is None
+    assert spec_for("gpt-image-2").max_references == 16
