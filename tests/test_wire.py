@@ -1,0 +1,219 @@
+"""What goes on the wire and what is read off it: every shape of the wire contract, sections 3 and 4, without I/O."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from apimaster import GeneratedImage, ImageRequest, Task
+from apimaster.operations import Reply
+from apimaster.wire import (
+    Empty,
+    Unreadable,
+    generation_call,
+    output_path,
+    read_accepted,
+    read_models,
+    read_task,
+    task_call,
+)
+
+REQUEST = ImageRequest(prompt="a cat")
+KNOWN = Task(id="task_1", model=REQUEST.model, request=REQUEST)
+URL = "https://cdn.example.com/imgs/a.jpg"
+
+
+def reply(document: Any) -> Reply:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return Reply(200, {}, body)
+
+
+def sent(request: ImageRequest) -> dict[str, Any]:
+    body = generation_call(request, (), submit=True).body
+    assert isinstance(body, bytes)
+    return dict(json.loads(body))
+
+
+def test_only_what_is_set_is_sent() -> None:
+    assert sent(REQUEST) == {"model": "gemini-3.1-flash-image-preview", "prompt": "a cat"}
+
+
+def test_every_field_has_its_name_on_the_wire() -> None:
+    request = ImageRequest(
+        prompt="a cat",
+        aspect_ratio="16x9",
+        resolution="2k",
+        n=3,
+        google_search=False,
+        google_image_search=True,
+        client_reference_id="mine",
+        webhook="ep_1",
+        extra_body={"response_format": "b64_json", "seed": None},
+    )
+    assert sent(request) == {
+        "model": "gemini-3.1-flash-image-preview",
+        "prompt": "a cat",
+        "size": "16:9",
+        "resolution": "2K",
+        "google_search": False,
+        "google_image_search": True,
+        "client_reference_id": "mine",
+        "notifications": {"webhook": {"endpoint_id": "ep_1", "events": ["task.completed", "task.failed"]}},
+        "response_format": "b64_json",
+        "seed": None,
+    }
+
+
+def test_other_models_get_the_resolution_in_lower_case() -> None:
+    assert sent(ImageRequest(prompt="a cat", model="gpt-image-2", resolution="2K"))["resolution"] == "2k"
+
+
+def test_paths() -> None:
+    assert generation_call(REQUEST, (), submit=True).path == "/images/generations/async"
+    assert generation_call(REQUEST, (), submit=False).path == "/images/generations"
+    look = task_call("task/../1", "some model")
+    assert (look.method, look.path, look.query) == ("GET", "/tasks/task%2F..%2F1", {"model": "some model"})
+    assert output_path("task_1", 2) == "/tasks/task_1/outputs/2/content"
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"created": 1, "data": [{"url": URL}]}, (URL,)),
+        ({"created": 1, "data": [{"url": URL, "size": "1:1", "revised_prompt": "x", "z_index": 0}]}, (URL,)),
+        ({"created": 1, "data": [{"url": [URL, URL + "2"]}]}, (URL, URL + "2")),
+        ({"data": [{"status": "submitted", "task_id": "task_9"}]}, "task_9"),
+        ({"code": 200, "data": [{"status": "submitted", "task_id": "task_9"}]}, "task_9"),
+        ({"created": 5, "data": [{"status": "submitted", "task_id": "task_9"}]}, "task_9"),
+        ({"code": 200, "data": {"id": "task_9", "status": "processing"}}, "task_9"),
+        ({"task_id": "task_9", "status": "QUEUED"}, "task_9"),
+    ],
+)
+def test_an_order_is_answered_by_pictures_or_by_a_task(document: Any, expected: tuple[str, ...] | str) -> None:
+    accepted = read_accepted(reply(document), REQUEST)
+    if isinstance(accepted, Task):
+        assert (accepted.id, accepted.model, accepted.request) == (expected, REQUEST.model, REQUEST)
+        assert not accepted.done
+    else:
+        assert tuple(image.url for image in accepted) == expected
+        assert [image.output_index for image in accepted] == list(range(len(accepted)))
+
+
+def test_a_picture_inside_the_reply_is_kept_out_of_json_and_repr() -> None:
+    data = b"picture bytes"
+    encoded = base64.b64encode(data).decode()
+    for text in (encoded, f"data:image/png;base64,{encoded}"):
+        accepted = read_accepted(reply({"data": [{"b64_json": text}]}), REQUEST)
+        assert isinstance(accepted, tuple)
+        (image,) = accepted
+        assert image._data == data
+        assert image.model_copy(update={"index": 3})._data == data
+        assert encoded not in image.model_dump_json()
+        assert encoded not in repr(image)
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ({"created": 1, "data": []}, Empty),
+        ({"created": 1, "data": [{"url": ""}]}, Empty),
+        ({"created": 1}, Empty),
+        ({"error": {"message": "no"}}, Unreadable),
+        ([], Unreadable),
+        (b"<html>fine</html>", Unreadable),
+        (b"", Unreadable),
+        ({"data": [{"b64_json": "a"}]}, Unreadable),
+    ],
+)
+def test_a_success_without_a_picture_is_told_from_one_that_is_no_answer(document: Any, kind: type[Unreadable]) -> None:
+    with pytest.raises(Unreadable) as unreadable:
+        read_accepted(reply(document), REQUEST)
+    assert type(unreadable.value) is kind
+
+
+@pytest.mark.parametrize("word", ["completed", "succeeded", "success", "COMPLETED", " Succeeded "])
+@pytest.mark.parametrize("url", [URL, [URL]])
+@pytest.mark.parametrize("envelope", ["object", "list", "none"])
+def test_finished(word: str, url: Any, envelope: str) -> None:
+    task: Any = {
+        "id": "task_1",
+        "status": word,
+        "progress": 100,
+        "result": {"images": [{"url": url, "expires_at": 1763174708}]},
+    }
+    document = {"object": {"code": 200, "data": task}, "list": {"data": [task]}, "none": task}[envelope]
+    seen = read_task(reply(document), KNOWN)
+    assert (seen.status, seen.progress, seen.request) == ("succeeded", 100, REQUEST)
+    assert seen.images == (GeneratedImage(url=URL, expires_at=1763174708, task_id="task_1"),)
+
+
+@pytest.mark.parametrize("word", ["failed", "error", "cancelled", "canceled", "FAILED"])
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (None, None, None),
+        ("too many cats", "too many cats", None),
+        ({"code": 7, "message": "too many cats"}, "too many cats", "7"),
+        ({"code": "prompt_blocked", "message": ""}, None, "prompt_blocked"),
+    ],
+)
+def test_failed(word: str, error: Any, message: str | None, code: str | None) -> None:
+    seen = read_task(reply({"data": {"status": word, "error": error}}), KNOWN)
+    assert (seen.status, seen.error, seen.error_code) == ("failed", message, code)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("pending", "queued"),
+        ("submitted", "queued"),
+        ("processing", "running"),
+        ("in_progress", "running"),
+        ("reticulating_splines", "running"),
+        ("", "running"),
+    ],
+)
+def test_every_other_word_means_keep_waiting(word: str, status: str) -> None:
+    seen = read_task(reply({"data": {"status": word}}), KNOWN)
+    assert (seen.status, seen.done) == (status, False)
+
+
+@pytest.mark.parametrize(
+    ("figures", "progress", "estimate"),
+    [
+        ({"progress": 45, "estimated_time": 60}, 45, 60),
+        ({"progress": "45%"}, 45, None),
+        ({"progress": 145, "estimated_time": -1}, None, None),
+        ({"progress": True}, None, None),
+        ({"progress": "soon", "estimated_time": float("nan")}, None, None),
+    ],
+)
+def test_figures_are_taken_where_they_are_figures(
+    figures: dict[str, Any], progress: float | None, estimate: float | None
+) -> None:
+    seen = read_task(reply({"data": {"status": "processing", **figures}}), KNOWN)
+    assert (seen.progress, seen.estimated_time) == (progress, estimate)
+
+
+@pytest.mark.parametrize("document", [{"data": {}}, {"data": []}, {"data": {"status": 3}}, [], b"<html>", b"", b"\xff"])
+def test_a_look_without_a_status_is_a_passing_fault(document: Any) -> None:
+    with pytest.raises(Unreadable):
+        read_task(reply(document), KNOWN)
+
+
+@pytest.mark.parametrize(
+    "result", [{"images": URL}, {"images": [URL]}, {"images": {"url": URL}}, [{"url": URL}], URL]
+)
+def test_pictures_are_found_in_every_wrapping(result: Any) -> None:
+    seen = read_task(reply({"data": {"status": "completed", "result": result}}), KNOWN)
+    assert [image.url for image in seen.images] == [URL]
+
+
+def test_models() -> None:
+    document = {"object": "list", "data": [{"id": "a", "object": "model"}, {"object": "model"}, "b", {"id": "c"}]}
+    assert read_models(reply(document)) == ["a", "c"]
+    with pytest.raises(Unreadable):
+        read_models(reply({"data": {}}))
