@@ -1,0 +1,56 @@
+"""Images from the APIMaster endpoint: Nano Banana 2 and what else it serves."""
+
+from .async_client import AsyncAPIMaster
+from .client import APIMaster
+from .errors import (
+    APIConnectionError,
+    APIMasterError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ContentPolicyError,
+    DownloadError,
+    GenerationFailedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    NoImageError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    ReferenceImageError,
+    ResultExpiredError,
+    TaskTimeoutError,
+)
+from .request import ImageRequest, Webhook
+from .results import GeneratedImage, ImageFailure, ImageResult, Progress, Task
+
+__all__ = [
+    "APIConnectionError",
+    "APIMaster",
+    "APIMasterError",
+    "AsyncAPIMaster",
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "ContentPolicyError",
+    "DownloadError",
+    "GeneratedImage",
+    "GenerationFailedError",
+    "ImageFailure",
+    "ImageRequest",
+    "ImageResult",
+    "InsufficientBalanceError",
+    "InternalServerError",
+    "NoImageError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "Progress",
+    "RateLimitError",
+    "ReferenceImageError",
+    "ResultExpiredError",
+    "Task",
+    "TaskTimeoutError",
+    "Webhook",
+]

@@ -1,0 +1,57 @@
+"""Typed uses of the public names. Nothing runs this file: mypy reads it, and a user's editor sees what it sees."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from typing_extensions import assert_type
+
+from apimaster import (
+    APIMaster,
+    APIMasterError,
+    AsyncAPIMaster,
+    GeneratedImage,
+    ImageRequest,
+    ImageResult,
+    Progress,
+    RateLimitError,
+    Task,
+    TaskTimeoutError,
+)
+
+
+def blocking() -> None:
+    with APIMaster(api_key="key", base_url="http://127.0.0.1:1/v1") as client:
+        assert_type(client, APIMaster)
+        result = client.generate("a cat", aspect_ratio="16:9", resolution="2K", n=2, references=["a.png", b"bytes"])
+        assert_type(result, ImageResult)
+        assert_type(result.cost, Decimal | None)
+        assert_type(result.images[0], GeneratedImage)
+        task = client.submit(ImageRequest(prompt="a cat"), webhook="ep_1")
+        assert_type(task, Task)
+        assert_type(client.wait(task, save_to=Path("out"), on_progress=lambda progress: None), ImageResult)
+        assert_type(client.wait(task.id, model=task.model, timeout=10), ImageResult)
+        assert_type(client.retrieve(task.id), Task)
+        assert_type(client.download(result.images[0], "cat.png"), Path | str)
+        assert_type(client.read(result.images[0]), bytes)
+        assert_type(client.models(), list[str])
+
+
+async def asynchronous() -> None:
+    async def on_progress(progress: Progress) -> None:
+        assert_type(progress.task, Task | None)
+
+    async with AsyncAPIMaster(api_key="key", transport="aiohttp") as client:
+        assert_type(client, AsyncAPIMaster)
+        assert_type(await client.generate("a cat", mode="sync", on_progress=on_progress), ImageResult)
+        assert_type(await client.submit("a cat"), Task)
+
+
+def errors(error: APIMasterError) -> None:
+    if isinstance(error, RateLimitError):
+        assert_type(error.retry_after, float | None)
+    if isinstance(error, TaskTimeoutError):
+        assert_type(error.task, Task | None)
+    if error.billed == "maybe":
+        print(error.message)
