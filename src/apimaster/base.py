@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import Any, Final, get_args
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import SecretStr
 
@@ -19,7 +21,10 @@ from .results import Task
 from .retry import RetryPolicy
 from .settings import resolve
 from .storage import Target
-from .wiring import Wiring
+from .wiring import Wiring, checked
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _MODES: Final = get_args(Mode)
 _ASK_TIMEOUT: Final = 60.0
@@ -39,19 +44,41 @@ class BaseClient:
         max_retries: int,
         max_polls_per_second: float | None,
     ) -> None:
-        if not isinstance(max_retries, int) or max_retries < 0:
-            raise BadRequestError(f"max_retries must be a whole number, 0 or more, not {max_retries!r}")
         self._settings = resolve(api_key, base_url)
         self._wiring = Wiring(self._settings)
         self._timeout = _seconds(timeout)
         self.model = spec_for(model).id
         pacer = Pacer(max_polls_per_second)
-        self._context = Context(self._settings.base_url, RetryPolicy(max_retries), History(), pacer)
+        self._context = Context(
+            self._settings.base_url, RetryPolicy(_count("max_retries", max_retries)), History(), pacer
+        )
 
     @property
     def base_url(self) -> str:
         """The gateway's URL, as it is used."""
         return self._settings.base_url
+
+    def with_options(
+        self, *, extra_headers: Mapping[str, str] | None = None, purchase_retries: int | None = None
+    ) -> Self:
+        """The same client with other options: connections, pacing and what was learned are shared, and so is closing.
+
+        Args:
+            extra_headers: HTTP headers for every call to the gateway (never for downloads), for example of a tracer.
+            purchase_retries: repeats of a call that buys, after a fault that provably cost nothing; polls and
+                downloads keep the client's own ``max_retries``. For callers that repeat by themselves: 0.
+
+        Raises:
+            BadRequestError: a header can't be set from outside, or is not text for one; or the number is negative.
+        """
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        if extra_headers is not None:
+            made._context = replace(made._context, headers=checked(extra_headers))
+        if purchase_retries is not None:
+            policy = RetryPolicy(_count("purchase_retries", purchase_retries))
+            made._context = replace(made._context, purchases=policy)
+        return made
 
     @property
     def _ask_timeout(self) -> float:
@@ -92,6 +119,12 @@ class BaseClient:
         if not isinstance(task, str) or not task.strip():
             raise BadRequestError(f"task must be a task or its id, not {task!r}")
         return Task(id=task.strip(), model=self.model if model is None else spec_for(model).id)
+
+
+def _count(name: str, value: int) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise BadRequestError(f"{name} must be a whole number, 0 or more, not {value!r}")
+    return value
 
 
 def _seconds(timeout: float | None) -> float | None:

@@ -7,7 +7,8 @@ there, while ``ask`` goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from .durations import History
@@ -29,12 +30,17 @@ UNKNOWN_ADVICE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the flows of one client share."""
+    """What the flows of one client share.
+
+    ``purchases`` is the policy for calls that buy, where it differs; ``headers`` go on every call to the gateway.
+    """
 
     base_url: str
     policy: RetryPolicy
     history: History
     pacer: Pacer
+    purchases: RetryPolicy | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def buy(
@@ -57,6 +63,7 @@ def ask(context: Context, call: Call, *, deadline: float, timeout: float = ASK_T
 def _exchange(
     context: Context, call: Call, deadline: float, timeout: float | None, *, paid: bool, long: bool
 ) -> Flow[Reply]:
+    policy = context.purchases if paid and context.purchases is not None else context.policy
     attempt = 0
     last: APIMasterError | None = None
     while True:
@@ -66,7 +73,9 @@ def _exchange(
             raise last or APIConnectionError("The time ran out before anything was sent; nothing was charged.")
         attempt += 1
         try:
-            reply: Reply = yield Send(call, remaining if timeout is None else min(timeout, remaining), long)
+            reply: Reply = yield Send(
+                call, remaining if timeout is None else min(timeout, remaining), long, context.headers
+            )
         except NotSent as cause:
             last = APIConnectionError(
                 f"Could not reach {context.base_url}: {cause}. Nothing was sent, so nothing was charged. "
@@ -79,7 +88,7 @@ def _exchange(
                 return reply
             now = yield Now()
             last = with_hint(error_from(reply, paid=paid, wall=now.wall), context.base_url)
-        pause = context.policy.pause(attempt, last)
+        pause = policy.pause(attempt, last)
         now = yield Now()
         if pause is None or now.monotonic + pause >= deadline:
             raise last

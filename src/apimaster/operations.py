@@ -90,11 +90,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One exchange with the gateway. ``long`` marks a call that is held open while a picture is drawn."""
+    """One exchange with the gateway. ``long`` marks a call that is held open while a picture is drawn.
+
+    ``headers`` are the caller's own, beside those that every call has.
+    """
 
     call: Call
     timeout: float
     long: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

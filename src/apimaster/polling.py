@@ -43,7 +43,7 @@ def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Tas
         APIMasterError: anything else that the gateway answered.
     """
     try:
-        reply: Reply = yield Send(task_call(task.id, task.model), timeout)
+        reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
     except (NotSent, Broken) as cause:
         raise APIConnectionError(f"Could not look at task {task.id}: {cause}.", task=task) from None
     if 200 <= reply.status < 300:

@@ -6,6 +6,7 @@ on nothing else, and it is cut out of whatever the gateway echoes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from .errors import BadRequestError
 from .operations import Body, Broken, Call, Fetch, NotSent, Refused, Reply, Send
 from .transport import ForbiddenAddress, Guard
 
@@ -27,6 +29,15 @@ STALLED: Final = 30.0
 """Seconds without a byte after which a download counts as stalled."""
 
 _SHORTEST_SECRET: Final = 8
+
+# What decides who asks, where and with what: no way round the settings.
+_OWN_HEADERS: Final = frozenset(
+    {
+        *("accept", "authorization", "connection", "content-length", "content-type", "host"),
+        *("proxy-authorization", "transfer-encoding"),
+    }
+)
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _BEFORE_SENDING: Final = (
     httpx.ConnectError,
@@ -53,7 +64,7 @@ class Wiring:
     def request(self, client: httpx.Client | httpx.AsyncClient, operation: Send) -> httpx.Request:
         """The request for a call to the gateway, with the key."""
         call = operation.call
-        headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
+        headers = {**operation.headers, "Authorization": f"Bearer {self._key}", "Accept": "application/json"}
         seconds = operation.timeout
         timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT), pool=None)
         url = self.base_url + call.path + _query(call)
@@ -127,6 +138,20 @@ def mapped() -> Iterator[None]:
         raise Broken(_words(error)) from error
     except httpx.InvalidURL as error:
         raise Refused(f"not a URL: {error}") from None
+
+
+def checked(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's own headers, if they are headers and leave alone what this side sets.
+
+    Raises:
+        BadRequestError: a name is taken, or a name or value can't stand in a header.
+    """
+    for name, value in headers.items():
+        if name.strip().lower() in _OWN_HEADERS:
+            raise BadRequestError(f"the header {name!r} can't be set: it is set here")
+        if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+            raise BadRequestError(f"the header {name!r} is not a header: plain ASCII text on one line is accepted")
+    return dict(headers)
 
 
 def headers_of(response: httpx.Response) -> Mapping[str, str]:
