@@ -1,0 +1,115 @@
+"""Answers, and how they go on the wire: whole, slowly, cut off, endlessly, or not at all.
+
+An `Answer` is an ASGI application. A cut needs the connection itself, which ASGI does not hand out; the
+server puts it into the scope (see ``server.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+
+from .faults import Wire
+from .records import RecordedRequest
+
+JSON: Final = "application/json; charset=utf-8"
+_PIECE: Final = 64 * 1024
+_SLOW_PIECES: Final = 10
+_MOST_BYTES: Final = 4 * 1024**3
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a request is answered with.
+
+    Attributes:
+        status: HTTP status.
+        body: the whole body.
+        content_type: its media type.
+        headers: further headers.
+        wire: how it goes out.
+        seconds: for ``slow``: how long the body takes.
+        reset: for ``cut``: a TCP reset instead of an orderly end.
+        record: where to note the status.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Iterable[tuple[str, str]] = ()
+    wire: Wire = "reply"
+    seconds: float = 0.0
+    reset: bool = False
+    record: RecordedRequest | None = field(default=None, repr=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if self.wire in ("cut", "hang"):
+            await (self._cut(scope, receive) if self.wire == "cut" else _gone(receive))
+            return
+        if self.record is not None:
+            self.record.status = self.status
+        await send({"type": "http.response.start", "status": self.status, "headers": self._raw_headers()})
+        if self.wire == "reply":
+            await send({"type": "http.response.body", "body": self.body})
+        elif self.wire == "slow":
+            await self._slowly(send)
+        elif self.wire == "truncate":
+            await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
+            scope["state"]["transport"].close()  # what was written still goes out
+            await _gone(receive)
+        else:
+            await self._endlessly(receive, send)
+
+    def _raw_headers(self) -> list[tuple[bytes, bytes]]:
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+        names = {name for name, _ in raw}
+        if b"content-length" not in names and self.wire != "endless":
+            raw.append((b"content-length", b"%d" % len(self.body)))
+        if b"content-type" not in names and self.content_type:
+            raw.append((b"content-type", self.content_type.encode("latin-1")))
+        if self.record is not None:
+            request_id = self.record.id.encode()
+            raw += [(b"x-request-id", request_id), (b"x-oneapi-request-id", request_id)]
+        return raw
+
+    async def _cut(self, scope: Scope, receive: Receive) -> None:
+        transport: asyncio.Transport = scope["state"]["transport"]
+        if self.reset:
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+        await _gone(receive)
+
+    async def _slowly(self, send: Send) -> None:
+        step = max(1, -(-len(self.body) // _SLOW_PIECES))
+        for start in range(0, max(1, len(self.body)), step):
+            await asyncio.sleep(self.seconds / _SLOW_PIECES)
+            await send({"type": "http.response.body", "body": self.body[start : start + step], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _endlessly(self, receive: Receive, send: Send) -> None:
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            piece = self.body[:_PIECE]
+            sent = 0
+            while not leaving.done() and sent < _MOST_BYTES:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await asyncio.sleep(0)  # let the others have a turn, and notice that the client has left
+                sent += len(piece)
+                piece = bytes(_PIECE)
+        finally:
+            leaving.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has left; the rest of its body, if any, is thrown away."""
+    message: Any = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()

@@ -1,0 +1,234 @@
+"""What the gateway checks before it takes a job on (wire contract, section 3), and what it makes of the request.
+
+Each check refuses with the HTTP status and the code that the gateway would use. Fields that are not listed are
+accepted, since the gateway passes them on. Reference images in the body are decoded and looked at; http(s)
+references are only looked at as text: the emulator fetches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from ..catalog import ASPECT_RATIOS, AUTO, DEFAULT_MODEL, RESOLUTIONS, ModelSpec, nearest_ratio, spec_for
+from .records import ReferenceSeen
+from .reference_images import Unusable, look_at
+
+MAX_BODY: Final = 256 * 1024 * 1024
+"""Bytes of one request: 16 references of 10 MB as base64 fit."""
+
+_CHAT_MODELS: Final = frozenset({"gpt-5.5", "claude-sonnet-4-6"})
+_PIXEL_SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
+_RATIO: Final = re.compile(r"(\d{1,3}):(\d{1,3})")
+_RESOLUTION_BY_NAME: Final = {name.lower(): name for name in RESOLUTIONS}
+_MAX_SIDE: Final = 16_384
+
+
+class Refusal(Exception):
+    """The gateway's answer to a request that it does not take."""
+
+    def __init__(
+        self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = "invalid_request"
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.code = code
+
+
+@dataclass(slots=True)
+class Order:
+    """A request that was found good.
+
+    Attributes:
+        model: the id as it was sent.
+        prompt: as it was sent.
+        aspect_ratio: as it was sent, or ``auto``.
+        resolution: canonical, with the default filled in.
+        pixels: width and height that will be drawn.
+        n: pictures asked for.
+        price: US dollars per picture, or None.
+        b64: whether pictures shall come inside the reply.
+        references: what is known of each reference image.
+        reference_data: the bytes of those that came inside the body, for the thumbnails.
+        body: the body, abbreviated.
+    """
+
+    model: str
+    prompt: str
+    aspect_ratio: str
+    resolution: str
+    pixels: tuple[int, int]
+    n: int
+    price: Decimal | None
+    b64: bool
+    references: tuple[ReferenceSeen, ...] = ()
+    reference_data: tuple[bytes, ...] = field(default=(), repr=False)
+    body: Any = None
+
+
+def parse_body(raw: bytes) -> Mapping[str, Any]:
+    """The JSON object in a body.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        raise Refusal(400, f"invalid request body: {error}") from None
+    if not isinstance(document, dict):
+        raise Refusal(400, "invalid request body: a JSON object is required")
+    return document
+
+
+def check(document: Mapping[str, Any], models: Sequence[str]) -> Order:
+    """Check a request as the gateway does.
+
+    Raises:
+        Refusal: it is not taken; with the reason.
+    """
+    model = _text(document, "model", required=True)
+    if model in _CHAT_MODELS:
+        raise Refusal(400, f"model {model} is not served by the Images API")
+    if model not in models:
+        raise Refusal(
+            503, f"no available channel for model {model} under the current group", "new_api_error", "model_not_found"
+        )
+    prompt = _text(document, "prompt", required=True)
+    if not prompt.strip():
+        raise Refusal(400, "prompt is required")
+    spec = spec_for(model)
+    aspect_ratio = _text(document, "size") or AUTO
+    resolution = _resolution(_text(document, "resolution"))
+    _check_size(spec, aspect_ratio)
+    n = _count(document, spec)
+    for name in ("google_search", "google_image_search"):
+        if not isinstance(document.get(name, False), bool):
+            raise Refusal(400, f"{name} must be a boolean")
+    _text(document, "client_reference_id")
+    response_format = _text(document, "response_format")
+    if response_format not in ("", "url", "b64_json"):
+        raise Refusal(400, f"response_format must be url or b64_json, not {response_format!r}")
+    _check_notifications(document.get("notifications"))
+    references, data = _references(document.get("image_urls"), spec)
+    return Order(
+        model=model,
+        prompt=prompt,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        pixels=pixels_for(spec, aspect_ratio, resolution, references),
+        n=n,
+        price=spec.price(resolution),
+        b64=response_format == "b64_json",
+        references=references,
+        reference_data=data,
+    )
+
+
+def pixels_for(
+    spec: ModelSpec, aspect_ratio: str, resolution: str, references: Sequence[ReferenceSeen] = ()
+) -> tuple[int, int]:
+    """Width and height to draw. ``auto`` follows the first reference whose pixels are known, or is square."""
+    if aspect_ratio == AUTO:
+        known = next(((seen.width, seen.height) for seen in references if seen.width and seen.height), None)
+        aspect_ratio = "1:1" if known is None else nearest_ratio(known[0] or 1, known[1] or 1)
+    if found := _PIXEL_SIZE.fullmatch(aspect_ratio):
+        return int(found[1]), int(found[2])
+    pixels = spec_for(DEFAULT_MODEL).pixels(aspect_ratio, resolution) if aspect_ratio in ASPECT_RATIOS else None
+    if pixels is not None:
+        return pixels
+    wide, high = (int(part) for part in aspect_ratio.split(":"))
+    side = 512 * 2 ** RESOLUTIONS.index(resolution)
+    return (round(side * (wide / high) ** 0.5), round(side * (high / wide) ** 0.5))
+
+
+def abbreviated(value: Any, limit: int = 20_000) -> Any:
+    """The same JSON with data URIs and very long texts cut short."""
+    if isinstance(value, str):
+        if value.startswith("data:") and len(value) > 120:
+            return f"{value[:40]}… ({len(value)} characters)"
+        return value if len(value) <= limit else f"{value[:limit]}… ({len(value)} characters)"
+    if isinstance(value, Mapping):
+        return {key: abbreviated(item, limit) for key, item in value.items()}
+    if isinstance(value, list):
+        return [abbreviated(item, limit) for item in value]
+    return value
+
+
+def _text(document: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+    value = document.get(name)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str):
+        raise Refusal(400, f"{name} is required" if value is None else f"{name} must be a string")
+    if required and not value:
+        raise Refusal(400, f"{name} is required")
+    return value
+
+
+def _resolution(value: str) -> str:
+    # the vendor's own clients write it in lower case (C)
+    found = _RESOLUTION_BY_NAME.get(value.lower() or "1k")
+    if found is None:
+        raise Refusal(400, f"resolution must be one of {', '.join(RESOLUTIONS)}, not {value!r}")
+    return found
+
+
+def _check_size(spec: ModelSpec, value: str) -> None:
+    if value in ASPECT_RATIOS:
+        return
+    pixels = _PIXEL_SIZE.fullmatch(value)
+    ratio = _RATIO.fullmatch(value)
+    if not spec.strict_sizes:
+        if pixels and all(0 < int(side) <= _MAX_SIDE for side in pixels.groups()):
+            return
+        if ratio and all(int(side) > 0 for side in ratio.groups()) and 1 / 16 <= int(ratio[1]) / int(ratio[2]) <= 16:
+            return
+    raise Refusal(400, f"size must be one of {', '.join(ASPECT_RATIOS)}, not {value!r}")
+
+
+def _count(document: Mapping[str, Any], spec: ModelSpec) -> int:
+    n = document.get("n", 1)
+    most = 4 if spec.strict_sizes else 10
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise Refusal(400, "n must be an integer")
+    if not 1 <= n <= most:
+        raise Refusal(400, f"n must be from 1 to {most}, not {n}")
+    return n
+
+
+def _check_notifications(value: Any) -> None:
+    if value is None:
+        return
+    webhook = value.get("webhook") if isinstance(value, dict) else None
+    if not isinstance(webhook, dict) or not isinstance(webhook.get("endpoint_id"), str):
+        raise Refusal(400, "notifications.webhook.endpoint_id is required")
+    events = webhook.get("events")
+    if events is not None and not (isinstance(events, list) and all(isinstance(event, str) for event in events)):
+        raise Refusal(400, "notifications.webhook.events must be a list of event names")
+
+
+def _references(value: Any, spec: ModelSpec) -> tuple[tuple[ReferenceSeen, ...], tuple[bytes, ...]]:
+    if value is None:
+        return (), ()
+    if not isinstance(value, list):
+        raise Refusal(400, "image_urls must be an array")
+    if len(value) > spec.max_references:
+        raise Refusal(400, f"image_urls holds {len(value)} images, at most {spec.max_references} are allowed")
+    seen: list[ReferenceSeen] = []
+    data: list[bytes] = []
+    for index, item in enumerate(value):
+        try:
+            reference, content = look_at(item, spec.max_reference_bytes)
+        except Unusable as error:
+            raise Refusal(400, f"image_urls[{index}]: {error}", code="invalid_image") from None
+        seen.append(reference)
+        if content is not None:
+            data.append(content)
+    return tuple(seen), tuple(data)

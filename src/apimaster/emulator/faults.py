@@ -1,0 +1,256 @@
+"""Everything that can go wrong, by name: the wire contract's error table (section 4), and what a network adds.
+
+A fault happens at one *place*: when an image is asked for (``generate``: one shot and submit), to the job itself
+(``task``), at a look at it (``poll``), or when the picture is fetched (``download``). Each row says what goes on
+the wire and, for ``generate``, whether the job was accepted all the same: then it is charged and goes on, even
+though the caller never hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+Place = Literal["generate", "task", "poll", "download", "output"]
+PLACES: Final[tuple[str, ...]] = get_args(Place)
+Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
+
+HTML: Final = "text/html; charset=utf-8"
+_PROXY_PAGE: Final = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
+    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        name: what it is called in scripts, on the command line and in the records.
+        place: where it happens by itself; a script may move it with ``on=``.
+        wire: what goes on the wire: a whole reply, a cut connection, silence, a slow or a truncated body, an endless
+            one, a picture that is not the right one, or (``outcome``) nothing here: the job ends in another way.
+        status: HTTP status.
+        message, type, code: the JSON error; without a message the body is ``body``.
+        body: the body where it is not a JSON error.
+        content_type: of ``body``.
+        headers: further headers.
+        retry_after: the ``Retry-After`` header: seconds, or ``"date:30"`` for an HTTP date in 30 seconds.
+        accepted: the job was taken and charged, and goes on.
+        refunded: taken, failed and given back at once.
+        seconds: how long a slow body takes.
+        reset: a cut is a TCP reset instead of an orderly end.
+        location: target of a redirect; ``"cdn"`` means the emulator's second origin.
+        picture: how a delivered picture is wrong.
+        outcome: how the job ends.
+        reason: what a failed task says of itself: text, an object, or None.
+    """
+
+    name: str
+    place: Place
+    wire: Wire = "reply"
+    status: int = 200
+    message: str | None = None
+    type: str = "new_api_error"
+    code: str | int | None = None
+    body: str = ""
+    content_type: str = HTML
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retry_after: float | str | None = None
+    accepted: bool = False
+    refunded: bool = False
+    seconds: float = 1.0
+    reset: bool = False
+    location: str | None = None
+    picture: Literal["html", "wrong_pixels", "wrong_format", "cut_short", "empty"] | None = None
+    outcome: Literal["failed", "cancelled", "never", "no_image"] | None = None
+    reason: str | Mapping[str, Any] | None = None
+
+    def changed(self, options: Mapping[str, Any]) -> Fault:
+        """The same fault with some attributes set otherwise.
+
+        Raises:
+            ValueError: there is no such attribute.
+        """
+        accepted = {item.name for item in fields(self)} - {"name", "place"}
+        unknown = set(options) - accepted
+        if unknown:
+            raise ValueError(
+                f"fault option {sorted(unknown)[0]!r} is not known; accepted: {', '.join(sorted(accepted))}"
+            )
+        return replace(self, **options)
+
+
+def _json(name: str, status: int, message: str, kind: str, code: str | None = None, **more: Any) -> Fault:
+    place = more.pop("place", "generate")
+    return Fault(name, place, status=status, message=message, type=kind, code=code, **more)
+
+
+def _html(name: str, status: int, title: str, **more: Any) -> Fault:
+    place = more.pop("place", "generate")
+    return Fault(name, place, status=status, body=_PROXY_PAGE.format(f"{status} {title}"), **more)
+
+
+_INVALID: Final = "invalid_request_error"
+_NEW: Final = "new_api_error"
+_SERVER: Final = "server_error"
+_UPSTREAM: Final = "upstream_error"
+
+_GENERATE: Final = (
+    # refused: nothing charged
+    _json("bad_request", 400, "invalid request: unsupported parameter value", _INVALID, "invalid_request"),
+    _json("wrong_endpoint", 400, "this model is not served by the Images API", _INVALID, "invalid_request"),
+    _json("moderation", 400, "user sensitive words detected", _NEW, "sensitive_words_detected"),
+    _json("prompt_blocked", 400, "the prompt was blocked by the safety system", _UPSTREAM, "prompt_blocked"),
+    _json("unauthorized", 401, "Invalid token", _NEW, "invalid_token"),
+    _json("no_balance_402", 402, "insufficient balance", _NEW, "insufficient_user_quota"),
+    _json("no_balance_403", 403, "user quota is not enough", _NEW, "insufficient_user_quota"),
+    _json("model_forbidden", 403, "this token may not use the requested model", _NEW, "model_not_allowed"),
+    _json("not_found", 404, "Invalid URL (POST)", _INVALID),
+    Fault("not_found_html", "generate", status=404, body="<html><body>404 page not found</body></html>"),
+    Fault("method_not_allowed", "generate", status=405, body=_PROXY_PAGE.format("405 Not Allowed")),
+    _json("too_large", 413, "request body too large", _NEW, "request_too_large"),
+    _html("proxy_413_html", 413, "Request Entity Too Large"),
+    _json("unprocessable", 422, "image_urls[0] could not be processed", _UPSTREAM, "unprocessable_entity"),
+    _json("rate_limited", 429, "too many requests, please slow down", _NEW, "rate_limit_exceeded", retry_after=1),
+    _json("rate_limited_date", 429, "too many requests", _NEW, "rate_limit_exceeded", retry_after="date:1"),
+    _json("rate_limited_far", 429, "too many requests today", _NEW, "rate_limit_exceeded", retry_after=86400),
+    _json("concurrency_limited", 429, "too many running jobs for this token", _NEW, "token_concurrency_limit_reached"),
+    _json("server_error_500", 500, "internal server error", _NEW, "do_request_failed"),
+    _json("bad_gateway_json_502", 502, "bad response from upstream", _UPSTREAM, "bad_response_status_code"),
+    _json("unavailable_503", 503, "no available channel, please retry later", _NEW, "get_channel_failed"),
+    _json("generation_failed_502", 502, "image generation failed", _UPSTREAM, "image_generation_failed", refunded=True),
+    Fault("redirect", "generate", status=307, location="cdn"),
+    Fault("cut_before_acceptance", "generate", wire="cut"),
+    # nobody knows: the job was accepted, is charged and goes on
+    _json("gateway_timeout_408", 408, "image generation timed out", _NEW, "image_generation_timeout", accepted=True),
+    _html("proxy_502_html", 502, "Bad Gateway", accepted=True),
+    Fault("proxy_502_empty", "generate", status=502, accepted=True),
+    _html("proxy_504_html", 504, "Gateway Time-out", accepted=True),
+    _html("proxy_524_html", 524, "A timeout occurred", accepted=True),
+    Fault("proxy_524_empty", "generate", status=524, accepted=True),
+    Fault("cut_after_acceptance", "generate", wire="cut", accepted=True),
+    Fault("hang", "generate", wire="hang", accepted=True),
+    Fault("slow_body", "generate", wire="slow", accepted=True),
+    Fault("truncated_body", "generate", wire="truncate", accepted=True),
+    Fault("garbage_json", "generate", body='{"created": 1782633696, "data": [{"ur', content_type="application/json",
+          accepted=True),
+    Fault("html_200", "generate", body=_PROXY_PAGE.format("Just a moment..."), accepted=True),
+    Fault("empty_success", "generate", body='{"created": 1782633696, "data": []}', content_type="application/json",
+          accepted=True),
+)  # fmt: skip
+
+_TASK: Final = tuple(
+    Fault(name, "task", wire="outcome", outcome=outcome, reason=reason)
+    for name, outcome, reason in (
+        ("task_failed", "failed", None),
+        ("task_failed_text", "failed", "upstream refused the job"),
+        ("task_failed_object", "failed", {"code": "upstream_failure", "message": "upstream refused the job"}),
+        ("task_moderated", "failed", {"code": "prompt_blocked", "message": "the prompt was blocked"}),
+        ("task_cancelled", "cancelled", None),
+        ("task_never_ends", "never", None),
+        ("task_no_image", "no_image", None),
+    )
+)
+
+_POLL: Final = (
+    _json("poll_500", 500, "internal server error", _SERVER, place="poll"),
+    _json("poll_502", 502, "task service unavailable", _SERVER, place="poll"),
+    _json("poll_503", 503, "task service unavailable", _SERVER, place="poll"),
+    _html("poll_502_html", 502, "Bad Gateway", place="poll"),
+    Fault("poll_524_empty", "poll", status=524),
+    _json("poll_429", 429, "too many requests", _NEW, "rate_limit_exceeded", place="poll", retry_after=1),
+    _json("poll_429_date", 429, "too many requests", _NEW, "rate_limit_exceeded", place="poll", retry_after="date:1"),
+    _json("poll_404", 404, "task not found", _INVALID, "task_not_exist", place="poll"),
+    _json("poll_401", 401, "Invalid token", _NEW, "invalid_token", place="poll"),
+    Fault("poll_garbage", "poll", body='{"data": {"status": "in_pro', content_type="application/json"),
+    Fault("poll_html_200", "poll", body=_PROXY_PAGE.format("Just a moment...")),
+    Fault("poll_empty", "poll", body="", content_type="application/json"),
+    Fault("poll_unknown_word", "poll", body='{"data":{"status":"reticulating"}}', content_type="application/json"),
+    Fault("poll_redirect", "poll", status=302, location="cdn"),
+    Fault("poll_cut", "poll", wire="cut"),
+    Fault("poll_hang", "poll", wire="hang"),
+    Fault("poll_slow", "poll", wire="slow"),
+    Fault("poll_truncated", "poll", wire="truncate"),
+)
+
+_DOWNLOAD: Final = (
+    Fault("download_expired", "download", status=403, content_type="application/xml",
+          body="<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"),
+    _json("download_404", 404, "file not found", _INVALID, place="download"),
+    _html("download_410", 410, "Gone", place="download"),
+    _html("download_500", 500, "Internal Server Error", place="download"),
+    _html("download_503", 503, "Service Unavailable", place="download"),
+    _html("download_429", 429, "Too Many Requests", place="download", retry_after=1),
+    Fault("download_html_as_png", "download", wire="picture", picture="html"),
+    Fault("download_wrong_pixels", "download", wire="picture", picture="wrong_pixels"),
+    Fault("download_wrong_format", "download", wire="picture", picture="wrong_format"),
+    Fault("download_cut_short", "download", wire="picture", picture="cut_short"),
+    Fault("download_empty", "download", wire="picture", picture="empty"),
+    Fault("download_truncated", "download", wire="truncate"),
+    Fault("download_cut", "download", wire="cut"),
+    Fault("download_hang", "download", wire="hang"),
+    Fault("download_slow", "download", wire="slow"),
+    Fault("download_oversized", "download", wire="endless"),
+    Fault("download_redirect", "download", status=302, location="cdn"),
+    Fault("download_redirect_private", "download", status=302, location="http://10.0.0.1/picture.png"),
+    Fault("download_redirect_loop", "download", status=302, location="self"),
+)  # fmt: skip
+
+_GENERAL: Final = (
+    Fault("ok", "generate"),  # let one pass, so that a script can say "the third one fails"
+    Fault("reply", "generate", content_type="application/json"),  # any reply that a script spells out
+)
+
+FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_GENERAL)}
+)
+"""Every fault by name."""
+
+
+def fault_named(name: str) -> Fault:
+    """The fault of that name.
+
+    Raises:
+        ValueError: there is none; the message lists them.
+    """
+    try:
+        return FAULTS[name]
+    except KeyError:
+        raise ValueError(f"fault {name!r} is not known; accepted: {', '.join(FAULTS)}") from None
+
+
+def parse_faults(value: str | Mapping[str, float] | Iterable[str] | None) -> Mapping[str, float]:
+    """Read probabilities: ``"rate_limited=0.1,task_failed=0.05"``, a mapping, or None for no faults.
+
+    Raises:
+        ValueError: an unknown name, a probability outside 0 to 1, or more than 1 together at one place.
+    """
+    if value is None:
+        return {}
+    pairs: list[tuple[str, object]] = []
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        for part in value.split(",") if isinstance(value, str) else value:
+            name, equals, number = part.partition("=")
+            if name.strip():
+                pairs.append((name.strip(), number.strip() if equals else 1.0))
+    chances: dict[str, float] = {}
+    for name, given in pairs:
+        fault_named(name)
+        try:
+            chance = float(given)  # type: ignore[arg-type]  # anything else is refused below
+        except (TypeError, ValueError):
+            chance = -1.0
+        if not 0.0 <= chance <= 1.0:
+            raise ValueError(f"fault {name}={given!r} is no probability; accepted: 0 to 1")
+        chances[name] = chance
+    for place in PLACES:
+        together = sum(chance for name, chance in chances.items() if FAULTS[name].place == place)
+        if together > 1.0 + 1e-9:
+            raise ValueError(f"the faults at {place!r} have probability {together:g} together; at most 1 is possible")
+    return MappingProxyType(chances)

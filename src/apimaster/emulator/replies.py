@@ -1,0 +1,125 @@
+"""The gateway's replies, in every dialect (wire contract, section 4). Pure: job in, bytes out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .dialects import Dialect
+from .jobs import Clock, Job, State
+
+_WORDS: Final = {
+    "tracked": {"queued": "queued", "running": "in_progress", "succeeded": "succeeded", "failed": "failed"},
+    "legacy": {"queued": "pending", "running": "processing", "succeeded": "completed", "failed": "failed"},
+}
+_STRANGE_WORDS: Final = ("dispatching", "upscaling", "almost_there")
+
+
+def dump(document: object) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def error_body(message: str, kind: str, code: object, request_id: str) -> bytes:
+    """A JSON error as the gateway words it."""
+    text = f"{message} (request id: {request_id})"
+    return dump({"error": {"message": text, "type": kind, "param": "", "code": code}})
+
+
+def submitted(job: Job, *, as_one_shot: bool) -> bytes:
+    """The reply that names a task, to a submit or, in a dialect that does so, to a one-shot call."""
+    document: dict[str, Any] = {"data": [{"status": _cased(job.dialect, "submitted"), "task_id": job.id}]}
+    if not as_one_shot:
+        if job.dialect.code:
+            document = {"code": 200, **document}
+        else:
+            document = {"created": int(job.created_wall), **document}
+    if job.dialect.extra_fields:
+        document["trace"] = {"lane": "emulator"}
+    return dump(document)
+
+
+def finished_pictures(job: Job, urls: Sequence[str], encoded: Sequence[str] | None, *, code: bool = False) -> bytes:
+    """The reply of a one-shot call: pictures by URL, or as base64 if ``encoded`` is given."""
+    items: list[dict[str, Any]]
+    items = [{"url": url} for url in urls] if encoded is None else [{"b64_json": text} for text in encoded]
+    if job.dialect.extra_fields:
+        for item in items:
+            item.update(revised_prompt=job.order.prompt, size="{}x{}".format(*job.order.pixels), z_index=0)
+    document: dict[str, Any] = {"created": int(job.created_wall), "data": items}
+    return dump({"code": 200, **document} if code else document)
+
+
+def polled(job: Job, clock: Clock, urls: Sequence[str], lifetime: float) -> bytes:
+    """The reply to a look at a task."""
+    now = clock.now()
+    state = job.state(now)
+    if job.dialect.polls == "tracked":
+        task = _tracked(job, state, urls)
+    else:
+        task = _legacy(job, state, clock, urls, lifetime)
+    if job.dialect.extra_fields:
+        task["kind"] = "image"
+    if not job.dialect.envelope:
+        return dump(task)
+    return dump({"data": task} if job.dialect.polls == "tracked" else {"code": 200, "data": task})
+
+
+def _tracked(job: Job, state: State, urls: Sequence[str]) -> dict[str, Any]:
+    task: dict[str, Any] = {"status": _status(job, state)}
+    if state == "succeeded":
+        task["result"] = {"images": _images(job, urls)}
+    if state == "failed" and job.reason is not None:
+        task["error"] = job.reason
+    return task
+
+
+def _legacy(job: Job, state: State, clock: Clock, urls: Sequence[str], lifetime: float) -> dict[str, Any]:
+    task: dict[str, Any] = {
+        "id": job.id,
+        "status": _status(job, state),
+        "progress": int(job.progress(clock.now())),
+        "created": int(job.created_wall),
+    }
+    if math.isfinite(job.duration):
+        task["estimated_time"] = max(1, math.ceil(job.duration))
+    if state == "queued" or state == "running":
+        return task
+    took = (job.ended_at or job.created) - job.created
+    task.update(completed=int(job.created_wall + took), actual_time=round(took))
+    if state == "failed":
+        task["error"] = job.reason if job.reason is not None else "generation failed"
+        return task
+    images = _images(job, urls)
+    for image in images:
+        image["expires_at"] = int(job.created_wall + took + lifetime)
+    task["result"] = {"images": images}
+    if job.order.price is not None:
+        task["cost"] = float(job.order.price * job.images)
+    return task
+
+
+def _images(job: Job, urls: Sequence[str]) -> list[dict[str, Any]]:
+    if job.outcome == "no_image":
+        return []
+    return [{"url": [url] if job.dialect.urls_are_lists else url} for url in urls]
+
+
+def _status(job: Job, state: State) -> str:
+    word = _WORDS[job.dialect.polls][state]
+    if state == "running":
+        if job.dialect.unknown_words:
+            word = _STRANGE_WORDS[job.polls % len(_STRANGE_WORDS)]
+        elif job.dialect.polls == "legacy" and job.polls % 2:
+            word = "in_progress"  # both words are in use for one and the same state
+    elif state == "succeeded" and job.dialect.finished_word:
+        word = job.dialect.finished_word
+    elif state == "failed" and job.outcome == "cancelled":
+        word = "cancelled"
+    return _cased(job.dialect, word)
+
+
+def _cased(dialect: Dialect, word: str) -> str:
+    return word.upper() if dialect.upper_case else word

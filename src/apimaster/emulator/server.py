@@ -1,0 +1,159 @@
+"""Uvicorn on this machine, in a thread or in the foreground, up and down in milliseconds.
+
+Uvicorn's own main loop looks ten times a second whether to stop, and its shutdown waits for idle connections; a
+test suite starts hundreds of servers. So this runs uvicorn's start-up, waits for an event, and then cuts
+whatever is still open. The protocol class is uvicorn's own (httptools where it is installed, else h11) with one
+addition: requests can reach their connection, so that a fault can cut it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+_BACKLOG: Final = 2048
+_KEEP_ALIVE: Final = 75  # seconds, as nginx has it; uvicorn's 5 s would end connections under a slow test
+_LIMIT: Final = 10.0  # seconds for starting and stopping
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen at run time
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn, driven by an event instead of by signals and a ticking loop."""
+
+    async def run_until(self, stop: asyncio.Event, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=sockets)
+        ready()
+        while not stop.is_set():
+            await self.on_tick(0)  # the Date header
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+class Server:
+    """Serves one ASGI application on the given sockets until it is told to stop."""
+
+    def __init__(self, app: ASGIApp, sockets: list[socket.socket]) -> None:
+        self._app = app
+        self._sockets = sockets
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that serves, while it does."""
+        return self._loop
+
+    def start(self) -> None:
+        """Serve in a thread; returns when connections are accepted.
+
+        Raises:
+            RuntimeError: the server did not come up.
+        """
+        self._thread = threading.Thread(target=self._run_in_thread, name="apimaster-emulator", daemon=True)
+        self._thread.start()
+        if not self._started.wait(_LIMIT) or self._failure is not None:
+            raise RuntimeError("the emulator did not start") from self._failure
+
+    def stop(self) -> None:
+        """Stop serving; open connections are cut. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is not None and self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join(_LIMIT)
+
+    def serve_here(self, on_ready: Callable[[], None]) -> None:
+        """Serve in this thread until ``KeyboardInterrupt``."""
+        with contextlib.suppress(KeyboardInterrupt):
+            _run(self._main(on_ready))
+
+    def _run_in_thread(self) -> None:
+        try:
+            _run(self._main(self._started.set))
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits in start()
+            self._failure = error
+            self._started.set()
+
+    async def _main(self, ready: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        try:
+            await _Uvicorn(config).run_until(self._stop, self._sockets, ready)
+        finally:
+            for listening in self._sockets:
+                listening.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: the port is taken; the message names it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"port {port} of {host} can't be used: {error.strerror}") from None
+    return listening
+
+
+def _run(main: Any) -> None:
+    try:
+        import uvloop  # type: ignore[import-not-found, unused-ignore]  # used where somebody has installed it
+    except ImportError:
+        asyncio.run(main)
+        return
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+

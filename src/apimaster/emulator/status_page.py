@@ -1,0 +1,142 @@
+"""The page at ``/``: what was asked, what came of it, what it cost. One file, no scripts from elsewhere.
+
+Every text that came in from outside is escaped. The small script fetches the page again and replaces the tables,
+so that the reader keeps the scroll position; without scripts the page still shows the state at loading.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from html import escape
+from typing import Final
+
+from .gateway import Gateway
+from .jobs import Job
+from .records import RecordedRequest
+
+_SCRIPT: Final = (
+    "setInterval(async()=>{try{const r=await fetch('/',{cache:'no-store'});"
+    "const d=new DOMParser().parseFromString(await r.text(),'text/html');"
+    "document.querySelector('main').replaceWith(d.querySelector('main'));"
+    "document.body.classList.remove('gone')}catch{document.body.classList.add('gone')}},1500)"
+)
+# only this script runs, whatever a prompt may hold
+_SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; "
+    f"script-src 'sha256-{_SCRIPT_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SHOWN: Final = 60
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--ink:#1b2430;--dim:#66738a;--line:#dfe4ec;--paper:#f6f8fb;--card:#fff;--accent:#2f6fde}
+@media(prefers-color-scheme:dark){:root{--ink:#e6ebf3;--dim:#93a0b5;--line:#2a3342;--paper:#11161e;--card:#19202b;
+--accent:#7aa7ff}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+header,main{max-width:1120px;margin:0 auto;padding:0 20px}header{padding-top:28px}
+h1{font-size:22px;margin:0 0 4px}h2{font-size:15px;margin:28px 0 10px}p{margin:0;color:var(--dim)}
+code{font:13px ui-monospace,monospace;background:var(--card);border:1px solid var(--line);border-radius:5px;padding:1px 5px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:18px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}
+.card b{display:block;font-size:24px;font-variant-numeric:tabular-nums}.card span{color:var(--dim);font-size:13px}
+.pictures{display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;width:160px;background:var(--card);padding:7px;
+border:1px solid var(--line);border-radius:10px}figure img{display:block;width:144px;height:108px;object-fit:contain}
+figcaption{font-size:12px;color:var(--dim);overflow:hidden;text-overflow:ellipsis;white-space:nowrap;margin-top:5px}
+.scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
+table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:6px 12px;border-bottom:1px solid var(--line);white-space:nowrap}
+th{color:var(--dim);font-weight:500}tr:last-child td{border-bottom:0}td.p{max-width:340px;overflow:hidden;
+text-overflow:ellipsis}.succeeded,.s2{color:#1f9d61}.failed,.s4,.s5,.s0{color:#d0493f}.running{color:var(--accent)}
+.bar{display:inline-block;width:70px;height:6px;border-radius:3px;background:var(--line);margin-right:6px;overflow:hidden}
+.bar i{display:block;height:100%;background:var(--accent)}footer{height:40px}.gone main{opacity:.45}
+"""
+
+
+def status_page(gateway: Gateway) -> str:
+    """The whole page as HTML."""
+    base = f"{gateway.origin_for(())}/v1"
+    keys = gateway.options.api_keys
+    key = "any key" if keys is None else keys[0]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>apimaster emulator</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><header><h1>APIMaster emulator</h1>"
+        f"<p>Base URL <code>{escape(base)}</code> · key <code>{escape(key)}</code> · dialect "
+        f"<code>{escape(str(gateway.dialect))}</code> · nothing here costs money.</p></header>"
+        f"<main>{_main(gateway)}</main><footer></footer><script>{_SCRIPT}</script></body></html>"
+    )
+
+
+def _main(gateway: Gateway) -> str:
+    jobs = gateway.jobs.all()
+    records = gateway.records.all()
+    now = gateway.clock.now()
+    running = sum(job.state(now) in ("queued", "running") for job in jobs)
+    cards = (
+        (f"${gateway.bill.total}", "charged, less refunds"),
+        (str(len(gateway.bill.charges)), "charges"),
+        (str(len(gateway.bill.refunds)), "refunds"),
+        (str(running), "running jobs"),
+        (str(gateway.records.count), "requests"),
+    )
+    parts = ['<div class="cards">']
+    parts += [f'<div class="card"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for value, what in cards]
+    parts.append("</div>")
+    parts.append(_pictures(jobs[::-1]))
+    parts.append(_jobs(jobs[: -_SHOWN - 1 : -1], now))
+    parts.append(_requests(records[: -_SHOWN - 1 : -1]))
+    return "".join(parts)
+
+
+def _pictures(jobs: list[Job]) -> str:
+    shown = [(job, token) for job in jobs[:200] for token in job.image_tokens][:14]
+    figures = "".join(
+        f'<figure><a href="/imgs/{token}.png"><img loading="lazy" alt="" src="/_emulator/thumbs/{token}"></a>'
+        f'<figcaption title="{escape(job.order.prompt)}">{escape(job.order.prompt[:120])}</figcaption></figure>'
+        for job, token in shown
+    )
+    return f'<h2>Pictures</h2><div class="pictures">{figures or "<p>None yet.</p>"}</div>'
+
+
+def _jobs(jobs: list[Job], now: float) -> str:
+    rows = []
+    for job in jobs:
+        state, percent = job.state(now), job.progress(now)
+        bar = f'<span class="bar"><i style="width:{percent:.0f}%"></i></span>' if state == "running" else ""
+        price = "–" if job.order.price is None else f"${job.order.price * job.images}"
+        cells = (
+            f"<td>{escape(_clock(job.created_wall))}</td><td><code>{escape(job.id)}</code></td>"
+            f'<td class="{state}">{bar}{state}</td><td class="p">{escape(job.order.prompt[:200])}</td>'
+            f"<td>{escape(job.order.aspect_ratio)} · {escape(job.order.resolution)}</td>"
+            f"<td>{len(job.order.references) or ''}</td><td>{job.polls}</td><td>{escape(price)}</td>"
+        )
+        rows.append(f"<tr>{cells}</tr>")
+    head = ("Time", "Job", "State", "Prompt", "Size", "Refs", "Looks", "Price")
+    return _table("Jobs", head, rows)
+
+
+def _requests(records: list[RecordedRequest]) -> str:
+    rows = []
+    for record in records:
+        status = "–" if record.status is None else str(record.status)
+        target = f"{record.path}?{record.query}" if record.query else record.path
+        cells = (
+            f"<td>{record.number}</td><td>{escape(_clock(record.at))}</td><td>{escape(record.origin)}</td>"
+            f'<td class="p">{escape(record.method)} {escape(target[:200])}</td>'
+            f'<td class="s{(record.status or 0) // 100}">{status}</td><td>{escape(record.fault or "")}</td>'
+        )
+        rows.append(f"<tr>{cells}</tr>")
+    return _table("Requests", ("#", "Time", "To", "Request", "Status", "Fault"), rows)
+
+
+def _table(title: str, head: tuple[str, ...], rows: list[str]) -> str:
+    if not rows:
+        return f"<h2>{title}</h2><p>None yet.</p>"
+    heads = "".join(f"<th>{name}</th>" for name in head)
+    return f'<h2>{title}</h2><div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
+
+
+def _clock(wall: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(wall))
