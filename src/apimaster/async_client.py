@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from . import downloading, flows
 from .base import BaseClient
 from .catalog import DEFAULT_MODEL
-from .drivers import AsyncDriver, AsyncTransport
 from .flows import Mode, OnProgress
 from .references import ReferenceLike
 from .request import ImageRequest, Webhook
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import SecretStr
     from typing_extensions import Self
+
+    from .async_driver import AsyncTransport
 
 
 class AsyncAPIMaster(BaseClient):
@@ -52,6 +53,8 @@ class AsyncAPIMaster(BaseClient):
         transport: AsyncTransport = "httpx",
     ) -> None:
         super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
+        from .async_driver import AsyncDriver  # brings asyncio along, which takes as long to import as all of this
+
         self._driver = AsyncDriver(self._wiring, http_client, transport)
 
     async def generate(

@@ -25,10 +25,8 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, Union
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, Union
 from urllib.parse import unquote, urlsplit
-
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_serializer, model_validator
 
 from .errors import ReferenceImageError
 from .held import Held, ImageLike
@@ -37,14 +35,14 @@ from .prepared import Prepared, check_data, check_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic import GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
 _ACCEPTED: Final = "a path, an http(s) URL, a data URI, bytes, a binary file or a PIL image"
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
-_DATA_URI: Final = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
+# Patterns are compiled when they are first used: importing should cost next to nothing.
+_DIGEST: Final = "sha256:[0-9a-f]{64}"
+_SCHEME: Final = "([A-Za-z][A-Za-z0-9+.-]+):(//)?"
+_DATA_URI: Final = "(?i)data:[^,]{0,200}?;base64,"
 _LONGEST_NAME: Final = 4096
 _SHOWN: Final = 80
 
@@ -54,16 +52,19 @@ ReferenceLike: TypeAlias = Union[
 """Everything that ``Reference.of`` takes."""
 
 
-class Reference(BaseModel):
+class Reference:
     """One reference image of a request. ``ImageRequest(references=[…])`` makes them by itself.
 
-    Two references are equal when they are written the same: the same path, the same URL, or the same bytes.
+    It never changes, and works as the type of a pydantic field. Two references are equal when they are written the
+    same: the same path, the same URL, or the same bytes.
     """
 
-    model_config = ConfigDict(frozen=True)
+    __slots__ = ("_held", "_text")
 
-    _text: str = PrivateAttr(default="")
-    _held: Held | None = PrivateAttr(default=None)
+    def __init__(self, text: str, held: Held | None = None) -> None:
+        """Not for callers: ``of`` checks what it is given."""
+        self._text = text
+        self._held = held
 
     @classmethod
     def of(cls, value: ReferenceLike) -> Reference:
@@ -78,24 +79,17 @@ class Reference(BaseModel):
         """
         if isinstance(value, Reference):
             return value
-        text, held = _understood(value)
-        made = cls.model_construct()
-        # Frozen for callers; here it is still being built.
-        made._text = text
-        made._held = held
-        return made
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _from_anything(cls, value: Any, handler: Any) -> Reference:
-        return cls.of(value)
-
-    @model_serializer(mode="plain")
-    def _as_text(self) -> str:
-        return str(self)
+        return cls(*_understood(value))
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        from pydantic_core import core_schema  # loaded when a request is first made, not with the package
+
+        as_text = core_schema.plain_serializer_function_ser_schema(str, return_schema=core_schema.str_schema())
+        return core_schema.no_info_plain_validator_function(cls.of, serialization=as_text)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: object) -> JsonSchemaValue:
         return {"type": "string", "description": "A path or an http(s) URL of a reference image."}
 
     @property
@@ -106,7 +100,7 @@ class Reference(BaseModel):
     @property
     def path(self) -> Path | None:
         """The local file, with ``~`` expanded; None for a URL and for bytes."""
-        if self._held is not None or self.is_url or _DIGEST.fullmatch(self._text):
+        if self._held is not None or self.is_url or re.fullmatch(_DIGEST, self._text):
             return None
         return Path(os.path.expanduser(self._text))  # unlike Path.expanduser it leaves an unknown ~user alone
 
@@ -176,7 +170,7 @@ def _understood(value: object) -> tuple[str, Held | None]:
         text = os.fsdecode(value)
         _check_path(text)
         # A path object is a path whatever it looks like; written down, it must be read as one again.
-        is_plain = not (_SCHEME.match(text) or _DIGEST.fullmatch(text)) or Path(text).is_absolute()
+        is_plain = not (re.match(_SCHEME, text) or re.fullmatch(_DIGEST, text)) or Path(text).is_absolute()
         return (text if is_plain else os.path.join(os.curdir, text)), None
     if isinstance(value, io.TextIOBase):
         raise ReferenceImageError("a reference was opened as text; open the picture for bytes: open(path, 'rb')")
@@ -192,9 +186,9 @@ def _from_text(text: str) -> tuple[str, Held | None]:
     if start.startswith(("http://", "https://")):
         _check_url(text)
         return text, None
-    if _DIGEST.fullmatch(text):
+    if re.fullmatch(_DIGEST, text):
         return text, None
-    scheme = _SCHEME.match(text)
+    scheme = re.match(_SCHEME, text)
     if start.startswith("file:"):
         raise ReferenceImageError(f"reference {_short(text)!r}: give the path of a local file itself, without file://")
     if scheme and scheme[2]:
@@ -233,7 +227,7 @@ def _check_url(text: str) -> None:
 
 def _decoded(uri: str) -> bytes:
     """The bytes of a data URI. What it calls itself is not looked at: the bytes decide."""
-    start = _DATA_URI.match(uri)
+    start = re.match(_DATA_URI, uri)
     if start is None:
         raise ReferenceImageError("a data URI must look like data:image/png;base64,… (JPEG, PNG or WebP)")
     code = uri[start.end() :]

@@ -35,7 +35,7 @@ class Webhook(BaseModel):
         events: which events to send.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     endpoint_id: str = Field(min_length=1)
     events: tuple[str, ...] = ("task.completed", "task.failed")
@@ -69,7 +69,7 @@ class ImageRequest(BaseModel):
         BadRequestError: a value is not accepted; the message names the field, the value and what is accepted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     prompt: str
     model: str = DEFAULT_MODEL

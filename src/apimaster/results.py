@@ -16,7 +16,8 @@ Stage = Literal["submitting", "queued", "running", "downloading", "done", "faile
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Building the validators waits for the first use: it would be a good part of the import time.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class GeneratedImage(_Frozen):
