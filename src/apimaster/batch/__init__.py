@@ -1,0 +1,21 @@
+"""Many images from a list, durably: nothing is paid for twice, and nothing that was paid for is lost."""
+
+from .api import AsyncBatch, Batch, BatchRun
+from .items import BatchItem
+from .ledger import LedgerError
+from .lines import InvalidLines
+from .lock import DirectoryLocked
+from .plan import Plan
+from .run import AsyncRun
+
+__all__ = [
+    "AsyncBatch",
+    "AsyncRun",
+    "Batch",
+    "BatchItem",
+    "BatchRun",
+    "DirectoryLocked",
+    "InvalidLines",
+    "LedgerError",
+    "Plan",
+]

@@ -1,0 +1,95 @@
+"""The manifest: one flat record per image, always with the same columns of the same types.
+
+Money is text, because it is exact; times are ISO 8601 in UTC; lists hold texts. So any tool that makes Parquet out of
+JSON lines or CSV gets the same table from every batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from .items import BatchItem
+
+ExportFormat = Literal["jsonl", "csv"]
+
+COLUMNS: Final[dict[str, Callable[[BatchItem], Any]]] = {
+    "id": lambda item: item.id,
+    "line": lambda item: item.line,
+    "state": lambda item: item.state,
+    "prompt": lambda item: item.request.prompt,
+    "model": lambda item: item.request.model,
+    "aspect_ratio": lambda item: item.request.aspect_ratio,
+    "resolution": lambda item: item.request.resolution,
+    "references": lambda item: [str(reference) for reference in item.request.references],
+    "google_search": lambda item: item.request.google_search,
+    "google_image_search": lambda item: item.request.google_image_search,
+    "tags": lambda item: list(item.tags),
+    "price_usd": lambda item: money(item.price),
+    "cost_usd": lambda item: money(item.cost),
+    "billed": lambda item: item.billed,
+    "path": lambda item: item.path,
+    "media_type": lambda item: item.media_type,
+    "width": lambda item: item.width,
+    "height": lambda item: item.height,
+    "deviations": lambda item: list(item.deviations),
+    "task_id": lambda item: item.task.id or None if item.task is not None else None,
+    "error": lambda item: item.error,
+    "error_type": lambda item: item.error_type,
+    "attempts": lambda item: item.attempts,
+    "submitted_at": lambda item: _time(item.submitted_at),
+    "finished_at": lambda item: _time(item.finished_at),
+}
+
+
+def record(item: BatchItem) -> dict[str, Any]:
+    """One image as a flat record."""
+    return {name: read(item) for name, read in COLUMNS.items()}
+
+
+def jsonl(items: Iterable[BatchItem]) -> Iterator[str]:
+    """One JSON object per line."""
+    for item in items:
+        yield json.dumps(record(item), ensure_ascii=False) + "\n"
+
+
+def as_csv(items: Iterable[BatchItem]) -> Iterator[str]:
+    """A header and one row per image; lists are joined by ``|``."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")  # as RFC 4180 has it
+    writer.writerow(COLUMNS)
+    for item in items:
+        yield _taken(text)
+        writer.writerow([_cell(value) for value in record(item).values()])
+    yield _taken(text)
+
+
+def _taken(text: io.StringIO) -> str:
+    taken = text.getvalue()
+    text.seek(0)
+    text.truncate()
+    return taken
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return "|".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value
+
+
+def money(amount: Decimal | None) -> str | None:
+    """US dollars as exact text, without needless zeros."""
+    return None if amount is None else f"{amount.normalize():f}"
+
+
+def _time(unix: float | None) -> str | None:
+    if unix is None:
+        return None
+    return datetime.fromtimestamp(unix, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

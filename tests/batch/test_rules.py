@@ -1,0 +1,262 @@
+"""The pure rules: limits, the shared pause, verdicts, the tally, the words for a plan; and the folder's lock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apimaster import errors
+from apimaster.batch.backoff import Throttle
+from apimaster.batch.budget import Budget, read_limit
+from apimaster.batch.ledger import Kind, Sum
+from apimaster.batch.lock import DirectoryLock, DirectoryLocked
+from apimaster.batch.plan import Terms, make_plan, read_terms
+from apimaster.batch.tally import Tally
+from apimaster.batch.verdicts import after_task, before_task
+from apimaster.batch.words import duration, plan_lines
+from apimaster.errors import BadRequestError
+
+PRICE = Decimal("0.0375")
+
+
+# --- limits -------------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_exact_and_takes_back_what_was_refunded() -> None:
+    budget = Budget(Decimal("0.10"))
+    assert [budget.reserve(PRICE) for _ in range(3)] == [True, True, False]
+    budget.give_back(PRICE)
+    assert budget.reserve(PRICE)
+    assert budget.spent == Decimal("0.075")
+    assert budget.reserve(Decimal("0.025")), "to the last cent"
+    assert not budget.allows(Decimal("0.0001"))
+
+
+def test_a_budget_counts_images_too_and_refuses_unknown_prices() -> None:
+    assert not Budget(Decimal(100)).allows(None)
+    budget = Budget(max_images=1)
+    assert budget.reserve(None)
+    assert not budget.allows(PRICE)
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "kinds", "expected"),
+    [
+        (None, None, [(PRICE, 4), (None, 2)], (6, "0.15")),
+        ("0.10", None, [(PRICE, 4)], (2, "0.075")),
+        ("0.10", None, [(PRICE, 1), (Decimal("0.075"), 1), (PRICE, 1)], (1, "0.0375")),
+        (None, 3, [(PRICE, 2), (PRICE, 2)], (3, "0.1125")),
+        ("0", None, [(PRICE, 1)], (0, "0")),
+        ("1", None, [(None, 1)], (0, "0")),
+    ],
+)
+def test_how_much_fits(limit: Any, images: Any, kinds: Any, expected: tuple[int, str]) -> None:
+    count, cost = Budget(read_limit(limit), images).fitting(kinds)
+    assert (count, cost) == (expected[0], Decimal(expected[1]))
+
+
+@pytest.mark.parametrize("value", ["ten", -1, True, "nan", float("inf"), ""])
+def test_a_limit_is_an_amount(value: Any) -> None:
+    with pytest.raises(BadRequestError, match="max_cost must be"):
+        read_limit(value)
+
+
+def test_limits_are_read_exactly() -> None:
+    assert read_limit(0.1) == Decimal("0.1")
+    assert read_limit(" $2.50 ") == Decimal("2.50")
+    with pytest.raises(BadRequestError, match="max_images"):
+        read_terms(None, -1, retry_failed=False, retry_unknown=False)
+
+
+# --- the shared pause ---------------------------------------------------------------------------------
+
+
+def test_one_burst_of_refusals_is_one_pause() -> None:
+    throttle = Throttle(64, dice=lambda: 1.0)
+    assert throttle.refused(10.0, 40) == 1.0
+    for _ in range(30):
+        throttle.refused(10.1, 40)
+    assert (throttle.ceiling, throttle.refusals) == (30, 1)
+    assert throttle.pause(10.5) == pytest.approx(0.5)
+    assert throttle.refused(11.0, 10) == 2.0
+    assert throttle.ceiling == 7
+    assert throttle.refused(13.5, 0) == 4.0
+    assert throttle.ceiling == 1
+
+
+def test_the_gateway_says_how_long() -> None:
+    throttle = Throttle(8, dice=lambda: 0.0)
+    assert throttle.refused(0.0, 8, 90.0) == 90.0
+    assert throttle.refused(1.0, 8, 120.0) == 120.0, "the longest of a burst counts"
+    assert throttle.pause(1.0) == 120.0
+
+
+def test_the_ceiling_comes_back_one_per_round_and_no_further() -> None:
+    throttle = Throttle(8, dice=lambda: 1.0)
+    throttle.refused(0.0, 8)
+    assert throttle.ceiling == 6
+    for _ in range(7):
+        throttle.accepted()
+    assert (throttle.ceiling, throttle.refusals) == (7, 0)
+    for _ in range(100):
+        throttle.accepted()
+    assert throttle.ceiling == 8
+
+
+def test_a_dead_line_is_no_reason_for_fewer_at_once() -> None:
+    throttle = Throttle(8)
+    throttle.refused(0.0, 8, crowded=False)
+    assert throttle.ceiling == 8
+
+
+# --- verdicts -----------------------------------------------------------------------------------------
+
+_BEFORE = {
+    "RateLimitError": "crowded",
+    "APIConnectionError": "unreachable",
+    "InternalServerError": "again",
+    "GenerationFailedError": "again",
+    "AuthenticationError": "stop",
+    "PermissionDeniedError": "stop",
+    "InsufficientBalanceError": "stop",
+    "NotFoundError": "stop",
+    "ContentPolicyError": "failed",
+    "ReferenceImageError": "failed",
+    "OutcomeUnknownError": "unknown",
+    "NoImageError": "unknown",
+    "TaskTimeoutError": "unknown",
+    "DownloadError": "unknown",
+    "ResultExpiredError": "unknown",
+    "BudgetExceededError": "failed",
+    "APIMasterError": "failed",
+    "BadRequestError": "stop",
+}
+_AFTER = {
+    "GenerationFailedError": "failed",
+    "ContentPolicyError": "failed",
+    "NoImageError": "unknown",
+    "ResultExpiredError": "unknown",
+    "DownloadError": "kept",
+    "TaskTimeoutError": "kept",
+    "AuthenticationError": "stop",
+    "PermissionDeniedError": "stop",
+    "InsufficientBalanceError": "stop",
+    "NotFoundError": "unknown",
+}
+
+
+def every_error() -> list[type[errors.APIMasterError]]:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return [kind for kind in kinds if issubclass(kind, errors.APIMasterError)]
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_error_of_a_submit_has_a_verdict(kind: type[errors.APIMasterError]) -> None:
+    verdict = before_task(kind("x"))
+    assert verdict == _BEFORE[kind.__name__]
+    if kind.billed != "no":
+        assert verdict == "unknown", "never planned again"
+
+
+def test_what_the_gateway_refused_is_not_what_the_folder_refused() -> None:
+    assert before_task(BadRequestError("x", status_code=400)) == "failed"
+
+
+@pytest.mark.parametrize("name", _AFTER)
+def test_errors_after_the_charge(name: str) -> None:
+    assert after_task(getattr(errors, name)("x")) == _AFTER[name]
+
+
+# --- how it stands ------------------------------------------------------------------------------------
+
+
+def sums() -> list[Sum]:
+    zero = Decimal(0)
+    return [
+        Sum("planned", True, PRICE, 10, zero),
+        Sum("planned", False, PRICE, 2, zero),
+        Sum("saved", True, PRICE, 4, PRICE),
+        Sum("unknown", False, PRICE, 1, zero),
+    ]
+
+
+def test_the_tally_follows_every_step() -> None:
+    tally = Tally(sums(), 0.0)
+    assert (tally.total, tally.set_aside, tally.spent, tally.to_come) == (15, 2, PRICE * 6, PRICE * 10)
+    tally.move("planned", "submitting", PRICE, 1.0)
+    assert (tally.spent, tally.to_come, tally.running) == (PRICE * 7, PRICE * 9, 1)
+    tally.move("submitting", "planned", PRICE, 2.0)
+    assert (tally.spent, tally.to_come, tally.spent_images) == (PRICE * 6, PRICE * 10, 5)
+    for second in range(60):
+        tally.move("delivered", "saved", PRICE, 60.0 + second)
+    assert tally.per_minute(120.0) == pytest.approx(30.0)
+    assert tally.per_minute(400.0) == 0.0
+    assert tally.seconds_left(400.0) is None
+
+
+def test_a_plan_tells_what_it_costs_and_what_fits() -> None:
+    kinds = [Kind("m", "2K", PRICE, 4), Kind("m", None, PRICE, 6)]
+    terms = Terms(Decimal("0.30"), None, retry_unknown=True)
+    plan = make_plan(sums(), kinds, terms, new=3, died=1, retried_failed=0, retried_unknown=2)
+    text = "\n".join(plan_lines(plan))
+    assert "To submit: 10 images, $0.375." in text
+    assert "The limit is $0.30 for this folder: that is enough for 2 images, $0.075." in text
+    for part in ("second charge", "$0.225", "became unknown", "2 images of an earlier one", "4 saved"):
+        assert part in text
+    assert not plan.nothing_to_do
+
+
+def test_a_cost_limit_needs_prices() -> None:
+    with pytest.raises(BadRequestError, match="price of midjourney"):
+        make_plan(
+            [],
+            [Kind("midjourney", None, None, 2)],
+            Terms(Decimal(1)),
+            new=0,
+            died=0,
+            retried_failed=0,
+            retried_unknown=0,
+        )
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.2, "4 s"), (125, "2 min"), (7500, "2 h 05 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# --- one process per folder ---------------------------------------------------------------------------
+
+_HOLD = """
+import sys
+from pathlib import Path
+from apimaster.batch.lock import DirectoryLock
+DirectoryLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_second_process_says_so_and_leaves(tmp_path: Path) -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdin is not None
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DirectoryLocked, match=f"process {other.pid} on "):
+            DirectoryLock(tmp_path).acquire()
+        assert str(other.pid) in (DirectoryLock(tmp_path).holder() or "")
+    finally:
+        other.kill()
+        other.wait()
+        other.stdin.close()
+        other.stdout.close()
+    with DirectoryLock(tmp_path):
+        pass  # a killed process leaves nothing behind
+    assert DirectoryLock(tmp_path).holder() is None

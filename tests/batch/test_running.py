@@ -1,0 +1,318 @@
+"""Batches against the emulator: limits, refusals, exhaustion, resuming, iterating."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from apimaster import (
+    APIConnectionError,
+    APIMaster,
+    AsyncAPIMaster,
+    AuthenticationError,
+    BudgetExceededError,
+    ImageRequest,
+    InsufficientBalanceError,
+)
+from apimaster.batch import AsyncBatch, Batch, BatchItem, DirectoryLocked, InvalidLines, LedgerError
+from apimaster.batch.ledger import Step
+from apimaster.emulator import Emulator
+from apimaster.errors import BadRequestError
+
+PRICE = Decimal("0.0375")
+
+
+def requests(count: int, **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {"prompt": f"picture {number}", "id": f"p{number}", "resolution": "0.5K", **fields} for number in range(count)
+    ]
+
+
+def run(emulator: Emulator, directory: Path, wanted: Any, *, concurrency: int = 16, **terms: Any) -> list[BatchItem]:
+    """One run on asyncio; what it raised at the end is in the last place of ``raised``."""
+
+    async def work() -> list[BatchItem]:
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url) as client:
+            batch = AsyncBatch(client, directory, concurrency=concurrency, timeout=20)
+            return [item async for item in batch.run(wanted, **terms)]
+
+    return asyncio.run(work())
+
+
+def states(directory: Path) -> Counter[str]:
+    with APIMaster("sk", base_url="http://127.0.0.1:1/v1") as client:
+        return Counter(item.state for item in Batch(client, directory).items())
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="0.01-0.1", dialect="mixed")
+def test_a_batch_from_blocking_code(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    wanted = [
+        "a cat",
+        ImageRequest(prompt="a dog", resolution="0.5K"),
+        {"prompt": "a fish", "id": "fish", "tags": ["x"]},
+    ]
+    with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+        batch = Batch(client, tmp_path / "out")
+        plan = batch.run(wanted).plan()
+        assert (plan.planned, plan.cost) == (3, PRICE * 3)
+        assert not (tmp_path / "out").exists(), "a plan leaves nothing behind"
+        found = {item.id: item for item in batch.run(wanted)}
+        assert {item.state for item in found.values()} == {"saved"}
+        fish = found["fish"]
+        assert (fish.tags, fish.line, fish.cost, fish.billed) == (("x",), 3, PRICE, "yes")
+        with Image.open(tmp_path / "out" / str(fish.path)) as picture:
+            assert picture.size == (fish.width, fish.height)
+        again = list(batch.run(wanted))
+        assert {item.id for item in again} == set(found)
+        batch.run(None).finish()
+    assert apimaster_emulator.bill.total == PRICE * 3, "nothing was made twice"
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    assert (tmp_path / "out" / "index.html").stat().st_size > 10_000
+
+
+@pytest.mark.apimaster_emulator(
+    pictures="small", latency="0.01-0.1", faults="task_failed=0.3,server_error_500=0.1,proxy_502_html=0.05", seed=5
+)
+def test_the_cost_limit_holds_to_the_cent(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    tiers = ["0.5K", "1K", "2K", "4K"]
+    wanted = [{"prompt": f"picture {number}", "resolution": tiers[number % 4]} for number in range(200)]
+    highest = Decimal(0)
+    running = Decimal(0)
+    limit = Decimal("4.20")
+    with pytest.raises(BudgetExceededError, match="not submitted"):
+        run(apimaster_emulator, tmp_path, wanted, concurrency=64, max_cost=limit)
+    for entry in apimaster_emulator.bill.entries:
+        running += entry.amount if entry.kind == "charge" else -entry.amount
+        highest = max(highest, running)
+    assert highest <= limit
+    assert limit - highest < Decimal("0.075"), "and it is used up, as far as whole images go"
+    found = states(tmp_path)
+    assert found["failed"] > 10
+    assert found["planned"] > 10
+    # A later run keeps the limit without being told, and a higher one goes on from there.
+    with pytest.raises(BudgetExceededError):
+        run(apimaster_emulator, tmp_path, None, concurrency=64)
+    assert apimaster_emulator.bill.total <= limit
+    run(apimaster_emulator, tmp_path, None, concurrency=64, max_cost=100, retry_failed=True)
+    assert states(tmp_path)["planned"] == 0
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_the_image_limit_counts_what_was_paid(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script({"fault": "task_failed", "times": 2})
+    with pytest.raises(BudgetExceededError):
+        run(apimaster_emulator, tmp_path, requests(10), max_images=4)
+    assert states(tmp_path) == {"saved": 4, "failed": 2, "planned": 4}
+    assert len(apimaster_emulator.bill.standing) == 4
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="0.05-0.2", balance="0.30")
+def test_without_balance_it_stops_submitting_and_keeps_collecting(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    with pytest.raises(InsufficientBalanceError):
+        run(apimaster_emulator, tmp_path, requests(20))
+    assert states(tmp_path) == {"saved": 8, "planned": 12}
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="0.2")
+def test_a_revoked_key_leaves_everything_to_be_resumed(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script({"fault": "ok", "times": 3}, {"fault": "unauthorized", "times": 50})
+    apimaster_emulator.script({"fault": "poll_401", "times": 50})
+    with pytest.raises(AuthenticationError):
+        run(apimaster_emulator, tmp_path, requests(6), concurrency=3)
+    assert states(tmp_path) == {"submitted": 3, "planned": 3}
+    apimaster_emulator.clear_script()
+    run(apimaster_emulator, tmp_path, None)
+    assert states(tmp_path) == {"saved": 6}
+    assert len(apimaster_emulator.bill.charges) == 6
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="0.05")
+def test_too_many_requests_is_one_pause_for_all(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script({"fault": "rate_limited", "retry_after": 0.3, "times": 10})
+    run(apimaster_emulator, tmp_path, requests(24), concurrency=12)
+    assert states(tmp_path) == {"saved": 24}
+    assert len(apimaster_emulator.bill.charges) == 24
+    refused = [record.at for record in apimaster_emulator.requests if record.status == 429]
+    assert len(refused) == 10
+    submits = [record.at for record in apimaster_emulator.requests if record.path.endswith("/async")]
+    quiet = [later - earlier for earlier, later in itertools.pairwise(submits)]
+    assert max(quiet) >= 0.25, "after the first burst nobody submits for the time that the gateway asked for"
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_every_kind_of_end(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    ends = {
+        "moderation": "failed",
+        "task_failed_text": "failed",
+        "task_no_image": "unknown",
+        "proxy_504_html": "unknown",
+        "cut_before_acceptance": "unknown",
+        "generation_failed_502": "saved",  # refunded, so it is asked for again
+        "unavailable_503": "saved",
+        "poll_garbage": "saved",
+        "download_truncated": "saved",
+    }
+    for fault in ends:
+        apimaster_emulator.script(fault, prompt=fault)
+    wanted = [{"prompt": fault, "id": fault} for fault in ends]
+    found = {item.id: item for item in run(apimaster_emulator, tmp_path, wanted)}
+    assert {name: item.state for name, item in found.items()} == ends
+    assert found["task_failed_text"].error_type == "GenerationFailedError"
+    assert "upstream refused" in str(found["task_failed_text"].error)
+    assert found["moderation"].cost == 0
+    assert found["proxy_504_html"].cost == PRICE
+    assert found["generation_failed_502"].attempts == 2
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_failed_and_unknown_ones_are_tried_again_only_when_told(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script("task_failed", prompt="picture 0")
+    apimaster_emulator.script("proxy_502_html", prompt="picture 1")
+    run(apimaster_emulator, tmp_path, requests(3))
+    run(apimaster_emulator, tmp_path, requests(3))
+    assert states(tmp_path) == {"failed": 1, "unknown": 1, "saved": 1}
+    run(apimaster_emulator, tmp_path, None, retry_failed=True)
+    assert states(tmp_path) == {"unknown": 1, "saved": 2}
+    with pytest.raises(BudgetExceededError):  # what the unknown one may have cost stays on the books
+        run(apimaster_emulator, tmp_path, None, retry_unknown=True, max_cost="0.1125")
+    run(apimaster_emulator, tmp_path, None, retry_unknown=True, max_cost="0.15")
+    assert states(tmp_path) == {"saved": 3}
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+def test_leaving_early_writes_down_what_is_under_way(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    async def work() -> None:
+        client = AsyncAPIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url)
+        async with client, AsyncBatch(client, tmp_path, concurrency=4).run(requests(10)) as going:
+            consumer = asyncio.ensure_future(anext_of(going))
+            while len(apimaster_emulator.bill.charges) < 4:
+                await asyncio.sleep(0.01)
+            going.halt()
+            with pytest.raises(StopAsyncIteration):
+                await consumer
+
+    asyncio.run(work())
+    assert states(tmp_path) == {"submitted": 4, "planned": 6}
+    apimaster_emulator.finish()
+    found = run_while_finishing(apimaster_emulator, tmp_path)
+    assert len(found) == 10
+    assert states(tmp_path) == {"saved": 10}
+    assert len(apimaster_emulator.bill.charges) == 10
+
+
+async def anext_of(going: Any) -> Any:
+    return await going.__anext__()
+
+
+def run_while_finishing(emulator: Emulator, directory: Path) -> list[BatchItem]:
+    over = threading.Event()
+
+    def finish() -> None:
+        while not over.wait(0.02):
+            emulator.finish()
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    try:
+        return run(emulator, directory, None)
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+def test_a_blocking_loop_that_breaks_off(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+        apimaster_emulator.script({"fault": "moderation"})
+        with Batch(client, tmp_path, concurrency=3).run(requests(8)) as going:
+            for item in going:
+                assert item.state == "failed"
+                break
+            with pytest.raises(DirectoryLocked, match="in use by process"):
+                list(Batch(client, tmp_path).run())
+        with pytest.raises(StopIteration):
+            next(going)
+    found = states(tmp_path)
+    assert found["failed"] == 1
+    assert found["unknown"] == 0
+    assert found["submitted"] == len(apimaster_emulator.bill.standing)
+
+
+def test_a_gateway_that_is_not_there_is_given_up(tmp_path: Path) -> None:
+    with APIMaster("sk", base_url="http://127.0.0.1:9/v1") as client:
+        begun = time.monotonic()
+        with pytest.raises(APIConnectionError, match="Nothing was sent"):
+            Batch(client, tmp_path, concurrency=2).run(["x", "y"]).finish()
+        assert time.monotonic() - begun < 20
+        assert states(tmp_path) == {"planned": 2}
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+def test_tasks_of_another_gateway_are_not_asked_for_here(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+        going = Batch(client, tmp_path, timeout=0.5).run(requests(1))
+        assert [item.state for item in going] == ["submitted"], "its wait ended, and it goes on"
+    elsewhere = APIMaster("sk", base_url="http://127.0.0.1:9/v1")
+    with elsewhere, pytest.raises(BadRequestError, match="under way at http://127"):
+        Batch(elsewhere, tmp_path).run().finish()
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_a_ledger_that_cannot_be_written_ends_the_run(
+    apimaster_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apimaster.batch import ledger
+
+    whole = ledger.Ledger.apply
+    left = iter(range(5))
+
+    def apply(self: ledger.Ledger, steps: list[Step]) -> None:
+        if next(left, None) is None:
+            raise LedgerError("The ledger can't be used: disk full.")
+        whole(self, steps)
+
+    monkeypatch.setattr(ledger.Ledger, "apply", apply)
+    with pytest.raises(LedgerError, match="disk full"):
+        run(apimaster_emulator, tmp_path, requests(30), concurrency=2)
+    assert len(apimaster_emulator.bill.charges) <= 4
+    found = states(tmp_path)
+    assert found["unknown"] + found["submitted"] + found["delivered"] + found["saved"] >= len(
+        apimaster_emulator.bill.charges
+    ), "whatever was charged is on the books"
+
+
+@pytest.mark.apimaster_emulator(pictures="small", dialect="tracked")
+def test_references_in_memory_survive_the_process(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 30), "teal")
+    with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+        batch = Batch(client, tmp_path)
+        (item,) = list(batch.run([ImageRequest(prompt="x", references=[picture])]))
+        assert item.state == "saved"
+        (kept,) = (tmp_path / "references").iterdir()
+        assert str(item.request.references[0]) == str(kept)
+        assert len(list(batch.run([ImageRequest(prompt="x", references=[picture])]))) == 1
+    assert len(apimaster_emulator.bill.charges) == 1
+
+
+def test_bad_arguments_send_nothing(tmp_path: Path) -> None:
+    with APIMaster("sk", base_url="http://127.0.0.1:9/v1") as client:
+        with pytest.raises(BadRequestError, match="concurrency"):
+            Batch(client, tmp_path, concurrency=0)
+        batch = Batch(client, tmp_path / "new")
+        with pytest.raises(InvalidLines, match="line 2: prompt is empty"):
+            batch.run(["x", " "])
+        with pytest.raises(BadRequestError, match="a list of prompts"):
+            batch.run("x")
+        with pytest.raises(BadRequestError, match="no batch"):
+            batch.run().finish()
+    assert list(tmp_path.iterdir()) == []
