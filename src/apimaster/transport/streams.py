@@ -17,7 +17,7 @@ import select
 import socket
 import ssl
 from collections import deque
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 import httpcore
@@ -30,7 +30,8 @@ Address: TypeAlias = tuple[int, Any]
 NEXT_ADDRESS_AFTER: Final = 0.25
 MAX_UNREAD: Final = 512 * 1024
 """Bytes that may wait for a slow reader before the socket is left alone; one read adds at most 256 KiB."""
-LARGE: Final = 64 * 1024
+YIELD_AFTER: Final = 512 * 1024
+"""Bytes sent at a stretch: a fast receiver would keep the event loop from all else, its own answer included."""
 _REFUSALS: Final = (b"3", b"4", b"5")
 
 
@@ -45,6 +46,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._unread_bytes = 0
         self._reading_paused = False
         self._writing_paused = False
+        self._unyielded = 0
         self._ended = False
         self._lost: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -52,8 +54,8 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     # -- called by the event loop --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not checked: uvloop's transports are none by inheritance, and behave like one.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._unread.append(data)
@@ -108,8 +110,10 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         Stops with a WriteError when the server has already refused the request: httpcore then reads that answer.
         """
         self._refuse_if_ended().write(buffer)
-        if len(buffer) >= LARGE:
-            await asyncio.sleep(0)  # a fast receiver would keep the loop from everything else, its own answer included
+        self._unyielded += len(buffer)
+        if self._unyielded >= YIELD_AFTER:
+            self._unyielded = 0
+            await asyncio.sleep(0)
         while self._writing_paused:
             self._refuse_if_ended()
             await self._wait(timeout, httpcore.WriteTimeout)
@@ -151,7 +155,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         # asyncio gives a connection up when sending fails, but the answer that says why may already be there.
         if self._transport is not None and self._transport.get_extra_info("ssl_object") is None:
             with contextlib.suppress(OSError):
-                self.data_received(self._socket.recv(LARGE))
+                self.data_received(self._socket.recv(64 * 1024))
 
 
 def _has_news(sock: socket.socket) -> bool:
