@@ -34,6 +34,8 @@ class Throttle:
         self._dice = dice
         self._refusals = 0
         self.resume_at = 0.0
+        self.crowded = True
+        """Whether the last refusal asked for fewer; else the gateway could not be reached."""
 
     @property
     def ceiling(self) -> int:
@@ -70,6 +72,7 @@ class Throttle:
                 self.resume_at = max(self.resume_at, now + retry_after)
             return self.pause(now)
         self._refusals += 1
+        self.crowded = crowded
         if crowded:
             self._ceiling = max(1.0, min(self._ceiling, float(max(1, under_way))) * _DOWN)
         if retry_after is None:

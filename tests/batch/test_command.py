@@ -1,0 +1,265 @@
+"""``apimaster batch`` as people and scripts use it: in this process, and as a process that gets Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from apimaster.batch.display import LiveDisplay, PlainDisplay, panel, plain_line
+from apimaster.batch.run import items_in
+from apimaster.cli.app import run as apimaster
+from apimaster.emulator import Emulator
+
+PROMPTS = [f"picture number {number}" for number in range(12)]
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("APIMASTER_API_KEY", "APIMASTER_KEY", "APIMASTER_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(PROMPTS))
+    return path
+
+
+@pytest.fixture
+def gateway(apimaster_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, listed: Path) -> Emulator:
+    monkeypatch.setenv("APIMASTER_API_KEY", apimaster_emulator.api_key)
+    monkeypatch.setenv("APIMASTER_BASE_URL", apimaster_emulator.base_url)
+    return apimaster_emulator
+
+
+def states(directory: Path) -> Counter[str]:
+    return Counter(item.state for item in items_in(directory))
+
+
+def test_a_look_first_costs_nothing_and_needs_no_key(listed: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert apimaster(["batch", "run", str(listed), "-o", str(out), "-r", "2k", "--max-cost", "0.20", "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "gemini-3.1-flash-image-preview  2K  12 × $0.05" in told.err
+    assert "To submit: 12 images, $0.60." in told.err
+    assert "that is enough for 4 images, $0.20." in told.err
+    assert not out.exists()
+
+
+def test_all_faults_of_a_list_at_once(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"prompt": ""}\n{"prompt": "x", "resolution": "9K"}\n')
+    assert apimaster(["batch", "run", str(path), "-o", str(tmp_path / "out"), "--yes"]) == 2
+    told = capsys.readouterr().err
+    assert "line 1: prompt is empty" in told
+    assert "line 2: resolution '9K'" in told
+
+
+def test_nobody_to_ask(gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any) -> None:
+    assert apimaster(["batch", "run", str(listed), "-o", str(tmp_path / "out")]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert len(gateway.requests) == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_key_it_says_so_before_it_asks(listed: Path, tmp_path: Path, capsys: Any) -> None:
+    assert apimaster(["batch", "run", str(listed), "-o", str(tmp_path / "out"), "--yes"]) == 3
+    assert "APIMASTER_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_run_status_export_resume(gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any) -> None:
+    out = str(tmp_path / "out")
+    gateway.script("task_failed", prompt=PROMPTS[3])
+    gateway.script("proxy_504_html", prompt=PROMPTS[5])
+    assert apimaster(["batch", "run", str(listed), "-o", out, "--yes", "-r", "512"]) == 7
+    told = capsys.readouterr().err
+    assert "failed: picture-number-3" in told
+    assert "10 saved, 1 failed, 1 unknown" in told
+    assert f"Gallery: {out}/index.html" in told
+
+    assert apimaster(["batch", "status", out]) == 0
+    told = capsys.readouterr().out
+    for part in ("saved", "10", "failed", "unknown", "$0.4125 spent or possibly spent", "not running"):
+        assert part in told
+    assert apimaster(["batch", "status", out, "--watch"]) == 0
+    assert apimaster(["batch", "status", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["saved"] == 10
+
+    assert apimaster(["batch", "resume", out, "--retry-failed", "--json", "--yes"]) == 7
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["plan", "image", "end"]
+    assert (events[0]["planned"], events[1]["state"], events[2]["saved"]) == (1, "saved", 11)
+
+    (tmp_path / "out" / "manifest.jsonl").unlink()
+    assert apimaster(["batch", "export", out, "--gallery"]) == 0
+    assert len((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()) == 12
+    assert apimaster(["batch", "export", out]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 12
+    table = tmp_path / "table.csv"
+    assert apimaster(["batch", "export", out, "-o", str(table)]) == 0
+    assert table.read_text().startswith("id,line,state,prompt")
+    assert apimaster(["batch", "export", out, "--gallery", "--format", "csv"]) == 2
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_what_stopped_it_is_told_with_how_to_go_on(
+    gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = str(tmp_path / "out")
+    assert apimaster(["batch", "run", str(listed), "-o", out, "--yes", "--max-images", "2"]) == 4
+    told = capsys.readouterr().err
+    assert "Stopped: The limit is reached: 10 image(s) were not submitted." in told
+    assert f"To go on: apimaster batch resume {out}" in told
+    gateway.script({"fault": "unauthorized", "times": 20})
+    assert apimaster(["batch", "resume", out, "--yes", "--max-images", "99", "--json"]) == 3
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (end["event"], end["error"]["type"], end["planned"]) == ("end", "AuthenticationError", 10)
+
+
+def test_a_folder_without_a_batch(tmp_path: Path, capsys: Any) -> None:
+    for command in ("status", "resume", "export"):
+        assert apimaster(["batch", command, str(tmp_path)]) == 2
+        assert "no batch in" in capsys.readouterr().err
+
+
+def test_the_emulator_needs_no_key(listed: Path, tmp_path: Path, capsys: Any) -> None:
+    listed.write_text("one picture")
+    assert (
+        apimaster(["batch", "run", str(listed), "-o", str(tmp_path / "out"), "--yes", "--emulator", "-r", "0.5K"]) == 0
+    )
+    assert "no money was spent" in capsys.readouterr().err
+    assert states(tmp_path / "out") == {"saved": 1}
+
+
+def process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from apimaster.cli import main; main()", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+
+
+def until(condition: Any) -> None:
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_writes_down_what_is_under_way(
+    gateway: Emulator, listed: Path, tmp_path: Path, kind: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "5")
+    until(lambda: len(gateway.bill.charges) == 5)
+    started.send_signal(kind)
+    told = started.communicate(timeout=20)[1]
+    assert started.returncode == 130
+    assert states(out) == {"submitted": 5, "planned": 7}
+    assert f"To go on: apimaster batch resume {out}" in told
+    assert "5 still under way, 7 not submitted" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
+def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path: Path) -> None:
+    gateway.script({"fault": "hang", "times": 12})
+    out = tmp_path / "out"
+    started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "3")
+    until(lambda: len(gateway.bill.charges) == 3)
+    started.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert started.poll() is None, "it waits for the answers to what it has sent"
+    started.send_signal(signal.SIGINT)
+    told = started.communicate(timeout=20)[1]
+    assert started.returncode == 130
+    assert states(out) == {"unknown": 3, "planned": 9}
+    assert "Traceback" not in told
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency=0.2)
+def test_two_processes_on_one_folder(gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    first = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "1")
+    until(lambda: len(gateway.bill.charges) >= 1)
+    assert apimaster(["batch", "run", str(listed), "-o", str(out), "--yes"]) == 2
+    assert f"in use by process {first.pid} on" in capsys.readouterr().err
+    assert apimaster(["batch", "status", str(out), "--json"]) == 0
+    assert f"process {first.pid}" in json.loads(capsys.readouterr().out)["running_in"]
+    first.communicate(timeout=20)
+    assert first.returncode == 0
+    assert len(gateway.bill.charges) == 12
+
+
+# --- the display ---------------------------------------------------------------------------------------
+
+
+class Shown:
+    """A run that stands still."""
+
+    def __init__(self) -> None:
+        from decimal import Decimal
+
+        from apimaster.batch.backoff import Throttle
+        from apimaster.batch.ledger import Sum
+        from apimaster.batch.tally import Tally
+
+        price = Decimal("0.0375")
+        self.tally = Tally([Sum("planned", True, price, 1000, Decimal(0))], 0.0)
+        for number in range(100):
+            for before, after in (("planned", "submitting"), ("submitting", "submitted"), ("submitted", "saved")):
+                self.tally.move(before, after, price, 50.0 + number / 10)  # type: ignore[arg-type]  # states
+        self.throttle = Throttle(64)
+        self.halted = False
+        self.limit = Decimal(5)
+
+
+def drawn(shown: Shown, width: int = 90) -> str:
+    console = Console(width=width, record=True, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console.print(panel(shown, [], 60.0, "batch out"))
+    return console.export_text()
+
+
+def test_the_panel_has_everything_people_look_for() -> None:
+    shown = Shown()
+    text = drawn(shown)
+    for part in ("saved", "100", "900", "$3.75 spent", "$33.75 to come", "limit $5.00", "100 images/min", "9 min left"):
+        assert part in text
+    assert "100 of 1,000 · 10 %" in text
+    assert max(map(len, drawn(shown, 60).splitlines())) <= 60
+    shown.throttle.refused(58.0, 64, 12.0)
+    assert "asked for a pause: next submit in 10 s" in drawn(shown)
+    shown.throttle.resume_at = 0.0
+    assert "takes fewer at once: 48 instead of 64" in drawn(shown)
+    shown.halted = True
+    assert "Ctrl-C again" in drawn(shown)
+
+
+def test_plain_lines_and_the_live_panel(capsys: Any) -> None:
+    import asyncio
+
+    shown = Shown()
+    assert "100 saved, 900 planned, $3.75 spent, $33.75 to come, 100.0 images/min" in plain_line(shown, 60.0)
+
+    async def for_a_moment(display: Any) -> None:
+        task = asyncio.ensure_future(display.show(shown))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    console = Console(stderr=True, force_terminal=True, width=80)
+    asyncio.run(for_a_moment(LiveDisplay(console, "batch out")))
+    assert "100 of 1,000" in capsys.readouterr().err
+    asyncio.run(for_a_moment(PlainDisplay(Console(stderr=True))))
+    assert "100 saved" in capsys.readouterr().err
