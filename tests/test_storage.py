@@ -162,7 +162,7 @@ def test_what_parse_refuses(save_to: Any, reason: str) -> None:
         ("x" * 254 + ".png", "can't be written: File name too long"),
         ("/proc/none/", "can't be written"),
         ("nowhere://bucket/out/", "can't be opened: Protocol not known"),
-        ("http://127.0.0.1:9/out/", "can't be written"),
+        ("http://127.0.0.1:9/out/", "can't be (written|opened)"),
         ("memory://x/cat.gif", "ends in '.gif'"),
     ],
 )
@@ -460,6 +460,34 @@ def test_a_rename_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         pending.commit()
     pending.discard()
     assert listing(tmp_path) == []
+
+
+@pytest.mark.usefixtures("backends")
+def test_an_upload_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no permission")
+
+    pending = Target.parse(f"testdisk://{tmp_path}/cat.png").open("x")
+    pending.write(PNG)
+    monkeypatch.setattr(Disk, "_open", refuse)
+    with pytest.raises(OSError, match="RuntimeError: no permission"):
+        pending.commit()
+    pending.discard()
+    assert listing(tmp_path) == []
+
+
+def test_a_name_that_is_being_written_is_taken(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = MemoryFileSystem.pipe_file
+    others: list[Saved] = []
+
+    def slowly(self: MemoryFileSystem, path: str, value: bytes, **options: Any) -> None:
+        if value == PNG:  # in the middle of it, somebody else saves to the same name
+            others.append(save(f"{bucket}/cat.png", drawn(colour="blue")))
+        write(self, path, value, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", slowly)
+    assert save(f"{bucket}/cat.png").path == f"{bucket}/cat.png"
+    assert [other.path for other in others] == [f"{bucket}/cat-2.png"]
 
 
 @pytest.mark.usefixtures("backends")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PIECE: Final = 90 * 1024
 """Raw bytes per piece, a multiple of three. Measured: above 96 KiB base64 leaves the cache and slows by half."""
 
-STEP: Final = 8 * PIECE
+STEP: Final = 24 * PIECE
 """Raw bytes per trip to a thread, where reading must not block an event loop."""
 
 
@@ -54,6 +54,9 @@ class StreamedBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         import asyncio  # a program without a loop need not load it
 
+        # One buffer for all files, and encoded here: a piece takes less time than a trip to a thread, and memory that
+        # is made there and dropped here goes back to the system each time. Measured: half the time.
+        buffer = memoryview(b"")
         for part in self._parts:
             if isinstance(part, bytes):
                 yield part
@@ -61,8 +64,11 @@ class StreamedBody:
                 for piece in _encoded(part.data):
                     yield piece
             else:
+                buffer = buffer or memoryview(bytearray(STEP))
                 for start in range(0, part.size, STEP):
-                    for piece in await asyncio.to_thread(_encoded_step, part, start):
+                    step = buffer[: part.size - start]
+                    await asyncio.to_thread(_read_step, part, start, step)
+                    for piece in _encoded(step):
                         yield piece
 
 
@@ -130,7 +136,7 @@ def _joined(parts: Sequence[bytes | Prepared]) -> list[bytes | Prepared]:
     return joined
 
 
-def _encoded(data: bytes | bytearray) -> Iterator[bytes]:
+def _encoded(data: bytes | memoryview) -> Iterator[bytes]:
     view = memoryview(data)
     for start in range(0, len(data), PIECE):
         yield binascii.b2a_base64(view[start : start + PIECE], newline=False)
@@ -148,15 +154,12 @@ def _encoded_file(picture: Prepared) -> Iterator[bytes]:
         picture.check_unchanged(file)
 
 
-def _encoded_step(picture: Prepared, start: int) -> list[bytes]:
-    """One step of a file, encoded. Each opens the file anew: a cancelled task then leaves nothing open behind it."""
+def _read_step(picture: Prepared, start: int, step: memoryview) -> None:
+    """Read one step of a file. Each opens the file anew: a cancelled task then leaves nothing open behind it."""
     with picture.open() as file:
         file.seek(start)
-        data = bytearray(min(STEP, picture.size - start))
-        with memoryview(data) as view:
-            _fill(view, file, picture)
+        _fill(step, file, picture)
         picture.check_unchanged(file)
-    return list(_encoded(data))
 
 
 def _fill(view: memoryview, file: BinaryIO, picture: Prepared) -> None:
