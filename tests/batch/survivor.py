@@ -1,7 +1,8 @@
 """Runs batches in child processes that may be killed at any moment. Driven by ``test_survival.py``, over stdin.
 
-One line on stdin is one run: a folder, a tab, and a base URL. The imports are done once and each run is a fork, so that
-a run begins within milliseconds. Answers: the child's pid, and its wait status when it has ended.
+One line on stdin is one run: a folder, a base URL, and after how many seconds it is killed (or nothing), parted by
+tabs. The imports are done once and each run is a fork, so that a run begins within milliseconds. The answer is the
+wait status of the child.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -23,7 +26,7 @@ async def main(directory: Path, base_url: str) -> None:
     """One run of the batch: the same list each time."""
     requests = [{"prompt": f"{directory.name} picture {number}", "resolution": "0.5K"} for number in range(LINES)]
     async with AsyncAPIMaster("sk-emulator", base_url=base_url) as client:
-        batch = AsyncBatch(client, directory, concurrency=16, timeout=30)
+        batch = AsyncBatch(client, directory, concurrency=24, timeout=30)
         async for _ in batch.run(requests):
             pass
 
@@ -43,8 +46,13 @@ def run(directory: str, base_url: str) -> None:
 
 if __name__ == "__main__":
     for command in sys.stdin:
+        folder, url, moment = command.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
-            run(*command.rstrip("\n").split("\t"))
-        print(child, flush=True)
+            run(folder, url)
+        if moment:
+            time.sleep(float(moment))  # the moment is what this is about
+            os.kill(
+                child, signal.SIGKILL
+            )  # it has not been waited for: this pid is nobody else's, even if it has ended
         print(os.waitpid(child, 0)[1], flush=True)

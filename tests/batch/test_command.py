@@ -177,14 +177,14 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     gateway.script({"fault": "hang", "times": 12})
     out = tmp_path / "out"
     started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "3")
-    until(lambda: len(gateway.bill.charges) == 3)
+    until(lambda: len(gateway.bill.charges) == 2)  # as many submits as are on the wire at once
     started.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert started.poll() is None, "it waits for the answers to what it has sent"
     started.send_signal(signal.SIGINT)
     told = started.communicate(timeout=20)[1]
     assert started.returncode == 130
-    assert states(out) == {"unknown": 3, "planned": 9}
+    assert states(out) == {"unknown": 2, "planned": 10}
     assert "Traceback" not in told
 
 
@@ -212,7 +212,7 @@ class Shown:
         from decimal import Decimal
 
         from apimaster.batch.backoff import Throttle
-        from apimaster.batch.ledger import Sum
+        from apimaster.batch.steps import Sum
         from apimaster.batch.tally import Tally
 
         price = Decimal("0.0375")
@@ -223,6 +223,13 @@ class Shown:
         self.throttle = Throttle(64)
         self.halted = False
         self.limit = Decimal(5)
+
+
+def ended(state: str, **facts: Any) -> Any:
+    from apimaster import ImageRequest
+    from apimaster.batch import BatchItem
+
+    return BatchItem(id=f"the-{state}-one", line=4, request=ImageRequest(prompt="x"), state=state, **facts)
 
 
 def drawn(shown: Shown, width: int = 90) -> str:
@@ -258,8 +265,24 @@ def test_plain_lines_and_the_live_panel(capsys: Any) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    console = Console(stderr=True, force_terminal=True, width=80)
-    asyncio.run(for_a_moment(LiveDisplay(console, "batch out")))
-    assert "100 of 1,000" in capsys.readouterr().err
-    asyncio.run(for_a_moment(PlainDisplay(Console(stderr=True))))
-    assert "100 saved" in capsys.readouterr().err
+    console = Console(stderr=True, force_terminal=True, width=80, color_system=None)
+    live = LiveDisplay(console, "batch out")
+    live.ended(ended("saved", width=64, height=36, submitted_at=10.0, finished_at=75.0))
+    live.ended(ended("failed", error="the prompt was blocked"))
+    live.ended(ended("submitted", error="the wait ended"))
+    asyncio.run(for_a_moment(live))
+    told = capsys.readouterr().err
+    for part in (
+        "100 of 1,000",
+        "✓ the-saved-one  64×36  1 min",
+        "✗ the-failed-one  the prompt was blocked",
+        "… the-sub",
+    ):
+        assert part in told
+    plain = PlainDisplay(Console(stderr=True))
+    plain.ended(ended("saved"))
+    plain.ended(ended("unknown", error="nobody knows"))
+    asyncio.run(for_a_moment(plain))
+    told = capsys.readouterr().err
+    assert "unknown: the-unknown-one (line 4): nobody knows" in told
+    assert "100 saved" in told

@@ -17,10 +17,11 @@ from PIL import Image
 
 from apimaster.batch.export import COLUMNS, as_csv, jsonl
 from apimaster.batch.gallery import page
-from apimaster.batch.ledger import Ledger, Step
+from apimaster.batch.ledger import Ledger
 from apimaster.batch.lines import Reader
 from apimaster.batch.outputs import Outputs, write_outputs
 from apimaster.batch.run import items_in
+from apimaster.batch.steps import Step
 from apimaster.batch.thumbnails import SIDE, make, make_missing, thumbnail_of
 from apimaster.results import Task
 

@@ -13,8 +13,9 @@ import pytest
 
 from apimaster.batch.items import BatchItem
 from apimaster.batch.journal import Journal
-from apimaster.batch.ledger import Ledger, LedgerError, Step
+from apimaster.batch.ledger import Ledger
 from apimaster.batch.lines import Line, Reader
+from apimaster.batch.steps import LedgerError, Step
 from apimaster.batch.tally import Tally
 from apimaster.errors import BadRequestError
 from apimaster.results import GeneratedImage, Task

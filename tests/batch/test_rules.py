@@ -13,9 +13,9 @@ import pytest
 from apimaster import errors
 from apimaster.batch.backoff import Throttle
 from apimaster.batch.budget import Budget, read_limit
-from apimaster.batch.ledger import Kind, Sum
 from apimaster.batch.lock import DirectoryLock, DirectoryLocked
 from apimaster.batch.plan import Terms, make_plan, read_terms
+from apimaster.batch.steps import Kind, Sum
 from apimaster.batch.tally import Tally
 from apimaster.batch.verdicts import after_task, before_task
 from apimaster.batch.words import duration, plan_lines

@@ -12,7 +12,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,8 @@ from PIL import Image
 
 from apimaster.batch.run import items_in
 
-BATCHES = 10
-KILLS = 5  # of each batch: fifty in all
+BATCHES = 12
+KILLS = 5  # of each batch, of which fifty in all must hit a run that is still going on
 SEED = 20261123
 FAULTS = {
     "server_error_500": 0.03,
@@ -85,11 +84,8 @@ class Survivor:
         """One run; gives its exit code, negative for the signal that ended it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{directory}\t{self._base_url}\n")
-        child = int(self._process.stdout.readline())
-        if kill_after is not None:
-            time.sleep(kill_after)  # the moment is what this is about
-            os.kill(child, signal.SIGKILL)
+        moment = "" if kill_after is None else str(kill_after)
+        self._process.stdin.write(f"{directory}\t{self._base_url}\t{moment}\n")
         return os.waitstatus_to_exitcode(int(self._process.stdout.readline()))
 
     def close(self) -> None:
@@ -120,11 +116,11 @@ def test_fifty_kills_and_nobody_pays_twice(base_url: str, tmp_path: Path) -> Non
     dice = random.Random(SEED)
     folders = [tmp_path / f"batch{number}" for number in range(BATCHES)]
     # Most of a run happens early; a third of the moments lie in its first tenth of a second.
-    moments = [[dice.choice((0.1, 0.5, 1.2)) * dice.random() for _ in range(KILLS)] for _ in folders]
+    moments = [[dice.choice((0.1, 0.3, 0.8)) * dice.random() for _ in range(KILLS)] for _ in folders]
     with ThreadPoolExecutor(5) as pool:
         codes = list(pool.map(lambda pair: survive(base_url, *pair), zip(folders, moments, strict=True)))
     killed = sum(code == -signal.SIGKILL for each in codes for code in each)
-    assert killed >= BATCHES * KILLS * 0.8, f"most kills hit a run that was still going on: {codes}"
+    assert killed >= 50, f"only {killed} kills hit a run that was still going on: {codes}"
 
     prompts = {task["id"]: task["prompt"] for task in asked(base_url, "tasks")["tasks"]}
     refunded = Counter(entry["job_id"] for entry in asked(base_url, "bill")["entries"] if entry["kind"] == "refund")
@@ -152,5 +148,5 @@ def test_fifty_kills_and_nobody_pays_twice(base_url: str, tmp_path: Path) -> Non
         assert len(list((folder / "images").iterdir())) == sum(item.state == "saved" for item in items)
         assert (folder / "index.html").exists()
     assert not standing, f"charged, and no line knows of it: {standing}"
-    assert seen["saved"] > BATCHES * 40 * 0.5, seen
+    assert seen["saved"] > BATCHES * 40 * 0.4, seen
     print(f"{killed} kills; {dict(seen)}")

@@ -14,8 +14,6 @@ reference images count from the folder of the list, so that a list works from wh
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +23,7 @@ from typing import Any, Final, Literal, get_args
 from ..errors import BadRequestError, ReferenceImageError
 from ..references import Reference, prepare
 from .lines import ACCEPTED, Fault, Line, Reader, refuse
+from .tables import DELIMITERS, rows, split
 
 Format = Literal["jsonl", "csv", "text"]
 
@@ -39,9 +38,6 @@ _BY_ENDING: Final[dict[str, Format]] = {
     ".text": "text",
     ".md": "text",
 }
-_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_BOOLEAN_FIELDS: Final = frozenset({"google_search", "google_image_search"})
-_DELIMITERS: Final = (",", ";", "\t")
 
 
 def read_file(source: str, *, form: Format | None = None, defaults: Mapping[str, Any] | None = None) -> list[Line]:
@@ -79,7 +75,7 @@ def parse(
     if form not in get_args(Format):
         raise BadRequestError(f"format {form!r} is not known; accepted: {', '.join(get_args(Format))}")
     reader = Reader(defaults)
-    entries = {"jsonl": _objects, "csv": _rows, "text": _prompts}[form](text)
+    entries = {"jsonl": _objects, "csv": rows, "text": _prompts}[form](text)
     for number, entry in entries:
         if isinstance(entry, Fault):
             reader.faults.append(entry)
@@ -136,7 +132,7 @@ def _guess(text: str) -> Format:
     first = next((line for line in text.splitlines() if line.strip()), "").strip()
     if first.startswith("{"):
         return "jsonl"
-    for delimiter in _DELIMITERS:
+    for delimiter in DELIMITERS:
         names = {cell.strip().lower() for cell in first.split(delimiter)}
         if "prompt" in names and names <= set(ACCEPTED):
             return "csv"
@@ -144,18 +140,13 @@ def _guess(text: str) -> Format:
 
 
 def _prompts(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(_split(text), start=1):
+    for number, line in enumerate(split(text), start=1):
         if line.strip():
             yield number, line.strip()
 
 
-def _split(text: str) -> list[str]:
-    # Not splitlines(): a prompt may hold U+2028 and the like, which are no line ends in a file.
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def _objects(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(_split(text), start=1):
+    for number, line in enumerate(split(text), start=1):
         if not line.strip():
             continue
         try:
@@ -176,79 +167,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a field is given twice")
     return found
-
-
-def _rows(text: str) -> Iterator[tuple[int, Any]]:
-    header = next((line for line in _split(text) if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names: list[str] | None = None
-    before = 0
-    try:
-        for row in reader:
-            number, before = before + 1, reader.line_num
-            if not any(cell.strip() for cell in row):
-                continue
-            if names is None:
-                names = [cell.strip().lower() for cell in row]
-                faults = list(_header_faults(names, number))
-                yield from ((number, fault) for fault in faults)
-                if faults:
-                    return
-            elif len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
-                yield (
-                    number,
-                    Fault(
-                        number,
-                        f"{len(row)} cells under {len(names)} columns; put quotes around a cell with {delimiter!r}",
-                    ),
-                )
-            else:
-                yield number, _cells(names, row, number)
-    except csv.Error as error:
-        yield before + 1, Fault(before + 1, f"not CSV: {error}")
-
-
-def _header_faults(names: list[str], number: int) -> Iterator[Fault]:
-    unknown = [name for name in names if name not in ACCEPTED]
-    if unknown:
-        yield Fault(number, f"column(s) {', '.join(map(repr, unknown))} not known; accepted: {', '.join(ACCEPTED)}")
-    if "prompt" not in names:
-        yield Fault(number, "the first line must name the columns, and one of them must be prompt")
-    if len(set(names)) < len(names):
-        yield Fault(number, "a column is named twice")
-
-
-def _cells(names: list[str], row: list[str], number: int) -> dict[str, Any] | Fault:
-    entry: dict[str, Any] = {}
-    for name, cell in zip(names, row):  # noqa: B905 -- a short row leaves its last columns empty
-        text = cell.strip()
-        if not text:
-            continue
-        try:
-            entry[name] = _typed(name, text)
-        except ValueError as error:
-            return Fault(number, f"{name} {text!r}: {error}")
-    return entry
-
-
-def _typed(name: str, text: str) -> Any:
-    if name in ("references", "tags"):
-        if text.startswith("["):
-            return json.loads(text)
-        return [part.strip() for part in text.split("|") if part.strip()]
-    if name in _BOOLEAN_FIELDS:
-        if text.lower() not in _BOOLEANS:
-            raise ValueError(f"accepted: {', '.join(_BOOLEANS)}")
-        return _BOOLEANS[text.lower()]
-    if name == "n":
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError("a whole number is expected") from None
-    if name == "extra_body" or (name == "webhook" and text.startswith("{")):
-        return json.loads(text)
-    return text
 
 
 def _placed(entry: Any, folder: Path) -> Any:

@@ -15,7 +15,7 @@ from ..errors import APIMasterError, DownloadError, ResultExpiredError
 from ..results import GeneratedImage, ImageResult, Progress, Task
 from .items import BatchItem, State
 from .journal import Journal
-from .ledger import LedgerError, Step
+from .steps import LedgerError, Step
 from .verdicts import Verdict, after_task, before_task
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Job:
             elif known is None or not any(image.url or image._data for image in known.images):
                 break
             else:
-                await asyncio.sleep(attempt)
+                await asyncio.sleep(tools.pause(attempt + 1))
             try:
                 result = await tools.client.wait(
                     known, save_to=self._place(tools), timeout=tools.timeout, on_progress=self._listener(tools)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .ledger import Ledger, LedgerError, Step
+from .ledger import Ledger
+from .steps import LedgerError, Step
 
 T = TypeVar("T")
 _Job = tuple["Callable[[Ledger], object] | Step", "asyncio.Future[object]"]

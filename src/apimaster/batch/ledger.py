@@ -15,17 +15,17 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from ..errors import APIMasterError, BadRequestError
+from ..errors import BadRequestError
 from .items import NOTHING, SPENT, STATES, BatchItem, State
 from .lines import Line
 from .schema import CHANGEABLE, COLUMNS, CREATE, FROM, VERSION, column, connect, item_of, request_text
+from .steps import Kind, LedgerError, Step, Sum, told
 
 NAME: Final = "ledger.db"
 _PAGE: Final = 500
@@ -33,41 +33,6 @@ _DIED: Final = (
     "The process ended between sending the request and hearing the answer, so it may have been billed. Look at the "
     "account's usage log before asking again: a second request may be a second charge."
 )
-
-
-class LedgerError(APIMasterError):
-    """The ledger can't be read or written, or a step does not follow from the one before. Nothing was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One image goes to ``state``. ``durable`` steps have to do with money: they survive a power cut."""
-
-    id: str
-    state: State
-    fields: Mapping[str, object] = field(default_factory=dict)
-    durable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """How many images are in a state at a price, and what earlier attempts of theirs may have cost."""
-
-    state: State
-    listed: bool
-    price: Decimal | None
-    count: int
-    sunk: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """So many planned images in a row that are alike."""
-
-    model: str
-    resolution: str | None
-    price: Decimal | None
-    count: int
 
 
 class Ledger:
@@ -316,12 +281,3 @@ class Ledger:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def told(path: Path | None) -> Iterator[None]:
-    """SQLite's own errors in words that say what they are about."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise LedgerError(f"The ledger{f' {path}' if path else ''} can't be used: {error}.") from error

@@ -9,7 +9,7 @@ from decimal import Decimal
 from ..errors import BadRequestError
 from .budget import Budget, read_limit
 from .items import NOTHING
-from .ledger import Kind, Sum
+from .steps import Kind, Sum
 from .tally import Tally
 
 

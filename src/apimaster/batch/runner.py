@@ -2,8 +2,8 @@
 
 The network is the client's: it submits, polls and downloads. Here stands what belongs to many images together:
 
-- a row is ``submitting`` on disk before its request goes out, and no more than ``SUBMITS`` rows are in that state
-  at once, because it is those that a crash leaves unknown;
+- a row is ``submitting`` on disk before its request goes out, and only a few rows (``SUBMITS``) are in that state at
+  once, because it is those that a crash leaves unknown;
 - money is set aside before the submit, and given back only when it is sure that nothing was charged;
 - a refusal that concerns all (too many requests, no network) makes all of them wait; one that no waiting mends
   (key, balance) ends the submitting, while what is paid for is still collected.
@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import APIMasterError, BudgetExceededError
@@ -26,8 +24,8 @@ from .budget import Budget
 from .items import BatchItem
 from .job import Job, Tools
 from .journal import Journal
-from .ledger import Ledger
 from .tally import Tally
+from .upcoming import Upcoming
 from .verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -35,8 +33,9 @@ if TYPE_CHECKING:
 
     from .. import AsyncAPIMaster
 
-SUBMITS: Final = 16
-"""Submits on the wire at once: after a crash, at most so many images are unknown."""
+SUBMITS: Final = (2, 16)
+"""Submits on the wire at once, at least and at most: after a crash, so many images are unknown. Between the two it is
+an eighth of the concurrency: a submit takes a part of a second, a picture many times as long."""
 
 PATIENCE: Final = 900.0
 """Seconds without an accepted submit after which a gateway that refuses or can't be reached is given up."""
@@ -59,24 +58,6 @@ class Wishes:
 
     concurrency: int = 32
     timeout: float | None = None
-
-
-@dataclass(slots=True)
-class _Pages:
-    """Walks through rows of the ledger, a page at a time, so that ten thousand requests are never in memory."""
-
-    journal: Journal
-    read: Callable[[Ledger, int], list[tuple[int, BatchItem]]]
-    after: int = 0
-    rows: list[tuple[int, BatchItem]] = field(default_factory=list)
-    ended: bool = False
-
-    async def next(self) -> BatchItem | None:
-        if not self.rows and not self.ended:
-            self.rows = (await self.journal.ask(lambda ledger: self.read(ledger, self.after)))[::-1]
-            self.ended = not self.rows
-            self.after = self.rows[0][0] if self.rows else self.after
-        return self.rows.pop()[1] if self.rows else None
 
 
 class Runner:
@@ -109,14 +90,11 @@ class Runner:
         self.stopped_by: APIMasterError | None = None
         self.limited = False
         self._wishes = wishes
+        self._submits = min(SUBMITS[1], max(SUBMITS[0], wishes.concurrency // 8))
         self._journal = journal
         self._on_end = on_end
         self._tools = Tools(client, directory, journal, wishes.timeout, self._moved, self._submit_over)
-        self._backlog = _Pages(journal, Ledger.under_way)
-        self._planned = _Pages(journal, Ledger.planned)
-        self._later: list[tuple[float, int, Job]] = []
-        self._order = count()
-        self._held: Job | None = None
+        self._upcoming = Upcoming(journal)
         self._running: set[asyncio.Task[None]] = set()
         self._submitting: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -176,24 +154,24 @@ class Runner:
         """Start one image, if one may start: whether it did, and else for how long to wait (None: for a change)."""
         if len(self._running) >= self._wishes.concurrency:
             return False, None
-        paid = await self._backlog.next()
+        paid = await self._upcoming.paid()
         if paid is not None:
-            self._spawn(self._work(Job(paid)))
+            self._spawn(self._work(paid))
             return True, None
         if self.stopped_by is not None or self._halted:
             return False, None
-        if len(self._running) >= self.throttle.ceiling or len(self._submitting) >= SUBMITS:
+        if len(self._running) >= self.throttle.ceiling or len(self._submitting) >= self._submits:
             return False, None
         now = time.monotonic()
         pause = self.throttle.pause(now)
         if pause > 0:
             return False, pause
-        job, wait = await self._next_job(now)
+        job, wait = await self._upcoming.planned(now)
         if job is None:
             return False, wait
         if not self.budget.reserve(job.item.price):
             # What is under way may still be refunded, and then it fits.
-            self._held = job
+            self._upcoming.hold(job)
             self.limited = True
             return False, None
         self.limited = False
@@ -201,17 +179,6 @@ class Runner:
         self._submitting.add(task)
         job.submitting = task
         return True, None
-
-    async def _next_job(self, now: float) -> tuple[Job | None, float | None]:
-        if self._held is not None:
-            job, self._held = self._held, None
-            return job, None
-        if self._later and self._later[0][0] <= now:
-            return heapq.heappop(self._later)[2], None
-        item = await self._planned.next()
-        if item is not None:
-            return Job(item), None
-        return None, self._later[0][0] - now if self._later else None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -269,7 +236,7 @@ class Runner:
             never = not self._answered and verdict == "unreachable" and self.throttle.refusals >= _GIVE_UP_AT_START
             if never or now - self._refused_since > PATIENCE:
                 self._stop(error)
-        heapq.heappush(self._later, (ready, next(self._order), job))
+        self._upcoming.put_off(job, ready)
 
     def _stop(self, error: APIMasterError) -> None:
         if self.stopped_by is None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from .items import ENDED, NOTHING, SPENT, STATES, State
-from .ledger import Sum
+from .steps import Sum
 
 _WINDOW: Final = 120.0
 """Seconds over which images per minute are counted."""
