@@ -119,11 +119,11 @@ def test_events_without_a_task(event: dict[str, Any]) -> None:
     assert parsed.client_reference_id is None
 
 
-def test_a_result_without_outputs_is_a_task_without_images() -> None:
+def test_an_event_that_names_no_outputs_leaves_it_to_wait_to_look_for_them() -> None:
     data = {"task_id": "task_01", "model": "m", "result": None}
     task = WebhookEvent(id="evt_4", type="task.completed", data=data).task
     assert task is not None
-    assert task.images == ()
+    assert (task.images, task.done) == ((), False)
 
 
 def headers_for(body: bytes, **changes: str) -> dict[str, str]:

@@ -73,15 +73,11 @@ class WebhookEvent(BaseModel):
         task_id, model = self.data.get("task_id"), self.data.get("model")
         if self.type not in (TASK_COMPLETED, TASK_FAILED) or not isinstance(task_id, str) or not isinstance(model, str):
             return None
-        failed = self.type == TASK_FAILED
-        return Task(
-            id=task_id,
-            model=model,
-            status="failed" if failed else "succeeded",
-            progress=None if failed else 100.0,
-            images=() if failed else tuple(_images(task_id, self.data)),
-            error=_reason(self.data.get("error")) if failed else None,
-        )
+        if self.type == TASK_FAILED:
+            return Task(id=task_id, model=model, status="failed", error=_reason(self.data.get("error")))
+        images = tuple(_images(task_id, self.data))
+        # An event may name no outputs, and the task still has them: as a running one, `wait` looks at it first.
+        return Task(id=task_id, model=model, status="succeeded" if images else "running", images=images)
 
     @property
     def client_reference_id(self) -> str | None:

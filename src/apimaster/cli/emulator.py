@@ -1,0 +1,62 @@
+"""``apimaster emulator``: the gateway on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from ..errors import BadRequestError
+from . import show
+from .exits import OK
+from .waiting import import_emulator
+
+
+def emulator(
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="On 127.0.0.1; 0 takes any free one.")] = 8788,
+    latency: Annotated[
+        str, typer.Option("--latency", metavar="SECONDS", help="How long a job takes: 2, 2-6, '3 polls', manual.")
+    ] = "2-6",
+    dialect: Annotated[
+        str, typer.Option("--dialect", metavar="WORDS", help="tracked, legacy, mixed, or traits joined by +.")
+    ] = "tracked",
+    faults: Annotated[
+        str | None, typer.Option("--faults", metavar="NAME=SHARE,…", help="What goes wrong, and how often.")
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option("--balance", metavar="DOLLARS", help="What the account holds; default: no limit.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", help="For latencies and faults.")] = 0,
+) -> int:
+    """Run the gateway on this machine.
+
+    Real pictures, a bill, faults on demand, and no money.
+    A status page with requests, tasks, bill and pictures is at / in the browser.
+    """
+    emulator_class = import_emulator()
+    try:
+        made = emulator_class(port=port, latency=latency, dialect=dialect, faults=faults, balance=balance, seed=seed)
+    except ArithmeticError:  # how Decimal says that a text is no number
+        raise BadRequestError(f"balance {balance!r} is not an amount of dollars; accepted: 5 or 0.50") from None
+    except ValueError as fault:
+        raise BadRequestError(str(fault)) from None
+    try:
+        with made as running:
+            root = running.base_url.removesuffix("/v1")
+            show.say(f"The emulator listens at {root} (status page: the same address in a browser).")
+            show.say("To use it, in another shell:")
+            show.say(f"  export APIMASTER_BASE_URL={running.base_url} APIMASTER_API_KEY={running.api_key}")
+            show.say('  apimaster generate "An orange cat at sunset, watercolor" -o cat.png')
+            show.say("Ctrl-C ends it.")
+            show.flush()
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        bill = made.bill
+        show.say(
+            f"{len(bill.charges)} charges, {len(bill.refunds)} refunds: "
+            f"{show.dollars(bill.total)} at the gateway, nothing here."
+        )
+    except OSError as fault:
+        raise BadRequestError(f"port {port} can't be used: {fault.strerror or fault}") from None
+    return OK

@@ -1,0 +1,26 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+AspectRatio = Annotated[
+    str | None,
+    typer.Option("--aspect-ratio", "-a", metavar="W:H", help="1:1, 16:9, …, auto, or pixels such as 1920x1080."),
+]
+Resolution = Annotated[
+    str | None, typer.Option("--resolution", "-r", metavar="TIER", help="0.5K, 1K (the default), 2K or 4K.")
+]
+Count = Annotated[int, typer.Option("-n", metavar="COUNT", help="How many images; each is charged by itself.")]
+Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The model; default: Nano Banana 2.")]
+Out = Annotated[str, typer.Option("--out", "-o", metavar="PATH", help="A file, or a folder.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="For the whole call; default: by resolution."),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Instead of APIMASTER_BASE_URL and the config file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]

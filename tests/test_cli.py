@@ -1,0 +1,405 @@
+"""The command against the emulator: what it prints, what it saves, how it ends, and what that costs."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apimaster import APIMaster, ImageResult, Task
+from apimaster.cli.app import run
+from apimaster.emulator import Emulator
+from apimaster.pictures import inspect
+
+PROMPT = "An orange cat at sunset, watercolor"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test in a folder of its own, with a bare environment; signal handlers as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("APIMASTER_API_KEY", "APIMASTER_KEY", "APIMASTER_BASE_URL", "APIMASTER_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def emulator(apimaster_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """Where the command goes without being told."""
+    monkeypatch.setenv("APIMASTER_BASE_URL", apimaster_emulator.base_url)
+    monkeypatch.setenv("APIMASTER_API_KEY", apimaster_emulator.api_key)
+    return apimaster_emulator
+
+
+class Said:
+    """What one command printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def document(self) -> Any:
+        """The one JSON object on stdout: one line, and nothing beside it."""
+        assert self.out.endswith("\n")
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*words: str) -> Said:
+        code = run(list(words))
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert "\x1b" not in said.out + said.err  # not a terminal: no control codes
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def size_of(path: Path | str) -> tuple[int, int]:
+    picture = inspect(Path(path).read_bytes())
+    return picture.width, picture.height
+
+
+def test_one_picture(command: Any, emulator: Emulator) -> None:
+    said = command("generate", PROMPT, "-o", "cat.png")
+    assert said.code == 0
+    assert said.out == "cat.png  1024×1024  PNG  $0.0375\n"
+    assert size_of("cat.png") == (1024, 1024)
+    assert "queued task_" in said.err
+    assert len(emulator.bill.charges) == 1
+
+
+def test_every_option_reaches_the_gateway(command: Any, emulator: Emulator) -> None:
+    assert command("generate", "a cat", "-o", "cat.png", "-r", "0.5k").code == 0
+    said = command(
+        *("generate", PROMPT, "--aspect-ratio", "16x9", "--resolution", "512px", "--ref", "cat.png"),
+        *("--ref", "https://example.com/a.png", "--mode", "sync", "--google-search", "--google-image-search"),
+        *("--model", "nano-banana-2", "--out", "out/", "--timeout", "60", "--json"),
+    )
+    assert said.code == 0, said.err
+    sent = [request for request in emulator.requests if request.method == "POST"][-1]
+    body = dict(sent.body)
+    references = body.pop("image_urls")
+    assert references[0].startswith("data:image/png;base64,")
+    assert references[1] == "https://example.com/a.png"
+    assert body == {
+        "model": "gemini-3.1-flash-image-preview",
+        "prompt": PROMPT,
+        "size": "16:9",
+        "resolution": "0.5K",
+        "google_search": True,
+        "google_image_search": True,
+    }
+    assert sent.path.endswith("/images/generations")
+    image = said.document["images"][0]
+    assert (image["width"], image["height"]) == size_of(image["path"]) == (688, 384)
+
+
+def test_what_is_not_set_is_not_sent(command: Any, emulator: Emulator) -> None:
+    assert command("generate", PROMPT).code == 0
+    sent = next(request for request in emulator.requests if request.method == "POST")
+    assert sent.body == {"model": "gemini-3.1-flash-image-preview", "prompt": PROMPT}
+    assert len(list(Path().glob("task_*.png"))) == 1
+
+
+def test_several_pictures(command: Any, emulator: Emulator) -> None:
+    said = command("generate", PROMPT, "-n", "3", "-r", "2K", "-a", "1:8", "-o", "cat.png")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "cat-1.png  768×6144  PNG  $0.05",
+        "cat-2.png  768×6144  PNG  $0.05",
+        "cat-3.png  768×6144  PNG  $0.05",
+        "3 of 3 images, $0.15",
+    ]
+    assert "image 2 of 3: " in said.err
+    assert len(emulator.bill.charges) == 3
+
+
+def test_json_is_a_result(command: Any, emulator: Emulator) -> None:
+    document = command("generate", PROMPT, "-o", "cat.png", "--json").document
+    assert (document["emulated"], document["resume"]) == (False, [])
+    assert document["cost"] == "0.0375"
+    result = ImageResult.model_validate(document)
+    assert result.request is not None
+    assert result.request.prompt == PROMPT
+    assert size_of(str(result.images[0].path)) == (1024, 1024)
+    assert emulator.api_key not in json.dumps(document)
+
+
+# What goes wrong -> exit code, billed, how many charges stand. Two seconds suffice for what is repeated.
+FAULTS = [
+    ("bad_request", 2, "no", 0),
+    ("moderation", 2, "no", 0),
+    ("too_large", 2, "no", 0),
+    ("unauthorized", 3, "no", 0),
+    ("model_forbidden", 3, "no", 0),
+    ("no_balance_402", 4, "no", 0),
+    ("no_balance_403", 4, "no", 0),
+    ("rate_limited_far", 5, "no", 0),
+    ("not_found", 5, "no", 0),
+    ("unavailable_503", 6, "no", 0),
+    ("generation_failed_502", 6, "no", 0),
+    ("task_failed", 6, "no", 0),
+    ("task_failed_object", 6, "no", 0),
+    ("task_moderated", 2, "no", 0),
+    ("gateway_timeout_408", 7, "maybe", 1),
+    ("proxy_504_html", 7, "maybe", 1),
+    ("proxy_524_empty", 7, "maybe", 1),
+    ("cut_after_acceptance", 7, "maybe", 1),
+    ("empty_success", 7, "maybe", 1),
+    ("task_no_image", 7, "maybe", 1),
+    ("task_never_ends", 7, "yes", 1),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "billed", "charges"), FAULTS)
+def test_exit_codes(
+    fault: str, code: int, billed: str, charges: int, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator(faults={fault: 1.0}) as emulator:
+        monkeypatch.setenv("APIMASTER_API_KEY", emulator.api_key)
+        words = ["generate", PROMPT, "--base-url", emulator.base_url, "--timeout", "2", "-o", "cat.png"]
+        said = command(*words, "--json")
+        assert len(emulator.bill.standing) == charges
+    error = said.document["error"]
+    assert (said.code, error["exit_code"], error["billed"]) == (code, code, billed)
+    assert error["message"]
+    assert not Path("cat.png").exists()
+    if error["resume"]:
+        assert error["resume"][0].startswith(f"apimaster task {error['task']['id']} --wait -o cat.png")
+    assert bool(error["resume"]) == (fault == "task_never_ends")
+
+
+def test_nothing_listens(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APIMASTER_API_KEY", "sk-made-up")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    said = command("generate", PROMPT, "--base-url", url, "--timeout", "1")
+    assert said.code == 5
+    assert said.out == ""
+    assert said.err.splitlines()[-1].startswith(f"Error: Could not reach {url}")
+    assert "apimaster doctor" in said.err
+
+
+def test_no_key(command: Any) -> None:
+    said = command("generate", PROMPT)
+    assert said.code == 3
+    assert "APIMASTER_API_KEY" in said.err
+    assert command("generate", PROMPT, "--json").document["error"]["type"] == "AuthenticationError"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["generate", PROMPT, "-a", "7:5"], "aspect_ratio '7:5' is not accepted"),
+        (["generate", PROMPT, "-r", "8K"], "resolution '8K' is not known"),
+        (["generate", PROMPT, "-n", "0"], "n must be"),
+        (["generate", PROMPT, "-n", "two"], "-n"),
+        (["generate", "  "], "prompt is empty"),
+        (["generate"], "prompt"),
+        (["generate", PROMPT, "--mode", "later"], "--mode"),
+        (["generate", PROMPT, "--ref", "missing.png"], "missing.png"),
+        (["generate", PROMPT, "--colour", "red"], "--colour"),
+        (["generate", PROMPT, "--emulator", "--base-url", "http://127.0.0.1:1/v1"], "exclude each other"),
+        (["generate", PROMPT, "--base-url", "nowhere"], "base_url"),
+        (["task", "task_1", "-o", "x.png"], "-o needs --wait"),
+        (["emulator", "--latency", "soon"], "latency 'soon'"),
+        (["emulator", "--faults", "rain=1"], "fault 'rain' is not known"),
+        (["emulator", "--balance", "much"], "balance 'much'"),
+        (["emulator", "--port", "70000"], "port 70000"),
+        (["paint"], "paint"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_usage_errors(words: list[str], message: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APIMASTER_API_KEY", "sk-made-up")
+    said = command(*words)
+    assert said.code == 2
+    assert said.out == ""
+    assert message in said.err
+    assert said.err.startswith("Error: ")
+    assert said.err.count("\n") == 1
+    if words[0] in ("generate", "task"):
+        error = command(*words, "--json").document["error"]
+        assert message in error["message"]
+        assert (error["billed"], error["exit_code"]) == ("no", 2)
+
+
+def test_some_of_several(command: Any, emulator: Emulator) -> None:
+    emulator.script("ok", "task_failed", "ok", on="task")
+    said = command("generate", PROMPT, "-n", "3", "-o", "out/")
+    assert said.code == 6
+    assert said.out.splitlines()[-1] == "2 of 3 images, $0.075"
+    assert "is missing: " in said.err
+    assert "given back" in said.err
+    assert len(list(Path("out").iterdir())) == 2
+
+
+def test_one_of_several_not_fetched(command: Any, emulator: Emulator) -> None:
+    for place in ("download", "output"):
+        emulator.script("download_404", on=place)
+    said = command("generate", PROMPT, "-n", "2", "-o", "cat.png")
+    assert said.code == 7
+    assert len(list(Path().glob("*.png"))) == 1
+    assert "is missing: " in said.err
+    line = re.search(r"^To pick it up: apimaster (.*)$", said.err, re.MULTILINE)
+    assert line is not None
+    assert command(*line[1].split()).code == 0
+    assert sorted(path.name for path in Path().glob("*.png")) == ["cat-1.png", "cat-2.png"]
+    assert len(emulator.bill.charges) == 2
+
+
+def test_a_picture_of_another_size_is_told(command: Any, emulator: Emulator) -> None:
+    emulator.script("download_wrong_pixels")
+    said = command("generate", PROMPT, "-a", "16:9", "-o", "cat.png")
+    assert said.code == 0
+    assert re.search(r"^Note: cat\.png: asked for 16:9 at 1K, .*; delivered \d+×\d+\.$", said.err, re.MULTILINE)
+
+
+def test_some_of_several_not_fetched(command: Any, emulator: Emulator) -> None:
+    for place in ("download", "output"):
+        emulator.script("download_404", on=place, times=2)
+    said = command("generate", PROMPT, "-n", "2", "-o", "out/", "--json")
+    assert said.code == 7
+    error = said.document["error"]
+    assert (error["type"], error["billed"]) == ("ResultExpiredError", "yes")
+    assert len(error["resume"]) == 2
+    for line in error["resume"]:
+        assert command(*line.split()[1:]).code == 0
+    assert len(list(Path("out").iterdir())) == 2
+    assert len(emulator.bill.charges) == 2
+
+
+def submit(emulator: Emulator, **more: Any) -> Task:
+    with APIMaster(emulator.api_key, base_url=emulator.base_url) as client:
+        return client.submit(PROMPT, **more)
+
+
+def test_a_task_is_picked_up(command: Any, emulator: Emulator) -> None:
+    task = submit(emulator, resolution="2K")
+    said = command("task", task.id, "--wait", "-o", "island.png")
+    assert said.code == 0
+    assert said.out == "island.png  2048×2048  PNG  $0.05\n"
+    document = command("task", task.id, "--wait", "-o", "again/", "--json").document
+    assert ImageResult.model_validate(document).images[0].width == 2048
+    assert len(emulator.bill.charges) == 1
+
+
+def test_a_look_at_a_task(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Emulator(latency="manual", dialect="legacy") as emulator:
+        monkeypatch.setenv("APIMASTER_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("APIMASTER_API_KEY", emulator.api_key)
+        good, bad = submit(emulator), submit(emulator)
+        said = command("task", good.id)
+        assert said.code == 0
+        assert said.out.split()[:2] in ([good.id, "queued"], [good.id, "running"])
+        emulator.finish(good.id)
+        said = command("task", good.id)
+        assert said.out.splitlines()[0] == f"{good.id}  succeeded"
+        assert said.out.splitlines()[1].startswith("http")
+        emulator.fail(bad.id)
+        said = command("task", bad.id)
+        assert said.code == 6
+        assert "given back" in said.err
+        assert Task.model_validate(command("task", bad.id, "--json").document).status == "failed"
+
+
+def test_an_unknown_task(command: Any, emulator: Emulator) -> None:
+    said = command("task", "task_unknown", "--wait")
+    assert said.code == 5
+    assert "Check the id task_unknown" in said.err
+    assert "To pick it up" not in said.err
+    error = command("task", "task_unknown", "--json").document["error"]
+    assert (error["type"], error["billed"], error["resume"]) == ("NotFoundError", "no", [])
+
+
+def test_models(command: Any, emulator: Emulator) -> None:
+    said = command("models")
+    assert said.code == 0
+    assert "gemini-3.1-flash-image-preview" in said.out.splitlines()
+    assert command("models", "--json").document == {"models": said.out.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (
+            [],
+            [
+                "0.5K    1:1      512×512  $0.0375",
+                "  1K    1:1    1024×1024  $0.0375",
+                "  2K    1:1    2048×2048  $0.05",
+                "  4K    1:1    4096×4096  $0.075",
+            ],
+        ),
+        (["-r", "4k", "-n", "10"], ["  4K    1:1    4096×4096  10 images: $0.75"]),
+        (["-a", "1920x1080"], ["  2K   16:9    2752×1536  $0.05"]),
+        (["-a", "auto", "-r", "2K"], ["  2K   auto  size chosen by the model  $0.05"]),
+        (["--model", "gpt-image-2", "-r", "1K"], ["  1K    1:1  size chosen by the model  price unknown"]),
+    ],
+)
+def test_cost(words: list[str], lines: list[str], command: Any) -> None:
+    assert command("cost", *words).out.splitlines() == lines
+
+
+def test_cost_as_json(command: Any) -> None:
+    document = command("cost", "-r", "2K", "-n", "4", "--json").document
+    assert document["costs"] == [
+        {
+            "resolution": "2K",
+            "aspect_ratio": "1:1",
+            "width": 2048,
+            "height": 2048,
+            "n": 4,
+            "each": "0.05",
+            "cost": "0.20",
+        }
+    ]
+
+
+def test_the_emulator_in_the_process(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # nothing listens there: it must be left out
+    monkeypatch.setenv("NO_PROXY", "")
+    said = command("generate", PROMPT, "--emulator", "-o", "cat.png")
+    assert said.code == 0, said.err
+    assert said.out == "cat.png  1024×1024  PNG  $0.0375\n"
+    assert "no money was spent" in said.err
+    assert size_of("cat.png") == (1024, 1024)
+    assert command("generate", PROMPT, "--emulator", "-o", "two.png", "--json").document["emulated"] is True
+
+
+def test_version_and_help(command: Any) -> None:
+    assert command("--version").out.startswith("apimaster 0.")
+    assert command("--help").out.startswith("Usage: apimaster")
+    assert command("generate", "-h").out.startswith("Usage: apimaster generate")
+    nothing = command()
+    assert nothing.code == 2
+    assert "Usage: apimaster" in nothing.out + nothing.err
+
+
+def test_a_fault_of_the_command_itself(command: Any, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_result: ImageResult) -> list[str]:
+        raise ZeroDivisionError("made up")
+
+    monkeypatch.setattr("apimaster.cli.show.rows", broken)
+    said = command("generate", PROMPT, "-o", "cat.png")
+    assert said.code == 1
+    assert "a fault of the apimaster command itself: ZeroDivisionError: made up" in said.err
+    monkeypatch.setenv("APIMASTER_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        command("generate", PROMPT, "-o", "cat.png")
