@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .bill import Bill, Entry
     from .dialects import Dialect
     from .emulator import Emulator, serve
-    from .faults import FAULTS, Fault
+    from .fault import Fault
+    from .faults import FAULTS
     from .jobs import Job
     from .options import Latency
     from .records import RecordedRequest
@@ -27,7 +28,7 @@ _HOMES = {
     "Emulator": "emulator",
     "Entry": "bill",
     "FAULTS": "faults",
-    "Fault": "faults",
+    "Fault": "fault",
     "Job": "jobs",
     "Latency": "options",
     "RecordedRequest": "records",

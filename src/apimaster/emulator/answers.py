@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from .faults import Wire
+from .fault import Wire
 from .records import RecordedRequest
 
 JSON: Final = "application/json; charset=utf-8"

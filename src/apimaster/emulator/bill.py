@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-ZERO: Final = Decimal("0")
+ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

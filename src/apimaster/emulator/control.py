@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from .answers import Answer
+from .chances import parse_faults
 from .checks import Refusal, parse_body
 from .dialects import Dialect
-from .faults import FAULTS, parse_faults
+from .faults import FAULTS
 from .gateway import Gateway
 from .options import parse_latency
 from .render import Drawing
@@ -77,7 +78,7 @@ def control_routes(gateway: Gateway) -> list[Route]:
 def _script(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
     known = {"faults", "chances", "dialect", "latency", "clear"}
     if unknown := set(wanted) - known:
-        raise ValueError(f"{sorted(unknown)[0]!r} is not known; accepted: {', '.join(sorted(known))}")
+        raise ValueError(f"{min(unknown)!r} is not known; accepted: {', '.join(sorted(known))}")
     rules = make_rules(tuple(wanted.get("faults", ())))
     chances = parse_faults(wanted["chances"]) if "chances" in wanted else None
     dialect = Dialect.parse(wanted["dialect"]) if "dialect" in wanted else gateway.dialect
@@ -100,7 +101,7 @@ def _finish(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
 
 
 def _fail(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
-    gateway.fail(wanted["task"], wanted.get("reason"))
+    gateway.fail(wanted.get("task"), wanted.get("reason"))
 
 
 def _reset(gateway: Gateway, wanted: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -115,10 +115,11 @@ class Dialect:
         )
 
     def __str__(self) -> str:
+        """The words that make this dialect, joined by ``+``; `parse` reads them again."""
         default = Dialect()
-        changed = [
-            f"{field.name}={getattr(self, field.name)}"
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(default, field.name)
+        words = [
+            word
+            for word, traits in WORDS.items()
+            if all(getattr(self, name) == value != getattr(default, name) for name, value in traits.items())
         ]
-        return ", ".join(changed) or "tracked"
+        return "+".join(words) or "tracked"

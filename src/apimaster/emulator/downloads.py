@@ -6,7 +6,7 @@ import base64
 from typing import Final
 
 from .answers import Answer
-from .faults import Fault, Place
+from .fault import Fault, Place
 from .gallery import Picture
 from .gateway import Gateway
 from .records import RecordedRequest

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .bill import Bill
+from .chances import parse_faults
 from .dialects import Dialect
-from .faults import parse_faults
 from .gateway import Gateway
 from .jobs import Job
 from .options import DEFAULT_KEY, Latency, make_options, parse_latency
 from .records import RecordedRequest
 from .scripting import make_rules
 from .server import Server, listen
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import Settings
 
 
 class Emulator:
@@ -45,8 +50,8 @@ class Emulator:
         ValueError: a setting is not accepted; the message names it and what is.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self._gateway = Gateway(make_options(**settings))
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        self.gateway = Gateway(make_options(**settings))
         self._server: Server | None = None
 
     # --- up and down --------------------------------------------------------------------------------------
@@ -62,22 +67,22 @@ class Emulator:
             raise RuntimeError("this emulator runs already")
         self._server = self._open()
         self._server.start()
-        self._gateway.loop = self._server.loop
+        self.gateway.loop = self._server.loop
         return self
 
     def stop(self) -> None:
         """Stop serving and end the threads; what was recorded can still be read. Idempotent."""
         server, self._server = self._server, None
         if server is not None:
-            self._gateway.loop = None
+            self.gateway.loop = None
             server.stop()
-            self._gateway.workers.close()
+            self.gateway.workers.close()
 
     def serve(self, on_ready: Callable[[Emulator], None] | None = None) -> None:
         """Serve in this thread until Ctrl-C; ``on_ready`` is called once connections are accepted."""
 
         def ready() -> None:
-            self._gateway.loop = server.loop
+            self.gateway.loop = server.loop
             if on_ready is not None:
                 on_ready(self)
 
@@ -85,8 +90,8 @@ class Emulator:
         try:
             server.serve_here(ready)
         finally:
-            self._gateway.loop = None
-            self._gateway.workers.close()
+            self.gateway.loop = None
+            self.gateway.workers.close()
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -97,23 +102,23 @@ class Emulator:
         self.stop()
 
     def _open(self) -> Server:
-        options = self._gateway.options
+        options = self.gateway.options
         front = listen(options.host, options.port)
         try:
             second = listen(options.host, 0)
         except OSError:
             front.close()
             raise
-        self._gateway.port = front.getsockname()[1]
-        self._gateway.cdn_port = second.getsockname()[1]
-        return Server(App(self._gateway), [front, second])
+        self.gateway.port = front.getsockname()[1]
+        self.gateway.cdn_port = second.getsockname()[1]
+        return Server(App(self.gateway), [front, second])
 
     # --- where it is --------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
         """``http://host:port``: the status page."""
-        return self._gateway.origin_for(())
+        return self.gateway.origin_for(())
 
     @property
     def base_url(self) -> str:
@@ -123,12 +128,12 @@ class Emulator:
     @property
     def cdn_url(self) -> str:
         """The second origin, which plays a content delivery network."""
-        return self._gateway.origin_for((), self._gateway.cdn_port)
+        return self.gateway.origin_for((), self.gateway.cdn_port)
 
     @property
     def api_key(self) -> str:
         """A key that is accepted."""
-        keys = self._gateway.options.api_keys
+        keys = self.gateway.options.api_keys
         return keys[0] if keys else DEFAULT_KEY
 
     @property
@@ -141,26 +146,26 @@ class Emulator:
     @property
     def bill(self) -> Bill:
         """Charges and refunds so far."""
-        self._gateway.jobs.settle_all()
-        return self._gateway.bill
+        self.gateway.jobs.settle_all()
+        return self.gateway.bill
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request on either origin, oldest first."""
-        return self._gateway.records.all()
+        return self.gateway.records.all()
 
     @property
     def jobs(self) -> list[Job]:
         """Every job that was taken on, oldest first, those of one-shot calls included."""
-        return self._gateway.jobs.all()
+        return self.gateway.jobs.all()
 
     @property
     def complaints(self) -> list[str]:
         """What the gateway tolerates and a good client does not do, such as a poll without the model."""
-        return list(self._gateway.complaints)
+        return list(self.gateway.complaints)
 
     def requests_to(self, route: str) -> list[RecordedRequest]:
-        """The requests to ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``, ``chat`` or ``other``."""
+        """The requests to one route: ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``, …"""
         return [record for record in self.requests if record.route == route]
 
     @property
@@ -197,57 +202,57 @@ class Emulator:
         Raises:
             ValueError: an unknown fault, place or option.
         """
-        self._gateway.script.add(make_rules(faults, times=times, on=on, prompt=prompt, task=task, **options))
+        self.gateway.script.add(make_rules(faults, times=times, on=on, prompt=prompt, task=task, **options))
 
     def clear_script(self) -> None:
         """Forget all scripted faults."""
-        self._gateway.script.clear()
+        self.gateway.script.clear()
 
     @property
     def pending_faults(self) -> int:
         """How many scripted faults have not happened yet."""
-        return self._gateway.script.pending
+        return self.gateway.script.pending
 
     def set_faults(self, faults: str | Mapping[str, float] | None) -> None:
         """Use these probabilities from now on."""
-        self._gateway.script.set_chances(parse_faults(faults))
+        self.gateway.script.set_chances(parse_faults(faults))
 
     @property
     def dialect(self) -> Dialect:
         """The dialect of new jobs; may be set to a text such as ``"legacy+url_string"``."""
-        return self._gateway.dialect
+        return self.gateway.dialect
 
     @dialect.setter
     def dialect(self, value: str | Dialect) -> None:
-        self._gateway.dialect = Dialect.parse(value)
+        self.gateway.dialect = Dialect.parse(value)
 
     @property
     def latency(self) -> Latency:
         """The latency of new jobs; may be set as in the constructor."""
-        return self._gateway.latency
+        return self.gateway.latency
 
     @latency.setter
     def latency(self, value: float | str | tuple[float, float] | Latency) -> None:
-        self._gateway.latency = parse_latency(value)
+        self.gateway.latency = parse_latency(value)
 
     def advance(self, seconds: float) -> None:
         """Move the emulator's clock forward: jobs get on, URLs end, nobody sleeps."""
-        self._gateway.advance(seconds)
+        self.gateway.advance(seconds)
 
     def finish(self, task_id: str | None = None) -> None:
         """End a job well, or all that still run, now."""
-        self._gateway.finish(task_id)
+        self.gateway.finish(task_id)
 
-    def fail(self, task_id: str, reason: str | Mapping[str, Any] | None = None) -> None:
-        """End a job as failed and refund it, now."""
-        self._gateway.fail(task_id, reason)
+    def fail(self, task_id: str | None = None, reason: str | Mapping[str, Any] | None = None) -> None:
+        """End a job as failed, or all that still run, now; what was charged is given back."""
+        self.gateway.fail(task_id, reason)
 
     def reset(self) -> None:
         """Forget every request, job and charge and all scripted faults."""
-        self._gateway.reset()
+        self.gateway.reset()
 
 
-def serve(on_ready: Callable[[Emulator], None] | None = None, **settings: Any) -> None:
+def serve(on_ready: Callable[[Emulator], None] | None = None, **settings: Unpack[Settings]) -> None:
     """Run an emulator in this thread until Ctrl-C; settings as for `Emulator`."""
     Emulator(**settings).serve(on_ready)
 

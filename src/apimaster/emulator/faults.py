@@ -8,80 +8,16 @@ though the caller never hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-Place = Literal["generate", "task", "poll", "download", "output"]
-PLACES: Final[tuple[str, ...]] = get_args(Place)
-Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
+from .fault import Fault
 
-HTML: Final = "text/html; charset=utf-8"
 _PROXY_PAGE: Final = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
     "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that goes wrong.
-
-    Attributes:
-        name: what it is called in scripts, on the command line and in the records.
-        place: where it happens by itself; a script may move it with ``on=``.
-        wire: what goes on the wire: a whole reply, a cut connection, silence, a slow or a truncated body, an endless
-            one, a picture that is not the right one, or (``outcome``) nothing here: the job ends in another way.
-        status: HTTP status.
-        message, type, code: the JSON error; without a message the body is ``body``.
-        body: the body where it is not a JSON error.
-        content_type: of ``body``.
-        headers: further headers.
-        retry_after: the ``Retry-After`` header: seconds, or ``"date:30"`` for an HTTP date in 30 seconds.
-        accepted: the job was taken and charged, and goes on.
-        refunded: taken, failed and given back at once.
-        seconds: how long a slow body takes.
-        reset: a cut is a TCP reset instead of an orderly end.
-        location: target of a redirect; ``"cdn"`` means the emulator's second origin.
-        picture: how a delivered picture is wrong.
-        outcome: how the job ends.
-        reason: what a failed task says of itself: text, an object, or None.
-    """
-
-    name: str
-    place: Place
-    wire: Wire = "reply"
-    status: int = 200
-    message: str | None = None
-    type: str = "new_api_error"
-    code: str | int | None = None
-    body: str = ""
-    content_type: str = HTML
-    headers: Mapping[str, str] = field(default_factory=dict)
-    retry_after: float | str | None = None
-    accepted: bool = False
-    refunded: bool = False
-    seconds: float = 1.0
-    reset: bool = False
-    location: str | None = None
-    picture: Literal["html", "wrong_pixels", "wrong_format", "cut_short", "empty"] | None = None
-    outcome: Literal["failed", "cancelled", "never", "no_image"] | None = None
-    reason: str | Mapping[str, Any] | None = None
-
-    def changed(self, options: Mapping[str, Any]) -> Fault:
-        """The same fault with some attributes set otherwise.
-
-        Raises:
-            ValueError: there is no such attribute.
-        """
-        accepted = {item.name for item in fields(self)} - {"name", "place"}
-        unknown = set(options) - accepted
-        if unknown:
-            raise ValueError(
-                f"fault option {sorted(unknown)[0]!r} is not known; accepted: {', '.join(sorted(accepted))}"
-            )
-        return replace(self, **options)
 
 
 def _json(name: str, status: int, message: str, kind: str, code: str | None = None, **more: Any) -> Fault:
@@ -143,18 +79,18 @@ _GENERATE: Final = (
           accepted=True),
 )  # fmt: skip
 
-_TASK: Final = tuple(
-    Fault(name, "task", wire="outcome", outcome=outcome, reason=reason)
-    for name, outcome, reason in (
-        ("task_failed", "failed", None),
-        ("task_failed_text", "failed", "upstream refused the job"),
-        ("task_failed_object", "failed", {"code": "upstream_failure", "message": "upstream refused the job"}),
-        ("task_moderated", "failed", {"code": "prompt_blocked", "message": "the prompt was blocked"}),
-        ("task_cancelled", "cancelled", None),
-        ("task_never_ends", "never", None),
-        ("task_no_image", "no_image", None),
-    )
-)
+_REFUSED: Final = "upstream refused the job"
+_BLOCKED: Final = {"code": "prompt_blocked", "message": "the prompt was blocked"}
+_TASK: Final = (
+    Fault("task_failed", "task", wire="outcome", outcome="failed"),
+    Fault("task_failed_text", "task", wire="outcome", outcome="failed", reason=_REFUSED),
+    Fault("task_failed_object", "task", wire="outcome", outcome="failed",
+          reason={"code": "upstream_failure", "message": _REFUSED}),
+    Fault("task_moderated", "task", wire="outcome", outcome="failed", reason=_BLOCKED),
+    Fault("task_cancelled", "task", wire="outcome", outcome="cancelled"),
+    Fault("task_never_ends", "task", wire="outcome", outcome="never"),
+    Fault("task_no_image", "task", wire="outcome", outcome="no_image"),
+)  # fmt: skip
 
 _POLL: Final = (
     _json("poll_500", 500, "internal server error", _SERVER, place="poll"),
@@ -195,6 +131,7 @@ _DOWNLOAD: Final = (
     Fault("download_hang", "download", wire="hang"),
     Fault("download_slow", "download", wire="slow"),
     Fault("download_oversized", "download", wire="endless"),
+    Fault("download_oversized_claimed", "download", wire="endless", headers={"content-length": str(1 << 40)}),
     Fault("download_redirect", "download", status=302, location="cdn"),
     Fault("download_redirect_private", "download", status=302, location="http://10.0.0.1/picture.png"),
     Fault("download_redirect_loop", "download", status=302, location="self"),
@@ -221,36 +158,3 @@ def fault_named(name: str) -> Fault:
         return FAULTS[name]
     except KeyError:
         raise ValueError(f"fault {name!r} is not known; accepted: {', '.join(FAULTS)}") from None
-
-
-def parse_faults(value: str | Mapping[str, float] | Iterable[str] | None) -> Mapping[str, float]:
-    """Read probabilities: ``"rate_limited=0.1,task_failed=0.05"``, a mapping, or None for no faults.
-
-    Raises:
-        ValueError: an unknown name, a probability outside 0 to 1, or more than 1 together at one place.
-    """
-    if value is None:
-        return {}
-    pairs: list[tuple[str, object]] = []
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    else:
-        for part in value.split(",") if isinstance(value, str) else value:
-            name, equals, number = part.partition("=")
-            if name.strip():
-                pairs.append((name.strip(), number.strip() if equals else 1.0))
-    chances: dict[str, float] = {}
-    for name, given in pairs:
-        fault_named(name)
-        try:
-            chance = float(given)  # type: ignore[arg-type]  # anything else is refused below
-        except (TypeError, ValueError):
-            chance = -1.0
-        if not 0.0 <= chance <= 1.0:
-            raise ValueError(f"fault {name}={given!r} is no probability; accepted: 0 to 1")
-        chances[name] = chance
-    for place in PLACES:
-        together = sum(chance for name, chance in chances.items() if FAULTS[name].place == place)
-        if together > 1.0 + 1e-9:
-            raise ValueError(f"the faults at {place!r} have probability {together:g} together; at most 1 is possible")
-    return MappingProxyType(chances)

@@ -111,11 +111,12 @@ class Gallery:
         job, order = picture.job, picture.job.order
         width, height = order.pixels
         number = f" · {picture.index + 1} of {job.images}" if job.images > 1 else ""
+        asked = f"{order.aspect_ratio} · {order.resolution} · {width} x {height}"
         wide, high = size or order.pixels
         return Drawing(
             seed=f"{order.prompt}/{job.id}/{picture.index}",
             prompt=order.prompt,
-            caption=f"{order.aspect_ratio} · {order.resolution} · {width}×{height} · {order.model}{number} · emulator",
+            caption=f"{asked} · {order.model}{number} · emulator",
             width=wide,
             height=high,
             thumbnails=self._references.get(job.id, ()),

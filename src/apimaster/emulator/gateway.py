@@ -6,7 +6,6 @@ The routes and the test's own handle (`Emulator`) both work on this object. It d
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import random
 import secrets
@@ -18,10 +17,11 @@ from .answers import Answer
 from .bill import Bill
 from .checks import Order
 from .dialects import Dialect
-from .faults import Fault, Place, fault_named
+from .fault import Fault, Place
 from .gallery import Gallery
 from .jobs import Clock, Job, Jobs
-from .options import Latency, Options, is_loopback, parse_latency
+from .marks import read_marks
+from .options import Latency, Options, is_loopback
 from .records import RecordedRequest, Records
 from .replies import error_body
 from .scripting import Script
@@ -29,10 +29,6 @@ from .workers import Workers
 
 GATEWAY_PATIENCE: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
 """Seconds after which the gateway answers a one-shot call with 408 (wire contract, section 4)."""
-
-FAULT_HEADER: Final = b"x-emulator-fault"
-DIALECT_HEADER: Final = b"x-emulator-dialect"
-LATENCY_HEADER: Final = b"x-emulator-latency"
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -152,30 +148,14 @@ class Gateway:
     # --- what applies to one request ----------------------------------------------------------------------
 
     def marked(self, record: RecordedRequest, place: Place) -> tuple[Fault | None, Dialect, Latency]:
-        """The fault, dialect and latency that this request's own headers ask for.
-
-        A client may send the same headers with every request: a fault counts only where it belongs.
+        """The fault, dialect and latency for this request by its own headers; see ``marks.py``.
 
         Raises:
             ValueError: one of the headers can't be read.
         """
-        fault, dialect, latency = None, self.dialect, self.latency
-        for name, value in record.raw_headers:
-            if not name.startswith(b"x-emulator-"):
-                continue
-            text = value.decode("latin-1").strip()
-            if name == FAULT_HEADER:
-                named = _marked_fault(text)
-                fault = named if named.place == place else None
-            elif name == DIALECT_HEADER:
-                dialect = Dialect.parse(text)
-            elif name == LATENCY_HEADER:
-                latency = parse_latency(text)
-        return fault, dialect, latency
+        return read_marks(record.raw_headers, place, self.dialect, self.latency)
 
-    def begin(
-        self, order: Order, record: RecordedRequest, dialect: Dialect, latency: Latency, *, submit: bool
-    ) -> Job:
+    def begin(self, order: Order, record: RecordedRequest, dialect: Dialect, latency: Latency, *, submit: bool) -> Job:
         """Take on a job, charge for it, and let the script decide how it ends."""
         dialect = dialect.for_task(self._dialect_dice)
         honours_n = dialect.sync_n if not submit and not dialect.sync_as_task else dialect.task_n
@@ -195,7 +175,9 @@ class Gateway:
         return job
 
     def urls(self, job: Job) -> list[str]:
-        """The public URLs of a finished job's pictures."""
+        """The public URLs of a finished job's pictures; none where it delivers none."""
+        if job.outcome != "succeeded":
+            return []
         origin = job.origin
         if self.options.cdn:
             origin = f"{origin.rpartition(':')[0]}:{self.cdn_port}"
@@ -222,15 +204,15 @@ class Gateway:
             self.jobs.end(job)
             self.wake(job)
 
-    def fail(self, task_id: str, reason: str | Mapping[str, Any] | None = None) -> None:
-        """End a job as failed, now, and refund it; from any thread.
+    def fail(self, task_id: str | None = None, reason: str | Mapping[str, Any] | None = None) -> None:
+        """End a job as failed, or all that still run, now, and give back what was charged; from any thread.
 
         Raises:
             KeyError: there is no such job.
         """
-        job = self._job(task_id)
-        self.jobs.end(job, "failed", reason)
-        self.wake(job)
+        for job in self.jobs.all() if task_id is None else [self._job(task_id)]:
+            self.jobs.end(job, "failed", reason)
+            self.wake(job)
 
     def _job(self, task_id: str) -> Job:
         job = self.jobs.get(task_id)
@@ -270,12 +252,6 @@ async def _event_or_timeout(event: asyncio.Event, seconds: float) -> None:
         await event.wait()
     finally:
         handle.cancel()
-
-
-def _marked_fault(text: str) -> Fault:
-    """``rate_limited`` or ``rate_limited {"retry_after": 3}``."""
-    name, _, options = text.partition(" ")
-    return fault_named(name).changed(json.loads(options) if options.strip() else {})
 
 
 def _retry_after(value: float | str, wall: float) -> str:

@@ -14,7 +14,8 @@ from .answers import Answer
 from .checks import MAX_BODY, Order, Refusal, abbreviated, check, parse_body
 from .dialects import Dialect
 from .downloads import encoded_pictures
-from .faults import FAULTS, Fault
+from .fault import Fault
+from .faults import FAULTS
 from .gateway import Gateway
 from .jobs import Job
 from .records import RecordedRequest
@@ -39,9 +40,7 @@ async def generate(gateway: Gateway, request: Request, *, submit: bool) -> Answe
     try:
         raw = await _body(request)
         record.body_size = len(raw)
-        if "json" not in request.headers.get("content-type", "json"):
-            raise Refusal(400, "the body must be application/json")
-        order = await _order(gateway, record, raw)
+        order = await _order(gateway, record, raw, request.headers.get("content-type", ""))
     except Refusal as refusal:
         return gateway.error(record, refusal.status, refusal.message, refusal.kind, refusal.code)
     except ClientDisconnect:
@@ -103,7 +102,10 @@ async def _body(request: Request) -> bytes:
     return b"".join(pieces)
 
 
-async def _order(gateway: Gateway, record: RecordedRequest, raw: bytes) -> Order:
+async def _order(gateway: Gateway, record: RecordedRequest, raw: bytes, content_type: str) -> Order:
+    if content_type and "json" not in content_type:
+        raise Refusal(400, "the body must be application/json")
+
     def read() -> Order:
         document = parse_body(raw)
         record.body = abbreviated(document)

@@ -57,6 +57,7 @@ class Job:
         polls_needed: looks after which it is finished, or None.
         outcome: how it ends.
         reason: what a failure says of itself.
+        estimate: seconds that the gateway expects it to take.
         origin: ``http://host:port`` as the caller knows the emulator.
         images: how many pictures it delivers.
         tracked: whether the caller was given its id; one-shot jobs are not.
@@ -74,6 +75,7 @@ class Job:
     duration: float
     polls_needed: int | None
     origin: str
+    estimate: int = 60
     images: int = 1
     outcome: Literal["succeeded", "failed", "cancelled", "never", "no_image"] = "succeeded"
     reason: str | Mapping[str, Any] | None = None
@@ -106,7 +108,8 @@ class Job:
         """What a look at it would find."""
         if self.end_if_due(now):
             return "failed" if self.outcome in ("failed", "cancelled") else "succeeded"
-        return "queued" if self.progress(now) < 5 and self.polls <= 1 else "running"
+        first_look = self.polls <= 1 and (self.polls_needed is not None or self.progress(now) < 5)
+        return "queued" if first_look else "running"
 
     def progress(self, now: float) -> float:
         """Percent, by the time gone or the looks taken; 100 only once it has ended."""
@@ -173,6 +176,7 @@ class Jobs:
             duration=duration,
             polls_needed=latency.polls,
             origin=origin,
+            estimate=latency.estimate,
             images=images,
             tracked=tracked,
         )

@@ -12,12 +12,12 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Final, Literal, get_args
+from decimal import Decimal, InvalidOperation
+from typing import Final, Literal, TypedDict, get_args
 
 from ..catalog import KNOWN_MODELS
+from .chances import parse_faults
 from .dialects import Dialect
-from .faults import parse_faults
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
@@ -48,6 +48,11 @@ class Latency:
     sigma: float = 0.0
     polls: int | None = None
     manual: bool = False
+
+    @property
+    def estimate(self) -> int:
+        """Whole seconds that a gateway would expect a job to take, without knowing how it will turn out."""
+        return max(1, math.ceil(self.high)) if not self.manual and self.polls is None else 60
 
     def draw(self, rng: random.Random) -> float:
         """Seconds for one job; infinite where time does not end it."""
@@ -106,6 +111,26 @@ class Options:
     history: int
 
 
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `Emulator`, as a person may write them; what they mean stands there."""
+
+    host: str
+    port: int
+    latency: float | str | tuple[float, float] | Latency
+    sigma: float
+    dialect: str | Dialect
+    faults: str | Mapping[str, float] | None
+    seed: int
+    api_keys: str | Sequence[str] | None
+    balance: Decimal | str | int | None
+    pictures: Pictures
+    picture_format: PictureFormat
+    url_lifetime: float
+    cdn: bool
+    models: Sequence[str]
+    history: int
+
+
 def make_options(
     *,
     host: str = "127.0.0.1",
@@ -154,7 +179,7 @@ def make_options(
         faults=parse_faults(faults),
         seed=seed,
         api_keys=keys,
-        balance=None if balance is None else Decimal(balance),
+        balance=None if balance is None else _dollars(balance),
         pictures=pictures,
         picture_format=picture_format,
         url_lifetime=url_lifetime,
@@ -162,6 +187,16 @@ def make_options(
         models=tuple(models),
         history=history,
     )
+
+
+def _dollars(value: Decimal | str | int) -> Decimal:
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"balance {value!r} is not an amount of US dollars; accepted: 5 or 0.50")
+    return amount
 
 
 def is_loopback(host: str) -> bool:

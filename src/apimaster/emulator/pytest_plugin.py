@@ -6,12 +6,13 @@ Settings come from a marker: ``@pytest.mark.apimaster_emulator(dialect="legacy",
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 if TYPE_CHECKING:
     from .emulator import Emulator
+    from .options import Settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,8 +27,8 @@ def apimaster_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     """The APIMaster gateway on this machine, with nothing on its bill."""
     from . import Emulator
 
-    settings: dict[str, object] = {}
+    settings: Settings = {}
     for mark in reversed(list(request.node.iter_markers("apimaster_emulator"))):  # the nearest marker wins
-        settings.update(mark.kwargs)
+        settings.update(cast("Settings", mark.kwargs))
     with Emulator(**settings) as emulator:
         yield emulator

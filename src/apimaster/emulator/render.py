@@ -49,7 +49,7 @@ class Drawing:
 
 
 def render(drawing: Drawing, kind: Pictures | Literal["scene"], picture_format: PictureFormat) -> bytes:
-    """Draw and encode; ``scene`` is ``full`` without the letters. Takes 5 ms (plain) to some 300 ms (4K, full): call it off the event loop."""
+    """Draw and encode; ``scene`` is ``full`` without the letters. Call it off the event loop: 4K takes some 300 ms."""
     if kind == "plain":
         return _plain(drawing.width, drawing.height, picture_format)
     if kind == "small":
@@ -105,9 +105,7 @@ def _letter(picture: Image.Image, drawing: Drawing) -> None:
     block = tall + (thumbs[0].height + margin if thumbs else 0)
     top = max(margin, height - margin - block - 2 * margin)
     draw = ImageDraw.Draw(picture, "RGBA")
-    draw.rounded_rectangle(
-        (margin, top, width - margin, height - margin), radius=margin, fill=(12, 16, 24, 168)
-    )
+    draw.rounded_rectangle((margin, top, width - margin, height - margin), radius=margin, fill=(12, 16, 24, 168))
     x, y = 2 * margin, top + margin
     for text in lines:
         draw.text((x, y), text, font=big, fill=(255, 255, 255, 255))
@@ -163,11 +161,12 @@ def _wide_font() -> str | None:
 
 
 def _font(text: str, size: int) -> Font:
-    return _font_of_size(size, None if text.isascii() else _wide_font())
+    # the built-in font has the letters of western languages
+    return _font_of_size(size, None if all(ord(mark) < 0x180 or mark == "…" for mark in text) else _wide_font())
 
 
 def _line_height(font: Font) -> int:
-    left, top, right, bottom = font.getbbox("Ág|")
+    _, top, _, bottom = font.getbbox("Ág|")
     return round((bottom - min(0, top)) * 1.25) or 1
 
 

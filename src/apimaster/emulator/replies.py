@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,10 +31,8 @@ def submitted(job: Job, *, as_one_shot: bool) -> bytes:
     """The reply that names a task, to a submit or, in a dialect that does so, to a one-shot call."""
     document: dict[str, Any] = {"data": [{"status": _cased(job.dialect, "submitted"), "task_id": job.id}]}
     if not as_one_shot:
-        if job.dialect.code:
-            document = {"code": 200, **document}
-        else:
-            document = {"created": int(job.created_wall), **document}
+        first = {"code": 200} if job.dialect.code else {"created": int(job.created_wall)}
+        document = {**first, **document}
     if job.dialect.extra_fields:
         document["trace"] = {"lane": "emulator"}
     return dump(document)
@@ -56,15 +53,13 @@ def polled(job: Job, clock: Clock, urls: Sequence[str], lifetime: float) -> byte
     """The reply to a look at a task."""
     now = clock.now()
     state = job.state(now)
-    if job.dialect.polls == "tracked":
-        task = _tracked(job, state, urls)
-    else:
-        task = _legacy(job, state, clock, urls, lifetime)
+    tracked = job.dialect.polls == "tracked"
+    task = _tracked(job, state, urls) if tracked else _legacy(job, state, clock, urls, lifetime)
     if job.dialect.extra_fields:
         task["kind"] = "image"
     if not job.dialect.envelope:
         return dump(task)
-    return dump({"data": task} if job.dialect.polls == "tracked" else {"code": 200, "data": task})
+    return dump({"data": task} if tracked else {"code": 200, "data": task})
 
 
 def _tracked(job: Job, state: State, urls: Sequence[str]) -> dict[str, Any]:
@@ -82,9 +77,8 @@ def _legacy(job: Job, state: State, clock: Clock, urls: Sequence[str], lifetime:
         "status": _status(job, state),
         "progress": int(job.progress(clock.now())),
         "created": int(job.created_wall),
+        "estimated_time": job.estimate,
     }
-    if math.isfinite(job.duration):
-        task["estimated_time"] = max(1, math.ceil(job.duration))
     if state == "queued" or state == "running":
         return task
     took = (job.ended_at or job.created) - job.created
@@ -102,8 +96,6 @@ def _legacy(job: Job, state: State, clock: Clock, urls: Sequence[str], lifetime:
 
 
 def _images(job: Job, urls: Sequence[str]) -> list[dict[str, Any]]:
-    if job.outcome == "no_image":
-        return []
     return [{"url": [url] if job.dialect.urls_are_lists else url} for url in urls]
 
 

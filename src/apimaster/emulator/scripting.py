@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from .faults import FAULTS, PLACES, Fault, Place, fault_named
+from .fault import PLACES, Fault, Place
+from .faults import FAULTS, fault_named
 
 _PASS: Final = "ok"  # noqa: S105  # the name of the rule that lets a request pass
 
@@ -52,7 +53,7 @@ def make_rules(
             merged: dict[str, Any] = {"times": times, "on": on, "prompt": prompt, "task": task, **options, **item}
             name = merged.pop("fault", None)
             if not isinstance(name, str):
-                raise ValueError(f"a scripted fault needs a name under 'fault', not {item!r}")
+                raise ValueError(f"a scripted fault has its name under 'fault', not {item!r}")  # noqa: TRY004
             rules += make_rules((name,), **merged)
             continue
         fault = fault_named(item).changed(options)

@@ -25,7 +25,7 @@ _SCRIPT: Final = (
 # only this script runs, whatever a prompt may hold
 _SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 POLICY: Final = (
-    f"default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; "
+    f"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; connect-src 'self'; "
     f"script-src 'sha256-{_SCRIPT_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _SHOWN: Final = 60
@@ -35,9 +35,10 @@ _STYLE: Final = """
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf3;--dim:#93a0b5;--line:#2a3342;--paper:#11161e;--card:#19202b;
 --accent:#7aa7ff}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-header,main{max-width:1120px;margin:0 auto;padding:0 20px}header{padding-top:28px}
+header,main{max-width:1240px;margin:0 auto;padding:0 20px}header{padding-top:28px}
 h1{font-size:22px;margin:0 0 4px}h2{font-size:15px;margin:28px 0 10px}p{margin:0;color:var(--dim)}
-code{font:13px ui-monospace,monospace;background:var(--card);border:1px solid var(--line);border-radius:5px;padding:1px 5px}
+code{font:13px ui-monospace,monospace;background:var(--card);border:1px solid var(--line);border-radius:5px;
+padding:1px 5px}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:18px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}
 .card b{display:block;font-size:24px;font-variant-numeric:tabular-nums}.card span{color:var(--dim);font-size:13px}
@@ -47,9 +48,10 @@ figcaption{font-size:12px;color:var(--dim);overflow:hidden;text-overflow:ellipsi
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:6px 12px;border-bottom:1px solid var(--line);white-space:nowrap}
-th{color:var(--dim);font-weight:500}tr:last-child td{border-bottom:0}td.p{max-width:340px;overflow:hidden;
+th{color:var(--dim);font-weight:500}tr:last-child td{border-bottom:0}td.p{max-width:300px;overflow:hidden;
 text-overflow:ellipsis}.succeeded,.s2{color:#1f9d61}.failed,.s4,.s5,.s0{color:#d0493f}.running{color:var(--accent)}
-.bar{display:inline-block;width:70px;height:6px;border-radius:3px;background:var(--line);margin-right:6px;overflow:hidden}
+.bar{display:inline-block;width:70px;height:6px;border-radius:3px;background:var(--line);margin-right:6px;
+overflow:hidden}
 .bar i{display:block;height:100%;background:var(--accent)}footer{height:40px}.gone main{opacity:.45}
 """
 
@@ -61,7 +63,7 @@ def status_page(gateway: Gateway) -> str:
     key = "any key" if keys is None else keys[0]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>apimaster emulator</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
         f"<style>{_STYLE}</style></head><body><header><h1>APIMaster emulator</h1>"
         f"<p>Base URL <code>{escape(base)}</code> · key <code>{escape(key)}</code> · dialect "
         f"<code>{escape(str(gateway.dialect))}</code> · nothing here costs money.</p></header>"

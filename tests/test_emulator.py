@@ -1,0 +1,570 @@
+"""The emulator's doors, dialects, jobs, bill and records, driven with plain httpx."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from apimaster.catalog import DEFAULT_MODEL, KNOWN_MODELS, spec_for
+from apimaster.emulator import Emulator
+from apimaster.emulator.server import Server, listen
+
+SYNC = "/images/generations"
+SUBMIT = "/images/generations/async"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used here, and costs 40 ms where each client makes its own
+http = httpx.Client(verify=NO_TLS, timeout=10)  # a caller without a key
+ORDER = {"model": DEFAULT_MODEL, "prompt": "A lighthouse at night", "size": "16:9", "resolution": "0.5K"}
+
+
+def client_of(emulator: Emulator, **headers: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=emulator.base_url,
+        headers={"authorization": f"Bearer {emulator.api_key}", **headers},
+        timeout=10,
+        verify=NO_TLS,
+    )
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator(pictures="plain") as emulator:
+        yield emulator
+
+
+def submit(client: httpx.Client, **fields: Any) -> str:
+    reply = client.post(SUBMIT, json={**ORDER, **fields})
+    assert reply.status_code == 200, reply.text
+    task_id: str = reply.json()["data"][0]["task_id"]
+    return task_id
+
+
+def look(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    reply = client.get(f"/tasks/{task_id}", params={"model": DEFAULT_MODEL})
+    assert reply.status_code == 200, reply.text
+    document: dict[str, Any] = reply.json()
+    return document
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image.width, image.height
+
+
+# --- the plain course ------------------------------------------------------------------------------------
+
+
+def test_one_shot_delivers_a_picture_of_the_exact_pixels_for_one_charge(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        reply = client.post(SYNC, json={**ORDER, "resolution": "2K"})
+        document = reply.json()
+        assert set(document) == {"created", "data"}
+        (item,) = document["data"]
+        picture = http.get(item["url"])  # public: no key
+    assert picture.headers["content-type"] == "image/png"
+    assert size_of(picture.content) == (2752, 1536)
+    assert reply.headers["x-request-id"] == reply.headers["x-oneapi-request-id"] == emu.requests[0].id
+    assert emu.bill.total == Decimal("0.05")
+    assert [entry.request_id for entry in emu.bill.charges] == [emu.requests[0].id]
+
+
+def test_submit_and_poll_in_the_tracked_dialect(emu: Emulator) -> None:
+    emu.latency = "manual"
+    with client_of(emu) as client:
+        reply = client.post(SUBMIT, json=ORDER).json()
+        assert reply["code"] == 200
+        (item,) = reply["data"]
+        assert item["status"] == "submitted"
+        task_id = item["task_id"]
+        assert task_id.startswith("task_")
+        assert look(client, task_id) == {"data": {"status": "queued"}}
+        assert look(client, task_id) == {"data": {"status": "in_progress"}}
+        emu.finish(task_id)
+        document = look(client, task_id)
+        url = document["data"]["result"]["images"][0]["url"]
+        assert document == {"data": {"status": "succeeded", "result": {"images": [{"url": url}]}}}
+        assert look(client, task_id) == document
+        durable = client.get(f"/tasks/{task_id}/outputs/0/content")
+        assert durable.content == http.get(url).content
+        assert client.get(f"/tasks/{task_id}/outputs/1/content").status_code == 404
+    assert http.get(str(durable.request.url)).status_code == 401  # this one needs the key
+    assert emu.bill.total == Decimal("0.0375")
+    assert emu.complaints == []
+    assert emu.jobs[0].polls == 4
+
+
+def test_the_legacy_dialect_reports_progress_and_expiry(emu: Emulator) -> None:
+    emu.dialect = "legacy"
+    emu.latency = 100
+    with client_of(emu) as client:
+        task_id = submit(client)
+        first = look(client, task_id)
+        assert first["code"] == 200
+        assert first["data"]["status"] == "pending"
+        assert first["data"]["estimated_time"] == 100
+        emu.advance(45)
+        assert look(client, task_id)["data"]["progress"] == 45
+        emu.advance(56)
+        task = look(client, task_id)["data"]
+    assert (task["status"], task["progress"], task["actual_time"]) == ("completed", 100, 100)
+    (image,) = task["result"]["images"]
+    assert len(image["url"]) == 1
+    assert image["expires_at"] == pytest.approx(task["created"] + 100 + 24 * 3600, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "poll"),
+    [
+        ("tracked", {"data": {"status": "succeeded", "result": {"images": [{"url": "URL"}]}}}),
+        ("tracked+no_envelope", {"status": "succeeded", "result": {"images": [{"url": "URL"}]}}),
+        ("tracked+upper_case", {"data": {"status": "SUCCEEDED", "result": {"images": [{"url": "URL"}]}}}),
+        ("tracked+url_list", {"data": {"status": "succeeded", "result": {"images": [{"url": ["URL"]}]}}}),
+        ("tracked+success_word", {"data": {"status": "success", "result": {"images": [{"url": "URL"}]}}}),
+    ],
+)
+def test_poll_dialects(emu: Emulator, words: str, poll: dict[str, Any]) -> None:
+    emu.dialect = words
+    with client_of(emu) as client:
+        document = look(client, submit(client))
+    task = document.get("data", document)
+    url = task["result"]["images"][0]["url"]
+    task["result"]["images"][0]["url"] = ["URL"] if isinstance(url, list) else "URL"
+    assert document == poll
+
+
+@pytest.mark.parametrize(
+    "words", ["legacy+url_string", "legacy+no_envelope", "legacy+upper_case", "legacy+extra_fields"]
+)
+def test_legacy_variants(emu: Emulator, words: str) -> None:
+    emu.dialect = words
+    with client_of(emu) as client:
+        document = look(client, submit(client))
+    task = document if "no_envelope" in words else document["data"]
+    assert task["status"] == ("COMPLETED" if "upper_case" in words else "completed")
+    assert isinstance(task["result"]["images"][0]["url"], str if "url_string" in words else list)
+    assert ("kind" in task) == ("extra_fields" in words)
+
+
+def test_unknown_words_while_running(emu: Emulator) -> None:
+    emu.dialect, emu.latency = "unknown_words", "manual"
+    with client_of(emu) as client:
+        task_id = submit(client)
+        words = {look(client, task_id)["data"]["status"] for _ in range(6)}
+    assert words - {"queued", "pending", "in_progress", "processing"} == {"dispatching", "upscaling", "almost_there"}
+
+
+def test_mixed_draws_a_dialect_per_task_and_repeats_with_the_seed() -> None:
+    def shapes() -> list[str]:
+        with Emulator(dialect="mixed", seed=5, pictures="plain") as emulator, client_of(emulator) as client:
+            for _ in range(12):
+                submit(client)
+            return [str(job.dialect) for job in emulator.jobs]
+
+    drawn = shapes()
+    assert drawn == shapes()
+    assert len(set(drawn)) > 4
+
+
+def test_a_sync_call_answered_by_a_task_and_a_submit_answered_by_a_picture(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        emu.dialect = "sync_as_task"
+        (item,) = client.post(SYNC, json=ORDER).json()["data"]
+        assert look(client, item["task_id"])["data"]["status"] == "succeeded"
+        emu.dialect = "submit_as_image"
+        (item,) = client.post(SUBMIT, json=ORDER).json()["data"]
+        assert size_of(http.get(item["url"]).content) == (688, 384)
+        emu.dialect = "no_code"
+        assert "code" not in client.post(SUBMIT, json=ORDER).json()
+        emu.dialect = "no_async"
+        assert client.post(SUBMIT, json=ORDER).status_code == 404
+    assert len(emu.bill.charges) == 3
+
+
+def test_pictures_inside_the_reply(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        (asked,) = client.post(SYNC, json={**ORDER, "response_format": "b64_json"}).json()["data"]
+        emu.dialect = "b64"
+        (unasked,) = client.post(SYNC, json=ORDER).json()["data"]
+    for item in (asked, unasked):
+        assert set(item) == {"b64_json"}
+        assert size_of(base64.b64decode(item["b64_json"])) == (688, 384)
+
+
+@pytest.mark.parametrize(("words", "sync", "task"), [("tracked", 3, 1), ("n_ignored", 1, 1), ("n_honoured", 3, 3)])
+def test_n_is_kept_to_or_not_and_only_what_is_delivered_is_charged(
+    emu: Emulator, words: str, sync: int, task: int
+) -> None:
+    emu.dialect = words
+    with client_of(emu) as client:
+        assert len(client.post(SYNC, json={**ORDER, "n": 3}).json()["data"]) == sync
+        images = look(client, submit(client, n=3))["data"]["result"]["images"]
+    assert len(images) == task
+    assert [entry.images for entry in emu.bill.entries] == [sync, task]
+    assert emu.bill.total == Decimal("0.0375") * (sync + task)
+
+
+def test_one_request_may_have_its_own_dialect_and_latency(emu: Emulator) -> None:
+    with client_of(emu, **{"x-emulator-dialect": "legacy", "x-emulator-latency": "manual"}) as client:
+        assert look(client, submit(client))["data"]["status"] == "pending"
+    with client_of(emu, **{"x-emulator-dialect": "klingon"}) as client:
+        assert "klingon" in client.post(SUBMIT, json=ORDER).json()["error"]["message"]
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+
+def test_a_one_shot_call_waits_until_its_job_ends(emu: Emulator) -> None:
+    emu.latency = "manual"
+    replies: list[httpx.Response] = []
+    with client_of(emu) as client:
+        caller = threading.Thread(target=lambda: replies.append(client.post(SYNC, json=ORDER)))
+        caller.start()
+        while not emu.jobs:
+            time.sleep(0.001)
+        emu.finish()
+        caller.join(5)
+    assert replies[0].status_code == 200
+
+
+def test_the_gateway_stops_waiting_after_its_patience_and_the_job_goes_on(emu: Emulator) -> None:
+    emu.latency = 200
+    replies: list[httpx.Response] = []
+    with client_of(emu) as client:
+        caller = threading.Thread(target=lambda: replies.append(client.post(SYNC, json=ORDER)))
+        caller.start()
+        while not emu.jobs:
+            time.sleep(0.001)
+        emu.advance(181)  # 0.5K: 180 s
+        caller.join(5)
+    assert replies[0].status_code == 408
+    assert replies[0].json()["error"]["code"] == "image_generation_timeout"
+    assert emu.bill.total == Decimal("0.0375")
+
+
+def test_a_number_of_looks_instead_of_time(emu: Emulator) -> None:
+    emu.latency = "2 polls"
+    with client_of(emu) as client:
+        task_id = submit(client)
+        assert [look(client, task_id)["data"]["status"] for _ in range(4)] == [
+            "queued",
+            "in_progress",
+            "succeeded",
+            "succeeded",
+        ]
+        assert client.post(SYNC, json=ORDER).status_code == 200  # nobody looks at this one
+
+
+@pytest.mark.parametrize("cdn", [False, True])
+def test_urls_end_and_the_durable_route_does_not(cdn: bool) -> None:
+    with Emulator(url_lifetime=60, cdn=cdn, pictures="plain") as emu, client_of(emu) as client:
+        task_id = submit(client)
+        url = look(client, task_id)["data"]["result"]["images"][0]["url"]
+        assert url.startswith(emu.cdn_url if cdn else emu.url)
+        assert http.get(url).status_code == 200
+        emu.advance(61)
+        assert http.get(url).status_code == (403 if cdn else 404)
+        assert client.get(f"/tasks/{task_id}/outputs/0/content").status_code == 200
+
+
+# --- keys, money, records ---------------------------------------------------------------------------------
+
+
+def test_keys_are_checked_and_tasks_belong_to_their_key() -> None:
+    with Emulator(api_keys=["sk-one", "sk-two"], pictures="plain") as emu:
+        for header in ({}, {"authorization": "Bearer sk-three"}, {"authorization": "Basic sk-one"}):
+            for method, path in (("POST", SYNC), ("POST", SUBMIT), ("GET", "/models"), ("GET", "/tasks/task_X")):
+                reply = http.request(method, emu.base_url + path, headers=header, json=ORDER)
+                assert reply.status_code == 401
+                assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+        with client_of(emu) as one, client_of(emu, authorization="Bearer sk-two") as two:
+            task_id = submit(one)
+            assert two.get(f"/tasks/{task_id}").status_code == 404
+            assert two.get(f"/tasks/{task_id}/outputs/0/content").status_code == 404
+            submit(two)
+        assert [entry.key for entry in emu.bill.entries] == [0, 1]
+
+
+def test_any_key_is_accepted_where_none_is_set() -> None:
+    with Emulator(api_keys=None, pictures="plain") as emu, client_of(emu, authorization="Bearer whatever") as client:
+        assert client.get("/models").status_code == 200
+        assert http.get(emu.base_url + "/models").status_code == 401
+
+
+def test_a_balance_that_runs_out() -> None:
+    with Emulator(balance="0.08", pictures="plain") as emu, client_of(emu) as client:
+        statuses = [client.post(SUBMIT, json=ORDER).status_code for _ in range(3)]
+        refused = client.post(SYNC, json=ORDER).json()["error"]["code"]
+    assert statuses == [200, 200, 403]
+    assert refused == "insufficient_user_quota"
+    assert emu.bill.total == Decimal("0.075")
+
+
+def test_a_failed_job_is_refunded_without_anybody_looking(emu: Emulator) -> None:
+    emu.latency = 30
+    emu.script("task_failed")
+    with client_of(emu) as client:
+        submit(client)
+        assert emu.bill.total == Decimal("0.0375")
+        emu.advance(31)
+        assert emu.bill.total == 0
+        assert (len(emu.bill.charges), len(emu.bill.refunds), len(emu.bill.standing)) == (1, 1, 0)
+        emu.fail(submit(client))
+        assert emu.bill.total == 0
+
+
+def test_records_hold_no_key_and_no_pictures(emu: Emulator) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(data, "PNG")
+    uri = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    with client_of(emu) as client:
+        task_id = submit(client, image_urls=[uri, "https://example.com/a.jpg"], unknown_field=[1])
+        look(client, task_id)
+        seen = client.get(f"{emu.url}/_emulator/requests")
+        bill = client.get(f"{emu.url}/_emulator/bill").json()
+    record, poll = emu.requests
+    assert (record.route, record.status, record.task_id, record.key) == ("submit", 200, task_id, 0)
+    assert (poll.route, poll.query) == ("poll", f"model={DEFAULT_MODEL}")
+    assert record.body["unknown_field"] == [1]
+    own, other = record.references
+    assert (own.kind, own.media_type, own.size, own.width) == ("data", "image/png", len(data.getvalue()), 40)
+    assert (other.kind, other.url, other.sha256) == ("url", "https://example.com/a.jpg", None)
+    assert emu.api_key not in seen.text
+    assert uri not in seen.text
+    assert record.headers["authorization"] == "[removed]"
+    assert [item["route"] for item in seen.json()["requests"]] == ["submit", "poll"]
+    assert bill["total"] == "0.0375"
+    assert bill["entries"][0]["amount"] == "0.0375"
+    assert emu.api_key not in repr(record)
+
+
+def test_complaints_name_what_a_good_client_does_not_do() -> None:
+    with Emulator(cdn=True, pictures="plain") as emu, client_of(emu) as client:
+        task_id = submit(client)
+        client.get(f"/tasks/{task_id}")
+        client.get(f"/tasks/{task_id}", params={"model": "gpt-image-2"})
+        url = look(client, task_id)["data"]["result"]["images"][0]["url"]
+        assert client.get(url, headers={"authorization": "Bearer x"}).status_code == 400
+        assert emu.cdn_saw_key
+        first, second, third = emu.complaints
+    assert "without its model" in first
+    assert "'gpt-image-2'" in second
+    assert "CDN" in third
+
+
+def test_other_routes(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        models = client.get("/models").json()
+        assert models["object"] == "list"
+        assert {item["id"] for item in models["data"]} >= set(KNOWN_MODELS)
+        chat = client.post("/chat/completions", json={"model": DEFAULT_MODEL, "messages": []})
+        assert chat.status_code == 400
+        assert "Images API" in chat.json()["error"]["message"]
+        assert client.get("/tasks/task_NONE").json()["error"]["code"] == "task_not_exist"
+        assert client.get("/nowhere").json()["error"]["type"] == "invalid_request_error"
+        assert client.get(SYNC).status_code == 404
+        outside = client.post(f"{emu.url}/images/generations", json=ORDER)  # a base URL without /v1
+        assert (outside.status_code, outside.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_urls_name_the_host_by_which_the_caller_came(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        reply = client.post(emu.base_url.replace("127.0.0.1", "localhost") + SYNC, json=ORDER)
+        stranger = client.post(SYNC, json=ORDER, headers={"host": "evil.example:80"})
+    assert reply.json()["data"][0]["url"].startswith("http://localhost:")
+    assert stranger.json()["data"][0]["url"].startswith("http://127.0.0.1:")
+
+
+# --- the control routes and the page ----------------------------------------------------------------------
+
+
+def test_control_from_another_process(emu: Emulator) -> None:
+    with httpx.Client(base_url=f"{emu.url}/_emulator", verify=NO_TLS) as control, client_of(emu) as client:
+        wanted = {
+            "faults": ["rate_limited", {"fault": "poll_503", "times": 2}],
+            "latency": "manual",
+            "dialect": "legacy",
+        }
+        assert control.post("/script", json=wanted).json() == {"ok": True}
+        assert client.post(SUBMIT, json=ORDER).status_code == 429
+        task_id = submit(client)
+        assert [client.get(f"/tasks/{task_id}").status_code for _ in range(3)] == [503, 503, 200]
+        control.post("/finish", json={"task": task_id})
+        assert look(client, task_id)["data"]["status"] == "completed"
+        other = submit(client)
+        control.post("/fail", json={"task": other, "reason": "because"})
+        assert look(client, other)["data"]["error"] == "because"
+        assert len(control.get("/tasks", params={"last": 1}).json()["tasks"]) == 1
+        assert control.get("/faults").json()["faults"]["hang"] == "generate"
+        control.post("/advance", json={"seconds": 7})
+        control.post("/reset", json={})
+        assert control.get("/bill").json()["total"] == "0"
+        assert emu.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("script", {"faults": ["nonsense"]}, "nonsense"),
+        ("script", {"fault": "hang"}, "'fault' is not known"),
+        ("script", {"dialect": "klingon"}, "klingon"),
+        ("script", {"faults": [{"fault": "hang", "on": "moon"}]}, "moon"),
+        ("script", {"chances": {"hang": 2}}, "no probability"),
+        ("advance", {"seconds": -1}, "-1"),
+        ("advance", {}, "seconds"),
+        ("finish", {"task": "task_NONE"}, "task_NONE"),
+    ],
+)
+def test_control_refuses_with_the_reason(emu: Emulator, path: str, body: dict[str, Any], said: str) -> None:
+    reply = http.post(f"{emu.url}/_emulator/{path}", json=body)
+    assert reply.status_code == 400
+    assert said in reply.json()["error"]["message"]
+
+
+def test_a_web_page_can_not_control_it(emu: Emulator) -> None:
+    reply = http.post(f"{emu.url}/_emulator/reset", content=b"{}", headers={"content-type": "text/plain"})
+    assert reply.status_code == 415
+
+
+def test_the_status_page_escapes_what_it_shows() -> None:
+    with Emulator() as emu, client_of(emu) as client:
+        evil = '<script>alert("x")</script>'
+        url = client.post(SYNC, json={**ORDER, "prompt": evil}).json()["data"][0]["url"]
+        client.get("/<b>bold</b>")
+        page = http.get(emu.url)
+        token = url.rpartition("/")[2].partition(".")[0]
+        thumb = http.get(f"{emu.url}/_emulator/thumbs/{token}")
+    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;" in page.text
+    assert "<script>alert" not in page.text
+    assert "<b>bold" not in page.text
+    assert "$0.0375" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert size_of(thumb.content) == (144, 80)
+    assert "src=http" not in page.text
+    assert "https://" not in page.text  # nothing from elsewhere
+
+
+# --- up and down ------------------------------------------------------------------------------------------
+
+
+def test_it_comes_and_goes_quickly_and_leaves_nothing_behind() -> None:
+    before = set(threading.enumerate())
+    with Emulator(), Emulator():  # warm; and two at once
+        pass
+    began = time.perf_counter()
+    for _ in range(10):
+        with Emulator() as emu:
+            url = emu.base_url
+    assert (time.perf_counter() - began) / 10 < 0.1  # about 2 ms where nothing else runs
+    assert set(threading.enumerate()) == before
+    with pytest.raises(httpx.ConnectError):
+        http.get(url)
+
+
+def test_replies_are_not_held_back_by_nagle() -> None:
+    """40 ms per reply, wherever asyncio's own loop runs, if the listening socket does not name its protocol."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        option = scope["state"]["transport"].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b"1" if option else b"0"})
+
+    listening = listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    server = Server(app, [listening])
+    server.start()
+    try:
+        assert http.get(f"http://127.0.0.1:{port}").text == "1"
+    finally:
+        server.stop()
+    assert listening.proto == socket.IPPROTO_TCP  # which is all that asyncio looks at
+
+
+def test_stopping_cuts_what_is_still_open_and_ends_the_drawing(capfd: pytest.CaptureFixture[str]) -> None:
+    with Emulator(latency="manual") as emu, client_of(emu) as client:
+        errors: list[Exception] = []
+
+        def ask(path: str, fields: dict[str, Any]) -> None:
+            try:
+                client.post(path, json={**ORDER, **fields})
+            except httpx.TransportError as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=ask, args=(SYNC, {}))
+        waiting.start()
+        while not emu.jobs:
+            time.sleep(0.001)
+        big = submit(client, resolution="4K", size="1:1")
+        emu.finish(big)
+        url = look(client, big)["data"]["result"]["images"][0]["url"]
+        with httpx.Client(verify=NO_TLS) as other:
+
+            def fetch() -> None:
+                with contextlib.suppress(httpx.TransportError):  # a fast machine may have drawn it by then
+                    other.get(url)
+
+            drawing = threading.Thread(target=fetch)
+            drawing.start()
+            while len(emu.requests) < 4:
+                time.sleep(0.001)
+            began = time.perf_counter()
+            emu.stop()
+            emu.stop()
+            took = time.perf_counter() - began
+            drawing.join(5)
+        waiting.join(5)
+    assert len(errors) == 1
+    assert took < 3
+    assert len(emu.bill) == 2  # still readable
+    assert capfd.readouterr().err == ""
+
+
+def test_a_taken_port_is_named() -> None:
+    with Emulator() as emu:
+        port = int(emu.url.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(port)):
+            Emulator(port=port).start()
+        with pytest.raises(RuntimeError, match="runs already"):
+            emu.start()
+
+
+def test_ipv6_loopback() -> None:
+    try:
+        emu = Emulator(host="::1", pictures="plain").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    try:
+        with client_of(emu) as client:
+            url = client.post(SYNC, json=ORDER).json()["data"][0]["url"]
+            assert url.startswith("http://[::1]:")
+            assert http.get(url).status_code == 200
+    finally:
+        emu.stop()
+
+
+@pytest.mark.apimaster_emulator(latency="manual", dialect="legacy")
+def test_the_fixture_takes_settings_from_its_marker(apimaster_emulator: Emulator) -> None:
+    assert apimaster_emulator.latency.manual
+    assert apimaster_emulator.dialect.polls == "legacy"
+    assert len(apimaster_emulator.bill) == 0
+    assert apimaster_emulator.env["APIMASTER_BASE_URL"] == apimaster_emulator.base_url
+
+
+def test_every_model_is_priced_from_the_catalogue_or_free(emu: Emulator) -> None:
+    with client_of(emu) as client:
+        for model in KNOWN_MODELS:
+            assert client.post(SYNC, json={"model": model, "prompt": "x", "resolution": "4k"}).status_code == 200
+    assert [entry.amount for entry in emu.bill.entries] == [
+        spec_for(model).price("4K") or Decimal(0) for model in KNOWN_MODELS
+    ]

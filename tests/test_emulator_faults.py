@@ -1,0 +1,396 @@
+"""Every fault of the emulator, played once: what goes on the wire, and what it costs."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from apimaster.catalog import DEFAULT_MODEL
+from apimaster.emulator import FAULTS, Emulator
+
+SYNC = "/images/generations"
+SUBMIT = "/images/generations/async"
+ORDER = {"model": DEFAULT_MODEL, "prompt": "A fox in the snow", "size": "1:1", "resolution": "0.5K"}
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used here, and costs 40 ms where each client makes its own
+PRICE = Decimal("0.0375")
+NOTHING: dict[str, Any] = {}
+
+# name: status (or the error that the caller sees), error code, what stays on the bill
+GENERATE: dict[str, tuple[int | type[Exception], str | None, int]] = {
+    "bad_request": (400, "invalid_request", 0),
+    "wrong_endpoint": (400, "invalid_request", 0),
+    "moderation": (400, "sensitive_words_detected", 0),
+    "prompt_blocked": (400, "prompt_blocked", 0),
+    "unauthorized": (401, "invalid_token", 0),
+    "no_balance_402": (402, "insufficient_user_quota", 0),
+    "no_balance_403": (403, "insufficient_user_quota", 0),
+    "model_forbidden": (403, "model_not_allowed", 0),
+    "not_found": (404, None, 0),
+    "not_found_html": (404, None, 0),
+    "method_not_allowed": (405, None, 0),
+    "too_large": (413, "request_too_large", 0),
+    "proxy_413_html": (413, None, 0),
+    "unprocessable": (422, "unprocessable_entity", 0),
+    "rate_limited": (429, "rate_limit_exceeded", 0),
+    "rate_limited_date": (429, "rate_limit_exceeded", 0),
+    "rate_limited_far": (429, "rate_limit_exceeded", 0),
+    "concurrency_limited": (429, "token_concurrency_limit_reached", 0),
+    "server_error_500": (500, "do_request_failed", 0),
+    "bad_gateway_json_502": (502, "bad_response_status_code", 0),
+    "unavailable_503": (503, "get_channel_failed", 0),
+    "generation_failed_502": (502, "image_generation_failed", 0),
+    "redirect": (307, None, 0),
+    "cut_before_acceptance": (httpx.RemoteProtocolError, None, 0),
+    "gateway_timeout_408": (408, "image_generation_timeout", 1),
+    "proxy_502_html": (502, None, 1),
+    "proxy_502_empty": (502, None, 1),
+    "proxy_504_html": (504, None, 1),
+    "proxy_524_html": (524, None, 1),
+    "proxy_524_empty": (524, None, 1),
+    "cut_after_acceptance": (httpx.RemoteProtocolError, None, 1),
+    "hang": (httpx.ReadTimeout, None, 1),
+    "slow_body": (httpx.ReadTimeout, None, 1),
+    "truncated_body": (httpx.RemoteProtocolError, None, 1),
+    "garbage_json": (200, None, 1),
+    "html_200": (200, None, 1),
+    "empty_success": (200, None, 1),
+}
+TASK: dict[str, tuple[str, object, int]] = {
+    "task_failed": ("failed", None, 0),
+    "task_failed_text": ("failed", "upstream refused the job", 0),
+    "task_failed_object": ("failed", {"code": "upstream_failure", "message": "upstream refused the job"}, 0),
+    "task_moderated": ("failed", {"code": "prompt_blocked", "message": "the prompt was blocked"}, 0),
+    "task_cancelled": ("cancelled", None, 0),
+    "task_never_ends": ("in_progress", None, 1),
+    "task_no_image": ("succeeded", None, 1),
+}
+POLL: dict[str, int | type[Exception]] = {
+    "poll_500": 500,
+    "poll_502": 502,
+    "poll_503": 503,
+    "poll_502_html": 502,
+    "poll_524_empty": 524,
+    "poll_429": 429,
+    "poll_429_date": 429,
+    "poll_404": 404,
+    "poll_401": 401,
+    "poll_garbage": 200,
+    "poll_html_200": 200,
+    "poll_empty": 200,
+    "poll_unknown_word": 200,
+    "poll_redirect": 302,
+    "poll_cut": httpx.RemoteProtocolError,
+    "poll_hang": httpx.ReadTimeout,
+    "poll_slow": httpx.ReadTimeout,
+    "poll_truncated": httpx.RemoteProtocolError,
+}
+DOWNLOAD: dict[str, int | type[Exception]] = {
+    "download_expired": 403,
+    "download_404": 404,
+    "download_410": 410,
+    "download_500": 500,
+    "download_503": 503,
+    "download_429": 429,
+    "download_html_as_png": 200,
+    "download_wrong_pixels": 200,
+    "download_wrong_format": 200,
+    "download_cut_short": 200,
+    "download_empty": 200,
+    "download_truncated": httpx.RemoteProtocolError,
+    "download_cut": httpx.RemoteProtocolError,
+    "download_hang": httpx.ReadTimeout,
+    "download_slow": httpx.ReadTimeout,
+    "download_oversized": 200,
+    "download_oversized_claimed": 200,
+    "download_redirect": 302,
+    "download_redirect_private": 302,
+    "download_redirect_loop": 302,
+}
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator(pictures="plain") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(emu: Emulator) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {emu.api_key}"}
+    with httpx.Client(base_url=emu.base_url, headers=headers, timeout=10, verify=NO_TLS) as made:
+        yield made
+
+
+def submit(client: httpx.Client, **fields: Any) -> str:
+    task_id: str = client.post(SUBMIT, json={**ORDER, **fields}).json()["data"][0]["task_id"]
+    return task_id
+
+
+def test_every_fault_is_played_here() -> None:
+    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, "ok", "reply"} == set(FAULTS)
+
+
+@pytest.mark.parametrize("path", [SYNC, SUBMIT])
+@pytest.mark.parametrize("name", GENERATE)
+def test_faults_of_a_paid_call(emu: Emulator, client: httpx.Client, name: str, path: str) -> None:
+    expected, code, charged = GENERATE[name]
+    options: dict[str, Any] = {"seconds": 30} if name == "slow_body" else {}
+    emu.script(name, **options)
+    if isinstance(expected, int):
+        reply = client.post(path, json=ORDER)
+        assert reply.status_code == expected
+        if code is not None:
+            assert reply.json()["error"]["code"] == code
+        elif expected >= 400 and "html" in name:
+            assert reply.text.startswith("<html>")
+    else:
+        with pytest.raises(expected):
+            client.post(path, json=ORDER, timeout=0.15 if expected is httpx.ReadTimeout else 5)
+    assert emu.bill.total == PRICE * charged
+    assert len(emu.bill.standing) == charged
+    assert emu.requests[0].fault == name
+    assert len(emu.jobs) == (1 if charged or name == "generation_failed_502" else 0)
+    assert client.post(path, json=ORDER).status_code == 200  # it happens once
+    assert emu.pending_faults == 0
+
+
+def test_retry_after_in_seconds_and_as_a_date(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("rate_limited", retry_after=7)
+    emu.script("rate_limited_date", retry_after="date:30")
+    emu.script("concurrency_limited")
+    assert client.post(SYNC, json=ORDER).headers["retry-after"] == "7"
+    reply = client.post(SYNC, json=ORDER)
+    ahead = parsedate_to_datetime(reply.headers["retry-after"]) - datetime.now(timezone.utc)
+    assert 25 < ahead.total_seconds() < 31
+    assert "retry-after" not in client.post(SYNC, json=ORDER).headers
+
+
+def test_a_redirect_leads_to_the_other_origin_which_sees_whether_a_key_came(
+    emu: Emulator, client: httpx.Client
+) -> None:
+    emu.script("redirect", times=2)
+    location = client.post(SYNC, json=ORDER).headers["location"]
+    assert location == f"{emu.cdn_url}/v1{SYNC}"
+    client.post(SYNC, json=ORDER, follow_redirects=True)  # httpx takes the key off for another origin
+    assert [record.origin for record in emu.requests] == ["gateway", "gateway", "cdn"]
+    assert not emu.cdn_saw_key
+
+
+@pytest.mark.parametrize("name", TASK)
+def test_how_tasks_end(emu: Emulator, client: httpx.Client, name: str) -> None:
+    status, reason, charged = TASK[name]
+    emu.script(name)
+    task_id = submit(client)
+    for _ in range(2):
+        task = client.get(f"/tasks/{task_id}").json()["data"]
+    assert task["status"] == status
+    assert task.get("error") == reason
+    if name == "task_no_image":
+        assert task["result"] == {"images": []}
+    assert emu.bill.total == PRICE * charged
+    assert emu.requests[0].fault == name
+    assert emu.jobs[0].image_tokens == []
+
+
+def test_a_legacy_task_says_why_it_failed_even_without_a_reason(emu: Emulator, client: httpx.Client) -> None:
+    emu.dialect = "legacy"
+    emu.script("task_failed")
+    assert client.get(f"/tasks/{submit(client)}").json()["data"]["error"] == "generation failed"
+
+
+def test_one_shot_calls_whose_job_fails(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("task_failed", "task_moderated", "task_no_image")
+    replies = [client.post(SYNC, json=ORDER) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [502, 400, 200]
+    assert replies[0].json()["error"]["code"] == "image_generation_failed"
+    assert replies[1].json()["error"]["code"] == "prompt_blocked"
+    assert replies[2].json()["data"] == []
+    assert len(emu.bill.standing) == 1
+
+
+@pytest.mark.parametrize("name", POLL)
+def test_faults_of_a_look(emu: Emulator, client: httpx.Client, name: str) -> None:
+    task_id = submit(client)
+    emu.script(name, **({"seconds": 30} if name == "poll_slow" else NOTHING))
+    expected = POLL[name]
+    if isinstance(expected, int):
+        assert client.get(f"/tasks/{task_id}").status_code == expected
+    else:
+        with pytest.raises(expected):
+            client.get(f"/tasks/{task_id}", timeout=0.15 if expected is httpx.ReadTimeout else 5)
+    assert emu.requests[-1].fault == name
+    assert client.get(f"/tasks/{task_id}").json()["data"]["status"] == "succeeded"
+    assert emu.bill.total == PRICE
+
+
+@pytest.mark.parametrize("place", ["download", "output"])
+@pytest.mark.parametrize("name", DOWNLOAD)
+def test_faults_of_a_download(emu: Emulator, client: httpx.Client, name: str, place: str) -> None:
+    task_id = submit(client)
+    url = client.get(f"/tasks/{task_id}").json()["data"]["result"]["images"][0]["url"]
+    if place == "output":
+        url = f"{emu.base_url}/tasks/{task_id}/outputs/0/content"
+    emu.script(name, on=place, **({"seconds": 30} if name == "download_slow" else NOTHING))
+    expected = DOWNLOAD[name]
+    if isinstance(expected, int):
+        size = 0
+        with client.stream("GET", url) as reply:
+            assert reply.status_code == expected
+            content = b""
+            for piece in reply.iter_raw():
+                content += piece[: 1024 * 1024 - len(content)]
+                size += len(piece)
+                if size > 4 * 1024 * 1024:
+                    break  # the endless ones
+        check_content(name, reply, content, size, emu)
+    else:
+        with pytest.raises(expected):
+            client.get(url, timeout=0.15 if expected is httpx.ReadTimeout else 5)
+    whole = client.get(url)
+    assert picture_of(whole.content) == ("PNG", (512, 512))
+
+
+def check_content(name: str, reply: httpx.Response, content: bytes, size: int, emu: Emulator) -> None:
+    location = reply.headers.get("location", "")
+    if reply.status_code == 200:
+        assert reply.headers["content-type"] == "image/png"
+    if name == "download_html_as_png":
+        assert content.startswith(b"<!doctype html>")
+    elif name == "download_wrong_pixels":
+        assert picture_of(content) == ("PNG", (256, 256))
+    elif name == "download_wrong_format":
+        assert picture_of(content) == ("JPEG", (512, 512))
+    elif name == "download_cut_short":
+        with pytest.raises(OSError, match="truncated"):
+            picture_of(content)
+    elif name == "download_empty":
+        assert content == b""
+    elif name.startswith("download_oversized"):
+        assert size > 4 * 1024 * 1024
+        assert ("content-length" in reply.headers) == name.endswith("claimed")
+    elif name == "download_redirect":
+        assert location.startswith(emu.cdn_url + "/")
+    elif name == "download_redirect_private":
+        assert location == "http://10.0.0.1/picture.png"
+    elif name == "download_redirect_loop":
+        assert location == reply.request.url.path
+
+
+def picture_of(data: bytes) -> tuple[str | None, tuple[int, int]]:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image.format, image.size
+
+
+def test_a_redirected_download_is_served_by_the_other_origin(emu: Emulator, client: httpx.Client) -> None:
+    url = client.post(SYNC, json=ORDER).json()["data"][0]["url"]
+    emu.script("download_redirect")
+    reply = client.get(url, follow_redirects=True)
+    assert picture_of(reply.content) == ("PNG", (512, 512))
+    assert [record.origin for record in emu.requests] == ["gateway", "gateway", "cdn"]
+    assert not emu.cdn_saw_key
+
+
+# --- scripts and chance -----------------------------------------------------------------------------------
+
+
+def test_scripts_run_in_order_and_ok_lets_one_pass(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("ok", "unavailable_503", {"fault": "server_error_500", "times": 2})
+    assert [client.post(SYNC, json=ORDER).status_code for _ in range(5)] == [200, 503, 500, 500, 200]
+
+
+def test_a_script_may_be_meant_for_some_requests_only(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("moderation", prompt="forbidden", times=None)
+    emu.script("task_failed", prompt="doomed")
+    first, doomed = submit(client), submit(client, prompt="a doomed ship")
+    emu.script("poll_500", task=first)
+    assert client.get(f"/tasks/{doomed}").json()["data"]["status"] == "failed"
+    assert client.get(f"/tasks/{first}").status_code == 500
+    for _ in range(2):
+        assert client.post(SYNC, json={**ORDER, "prompt": "something forbidden"}).status_code == 400
+    emu.clear_script()
+    assert client.post(SYNC, json={**ORDER, "prompt": "something forbidden"}).status_code == 200
+
+
+def test_any_reply_can_be_spelled_out(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("reply", on="poll", body='{"status": "done?"}', status=203, headers={"x-odd": "1"})
+    emu.script("reply", status=418, body="teapot", content_type="text/plain")
+    assert client.post(SYNC, json=ORDER).text == "teapot"
+    reply = client.get(f"/tasks/{submit(client)}")
+    assert (reply.status_code, reply.json(), reply.headers["x-odd"]) == (203, {"status": "done?"}, "1")
+
+
+def test_a_cut_may_be_a_reset_and_an_accepted_fault_may_be_unbilled(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("cut_after_acceptance", reset=True)
+    emu.script("proxy_504_html", accepted=False)
+    with pytest.raises(httpx.ReadError):
+        client.post(SYNC, json=ORDER)
+    assert client.post(SYNC, json=ORDER).status_code == 504
+    assert len(emu.bill.charges) == 1
+
+
+def test_a_request_may_mark_its_own_fault(emu: Emulator, client: httpx.Client) -> None:
+    mark = {"x-emulator-fault": 'rate_limited {"retry_after": 9}'}
+    reply = client.post(SYNC, json=ORDER, headers=mark)
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "9")
+    task_id = client.post(SUBMIT, json=ORDER, headers={"x-emulator-fault": "task_failed"}).json()["data"][0]["task_id"]
+    assert client.get(f"/tasks/{task_id}", headers=mark).json()["data"]["status"] == "failed"  # not meant for a look
+    assert client.get(f"/tasks/{task_id}", headers={"x-emulator-fault": "poll_503"}).status_code == 503
+    bad = client.post(SYNC, json=ORDER, headers={"x-emulator-fault": "klingon"})
+    assert "klingon" in bad.json()["error"]["message"]
+
+
+def test_a_mistake_of_the_caller_uses_up_no_scripted_fault(emu: Emulator, client: httpx.Client) -> None:
+    emu.script("unavailable_503")
+    assert client.post(SYNC, json={**ORDER, "prompt": ""}).status_code == 400
+    assert emu.pending_faults == 1
+    emu.reset()
+    assert emu.pending_faults == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        (("klingon",), {}, "'klingon' is not known"),
+        (("hang",), {"on": "moon"}, "'moon' is not known"),
+        (("hang",), {"times": 0}, "times 0"),
+        (("hang",), {"colour": "red"}, "'colour' is not known"),
+        (("task_failed",), {"on": "poll"}, "can't happen at 'poll'"),
+        (("poll_503",), {"on": "task"}, "can't happen at 'task'"),
+        (("download_wrong_pixels",), {"on": "generate"}, "can't happen at 'generate'"),
+        (({"times": 2},), {}, "under 'fault'"),
+    ],
+)
+def test_scripts_that_can_not_be(emu: Emulator, names: tuple[Any, ...], options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        emu.script(*names, **options)
+    assert emu.pending_faults == 0
+
+
+def test_faults_by_chance_repeat_with_the_seed() -> None:
+    def statuses(seed: int) -> list[int]:
+        with (
+            Emulator(faults="rate_limited=0.3,task_failed=0.2", seed=seed, pictures="plain") as emulator,
+            httpx.Client(
+                base_url=emulator.base_url, headers={"authorization": "Bearer sk-emulator"}, verify=NO_TLS
+            ) as client,
+        ):
+            found = [client.post(SYNC, json=ORDER).status_code for _ in range(60)]
+            emulator.set_faults(None)
+            assert client.post(SYNC, json=ORDER).status_code == 200
+            return found
+
+    drawn = statuses(1)
+    assert drawn == statuses(1)
+    assert drawn != statuses(2)
+    assert 8 < drawn.count(429) < 30
+    assert 2 < drawn.count(502) < 20
