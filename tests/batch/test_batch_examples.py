@@ -1,0 +1,88 @@
+"""The examples of batches run, against the emulator; so do the lists that lie beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apimaster.batch.inputs import read_file
+from apimaster.cli.app import run as apimaster
+from apimaster.emulator import Emulator
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "batch"
+LISTS = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".jsonl", ".csv"))
+
+
+def environment(emulator: Emulator) -> dict[str, str]:
+    ours = {"APIMASTER_BASE_URL": emulator.base_url, "APIMASTER_API_KEY": emulator.api_key, "NO_PROXY": "127.0.0.1"}
+    return os.environ | ours
+
+
+def run(script: str, folder: Path, emulator: Emulator) -> str:
+    found = subprocess.run(
+        [sys.executable, str(EXAMPLES / script)], cwd=folder, env=environment(emulator), capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_variants(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    told = run("variants.py", tmp_path, apimaster_emulator)
+    assert told.count("saved") == 6
+    assert (tmp_path / "variants" / "index.html").exists()
+    again = run("variants.py", tmp_path, apimaster_emulator)
+    assert sorted(again.splitlines()) == sorted(told.splitlines())
+    assert len(apimaster_emulator.bill.charges) == 6
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency=0.1)
+def test_leaving_early(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    told = run("async_first_three.py", tmp_path, apimaster_emulator)
+    assert told.count("first:") == 3
+    assert "6 of 6 are saved" in told
+    assert len(apimaster_emulator.bill.charges) == 6
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
+def test_lists(path: Path) -> None:
+    lines = read_file(str(path))
+    assert len(lines) >= 3
+    assert all(line.tags for line in lines)
+
+
+def blocks(language: str) -> list[str]:
+    text = (EXAMPLES.parents[1] / "docs" / "batch.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_the_python_of_the_page_runs(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    (tmp_path / "page.py").write_text(code)
+    told = run(str(tmp_path / "page.py"), tmp_path, apimaster_emulator).splitlines()
+    assert told[0] == "0.0875"
+    assert len(told) == 3
+    assert {line.split()[1] for line in told[1:]} == {"saved"}
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_the_commands_of_the_page_run(
+    apimaster_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(apimaster_emulator).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "list.jsonl").write_text('{"prompt": "x"}\n')
+    commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+    assert len(commands) >= 4
+    for words in commands:
+        assert words[:2] == ["apimaster", "batch"]
+        yes = ["--yes"] if words[2] == "run" and "--yes" not in words else []
+        assert apimaster([*words[1:], *yes]) == 0
