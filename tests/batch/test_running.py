@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from blockbuster import blockbuster_ctx
 from PIL import Image
 
 from apimaster import (
@@ -23,6 +24,7 @@ from apimaster import (
     DownloadError,
     ImageRequest,
     InsufficientBalanceError,
+    RateLimitError,
 )
 from apimaster.batch import AsyncBatch, Batch, BatchItem, DirectoryLocked, InvalidLines, LedgerError, backoff, job
 from apimaster.batch.steps import Step
@@ -376,3 +378,21 @@ def _all_saved(apimaster_emulator: Emulator, tmp_path: Path) -> None:
 def test_a_blocking_client_with_a_client_of_its_own_is_refused(tmp_path: Path) -> None:
     with httpx.Client() as given, pytest.raises(BadRequestError, match="http_client"):
         Batch(APIMaster("sk", base_url="http://127.0.0.1:9/v1", http_client=given), tmp_path)
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_a_pause_of_a_day_is_the_end_of_the_run(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script({"fault": "rate_limited_far", "times": 20})
+    with pytest.raises(RateLimitError):
+        run(apimaster_emulator, tmp_path, requests(3))
+    assert states(tmp_path) == {"planned": 3}
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="0.01-0.05", faults="download_500=0.2,task_failed=0.2")
+def test_nothing_blocks_the_loop(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    async def work() -> Counter[str]:
+        with blockbuster_ctx("apimaster.batch"):
+            async with AsyncAPIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+                return Counter([item.state async for item in AsyncBatch(client, tmp_path).run(requests(20))])
+
+    assert sum(asyncio.run(work()).values()) == 20

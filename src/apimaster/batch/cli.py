@@ -16,7 +16,7 @@ from ..errors import BadRequestError
 from . import report
 from .api import check_wishes
 from .command import Job, drive
-from .inputs import read_file
+from .inputs import is_local, read_file
 from .plan import read_terms
 
 batch_app = typer.Typer(
@@ -116,7 +116,7 @@ def run(
         "model": model,
         "aspect_ratio": aspect_ratio,
         "resolution": resolution,
-        "references": [str(Path(one).absolute()) if "://" not in one else one for one in ref] if ref else None,
+        "references": [str(Path(one).absolute()) if is_local(one) else one for one in ref] if ref else None,
         "n": count,
         # Absent is not the same as false on the wire, so a switch that was not thrown says nothing.
         "google_search": google_search or None,

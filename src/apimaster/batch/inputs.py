@@ -183,9 +183,10 @@ def _placed(entry: Any, folder: Path) -> Any:
 def _place(reference: Any, folder: Path) -> Any:
     if not isinstance(reference, str):
         return reference
-    path = Reference.of(reference).path if _is_local(reference) else None
+    path = Reference.of(reference).path if is_local(reference) else None
     return reference if path is None else str((folder / path).absolute())
 
 
-def _is_local(text: str) -> bool:
+def is_local(text: str) -> bool:
+    """Whether a reference in a list is a path."""
     return bool(text.strip()) and not text[:8].lower().startswith(("http:", "https:", "data:", "sha256:", "file:"))

@@ -176,7 +176,7 @@ class AsyncRun:
                     if (item.finished_at or 0.0) < begun:
                         yield item
         finally:
-            ledger.close()
+            await asyncio.to_thread(ledger.close)
 
     async def _run(self, started: asyncio.Future[float]) -> None:
         try:

@@ -38,7 +38,7 @@ SUBMITS: Final = (2, 16)
 an eighth of the concurrency: a submit takes a part of a second, a picture many times as long."""
 
 PATIENCE: Final = 900.0
-"""Seconds without an accepted submit after which a gateway that refuses or can't be reached is given up."""
+"""Seconds of refusals, or of a pause that is asked for, after which nothing more is submitted in this run."""
 
 _GIVE_UP_AT_START: Final = 4
 """Refusals in a row after which a gateway that has never answered is given up."""
@@ -234,7 +234,7 @@ class Runner:
             self.throttle.refused(now, len(self._running) - 1, asked, crowded=verdict == "crowded")
             self._refused_since = self._refused_since or now
             never = not self._answered and verdict == "unreachable" and self.throttle.refusals >= _GIVE_UP_AT_START
-            if never or now - self._refused_since > PATIENCE:
+            if never or now - self._refused_since > PATIENCE or (asked or 0.0) > PATIENCE:
                 self._stop(error)
         self._upcoming.put_off(job, ready)
 

@@ -176,7 +176,7 @@ class Session:
             with contextlib.suppress(Exception):  # the ledger may be what is broken
                 await self.journal.ask(Ledger.recover)  # of an aborted run: nobody knows of its submits
             await self.journal.close()
-        self._lock.release()
+        await asyncio.to_thread(self._lock.release)
 
 
 def _text(value: object) -> str | None:

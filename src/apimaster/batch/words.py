@@ -85,7 +85,8 @@ def end_lines(tally: Tally, directory: str) -> Iterator[str]:
         parts.append(f"{tally.running:,} still under way")
     if counts["planned"]:
         parts.append(f"{counts['planned']:,} not submitted")
-    yield f"{', '.join(parts)}; spent or possibly spent {dollars(tally.spent)}."
+    sure = not counts["unknown"] and tally.spent_images == counts["saved"] + tally.running
+    yield f"{', '.join(parts)}; {'spent' if sure else 'spent or possibly spent'} {dollars(tally.spent)}."
     if counts["failed"]:
         yield f"Failed images cost nothing: apimaster batch resume {directory} --retry-failed tries them again."
     if counts["unknown"]:
