@@ -1,0 +1,146 @@
+"""Small files below the store's place: a local folder, or whatever fsspec reaches.
+
+A file is written whole or not at all, so a process that is killed while writing leaves the earlier version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from apimaster.storage import Target
+
+
+class Files(Protocol):
+    """Read and write by a name relative to the store's place. All of it blocks."""
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes, or None where there is no such file."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace the file as a whole."""
+
+    def append(self, name: str, line: bytes, whole: bytes) -> None:
+        """Add ``line`` to a file that is there, or write ``whole`` in its place where nothing can be added."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file; one that is not there is fine."""
+
+    def local(self, name: str) -> Path | None:
+        """Where the file is on this machine's disk, or None."""
+
+
+def files_at(place: str) -> Files:
+    """The files below ``place``, understood as the client understands ``save_to``.
+
+    Raises:
+        BadRequestError: it is no place, or a URL that holds a password.
+    """
+    path = Target.parse(place).path
+    return RemoteFiles(place) if path is None else LocalFiles(path.expanduser())
+
+
+class LocalFiles:
+    """A folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = os.fspath(folder)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            with open(os.path.join(self._folder, name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        path = os.path.join(self._folder, name)
+        part = f"{path}.{secrets.token_hex(4)}.part"
+        try:
+            file = open(part, "xb")  # noqa: SIM115  # closed below; opened here so that the folder is made only once
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file = open(part, "xb")  # noqa: SIM115  # the same
+        try:
+            with file:
+                file.write(data)
+            os.replace(part, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            raise
+
+    def append(self, name: str, line: bytes, whole: bytes) -> None:
+        # Cheaper by far than a new version: to replace a file that was just written, some disks wait for the first.
+        with open(os.path.join(self._folder, name), "ab", buffering=0) as file:
+            file.write(line)
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._folder, name))
+
+    def local(self, name: str) -> Path | None:
+        return Path(self._folder, name)
+
+
+class RemoteFiles:
+    """A folder behind fsspec. Needs ``pip install "langchain-apimaster[storage]"``."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opened: tuple[Any, str] | None = None
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        if self._opened is None:
+            try:
+                from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # an extra
+            except ImportError:
+                raise ImportError(
+                    f'store={self._url!r} is a URL, which needs fsspec: pip install "langchain-apimaster[storage]"'
+                ) from None
+            files, path = url_to_fs(self._url)
+            self._opened = files, str(path).rstrip("/")
+        return self._opened[0], f"{self._opened[1]}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        files, path = self._at(name)
+        try:
+            with _as_os_errors():
+                return bytes(files.cat_file(path))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        files, path = self._at(name)
+        with _as_os_errors():
+            files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            files.pipe_file(path, data)
+
+    def append(self, name: str, line: bytes, whole: bytes) -> None:
+        self.write(name, whole)
+
+    def remove(self, name: str) -> None:
+        files, path = self._at(name)
+        with contextlib.suppress(FileNotFoundError), _as_os_errors():
+            files.rm_file(path)
+
+    def local(self, name: str) -> Path | None:
+        return None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_url": self._url, "_opened": None}  # connections don't travel
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Every backend brings its own errors; here they are all alike."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as wrong:
+        raise OSError(f"{type(wrong).__name__}: {wrong}") from wrong

@@ -1,0 +1,203 @@
+"""Where pictures and what is known about them are kept, so that ids mean something in the next turn and process.
+
+Result URLs expire, so every picture is saved as it arrives. Below the store's place lie the pictures themselves, named
+after their tasks, and three kinds of small JSON files:
+
+==================================  ============================================================================
+``.apimaster/images/img_….json``    a picture: resolves the ids that models use
+``.apimaster/tasks/task_….json``    a task, written before anybody waits for it
+``.apimaster/calls/<key>.json``     what a tool call asked for, and a line for each step: a replay pays nothing
+==================================  ============================================================================
+
+Several processes may share a place. Everything in here blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from apimaster import BadRequestError, Task
+
+from .files import files_at
+from .records import IMAGE_ID, CallRecord, Job, JobLine, StoredImage, image_id
+
+if TYPE_CHECKING:
+    from apimaster import GeneratedImage, ImageRequest
+
+_R = TypeVar("_R", bound=BaseModel)
+_log = logging.getLogger("langchain_apimaster")
+
+
+def default_place() -> Path:
+    """A folder in the user's data directory, by the custom of the system."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "apimaster" / "langchain"
+
+
+class Store:
+    """Pictures and records at one place.
+
+    Args:
+        place: a folder, or an fsspec URL of one; None for a folder in the user's data directory.
+    """
+
+    def __init__(self, place: str | os.PathLike[str] | None = None) -> None:
+        given = os.fspath(default_place() if place is None else place)
+        self.place = given if "://" in given else os.path.expanduser(given)
+        self._files = files_at(self.place)
+
+    @property
+    def save_to(self) -> str:
+        """The place as the client's ``save_to``: with the slash that makes it a folder."""
+        return self.place if self.place.endswith("/") else f"{self.place}/"
+
+    def keep_image(
+        self, image: GeneratedImage, *, request: ImageRequest | None, model: str, cost: Decimal | None
+    ) -> StoredImage:
+        """Give a saved picture its id and remember it."""
+        path = "" if image.path is None else os.fspath(image.path)
+        if path and "://" not in path:
+            path = os.path.abspath(path)  # an artifact outlives the working directory
+        stored = StoredImage(
+            id=image_id(image.task_id, image.output_index),
+            path=path,
+            url=image.url,
+            expires_at=image.expires_at,
+            media_type=image.media_type,
+            width=image.width,
+            height=image.height,
+            aspect_ratio=None if request is None else request.aspect_ratio,
+            resolution=None if request is None else request.resolution,
+            cost_usd=None if cost is None else str(cost),
+            model=model,
+            task=image.task_id or None,
+            deviations=image.deviations,
+            name=os.path.basename(path),
+        )
+        with self._logged("images", stored.id):
+            self._files.write(_place("images", stored.id), _line(stored))
+        return stored
+
+    def image(self, id: str) -> StoredImage | None:  # noqa: A002  # the word that models and people use
+        """The picture of that id, or None where this store does not have it."""
+        data = self._read("images", id) if IMAGE_ID.fullmatch(id) else None
+        return None if data is None else _parsed(StoredImage, data, "images", id)
+
+    def content(self, image: StoredImage) -> Path | bytes:
+        """The picture itself: a path where it lies on this machine, else its bytes.
+
+        Raises:
+            BadRequestError: the file is gone.
+        """
+        path = self._files.local(image.name)
+        if path is not None and path.is_file():
+            return path
+        data = self._files.read(image.name) if path is None else None
+        if data is None:
+            raise BadRequestError(f"the file of {image.id} is no longer in the store")
+        return data
+
+    def images_of(self, task: str) -> tuple[StoredImage, ...]:
+        """The pictures of a task that are here already."""
+        found: list[StoredImage] = []
+        while (image := self.image(image_id(task, len(found)))) is not None:
+            found.append(image)
+        return tuple(found)
+
+    def keep_task(self, task: Task) -> None:
+        """Remember a task."""
+        with self._logged("tasks", _safe(task.id)):
+            self._files.write(_place("tasks", _safe(task.id)), task.model_dump_json(exclude_none=True).encode())
+
+    def task(self, id: str) -> Task | None:  # noqa: A002  # the same
+        """The task of that id, or None where this store does not know it."""
+        data = self._read("tasks", _safe(id))
+        return None if data is None else _parsed(Task, data, "tasks", _safe(id))
+
+    def call(self, key: str) -> CallRecord | None:
+        """What the tool call ``key`` asked for, or None where it was never made."""
+        data = self._read("calls", key)
+        if data is None:
+            return None
+        first, *rest = data.split(b"\n")
+        record = _parsed(CallRecord, first, "calls", key)
+        for line in filter(None, rest):
+            try:
+                changed = JobLine.model_validate_json(line)
+                record.jobs[changed.index] = Job(**changed.model_dump(exclude={"index"}))
+            except (ValidationError, IndexError):  # noqa: PERF203  # cut off in the middle, with the process
+                continue
+        return record
+
+    def begin_call(self, key: str, record: CallRecord) -> None:
+        """Remember a tool call before anything is sent.
+
+        Raises:
+            BadRequestError: the store can't be written, and what can't be written down is not bought.
+        """
+        try:
+            self._files.write(_place("calls", key), _line(record))
+        except OSError as wrong:
+            raise BadRequestError(f"the application's store can't be written: {wrong.strerror or wrong}") from wrong
+
+    def keep_job(self, key: str, record: CallRecord, index: int) -> None:
+        """Remember how far one image of a tool call came."""
+        changed = JobLine(index=index, **record.jobs[index].model_dump())
+        with self._logged("calls", key):
+            self._files.append(_place("calls", key), _line(changed), _line(record))
+
+    def forget_call(self, key: str) -> None:
+        """The tool call ended without a charge: the next one like it may buy."""
+        with self._logged("calls", key):
+            self._files.remove(_place("calls", key))
+
+    @contextmanager
+    def _logged(self, kind: str, name: str) -> Iterator[None]:
+        # By now there is something that was paid for: an error here must not take its place.
+        try:
+            yield
+        except OSError:
+            _log.exception("the store at %s could not be written: %s", self.place, _place(kind, name))
+
+    def _read(self, kind: str, name: str) -> bytes | None:
+        try:
+            return self._files.read(_place(kind, name))
+        except OSError as wrong:
+            raise BadRequestError(f"the application's store can't be read: {wrong.strerror or wrong}") from wrong
+
+
+def _parsed(model: type[_R], data: bytes, kind: str, name: str) -> _R:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as wrong:
+        raise BadRequestError(f"the application's store holds a damaged record: {_place(kind, name)}") from wrong
+
+
+def _line(record: BaseModel) -> bytes:
+    return record.model_dump_json(exclude_none=True).encode() + b"\n"
+
+
+def _place(kind: str, name: str) -> str:
+    return f".apimaster/{kind}/{name}.json"
+
+
+def _safe(task: str) -> str:
+    """A file name for a task id, which comes from the gateway or from a model."""
+    if task.replace("_", "").replace("-", "").isalnum() and task.isascii() and len(task) <= 120:
+        return task
+    return hashlib.sha256(task.encode()).hexdigest()

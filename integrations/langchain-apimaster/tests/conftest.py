@@ -1,0 +1,126 @@
+"""What the tests share: an emulator, toolkits against it, and a chat model that says what a test wrote down."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool
+from PIL import Image
+from pydantic import PrivateAttr
+
+from langchain_apimaster import APIMasterToolkit
+
+if TYPE_CHECKING:
+    from apimaster.emulator import Emulator
+
+Turn = AIMessage | Callable[[list[BaseMessage]], AIMessage]
+
+
+class ScriptedModel(BaseChatModel):
+    """Says the next line of its script; a line may be a function of the conversation so far."""
+
+    script: list[Any]
+    _said: int = PrivateAttr(default=0)
+    _heard: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+
+    @property
+    def heard(self) -> list[list[BaseMessage]]:
+        """The conversation at each turn."""
+        return self._heard
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self._heard.append(list(messages))
+        line = self.script[self._said]
+        self._said += 1
+        message = line(messages) if callable(line) else line
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _calls(*calls: tuple[str, dict[str, Any], str]) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": name, "args": args, "id": call_id} for name, args, call_id in calls])
+
+
+@pytest.fixture
+def calls() -> Callable[..., AIMessage]:
+    """An AI message with tool calls ``(name, arguments, id)``."""
+    return _calls
+
+
+@pytest.fixture
+def scripted() -> Callable[..., ScriptedModel]:
+    """A chat model that says these lines."""
+    return lambda *lines: ScriptedModel(script=list(lines))
+
+
+@pytest.fixture
+def tool_call() -> Callable[..., dict[str, Any]]:
+    """What an agent hands to ``tool.invoke``."""
+    return lambda name, call_id="call_1", **args: {"type": "tool_call", "name": name, "args": args, "id": call_id}
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    from apimaster.emulator import Emulator
+
+    with Emulator(pictures="plain") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def make_toolkit(emu: Emulator, tmp_path: Path) -> Iterator[Callable[..., APIMasterToolkit]]:
+    """Toolkits against the emulator, with a store in the test's own folder unless the test names one."""
+    made: list[APIMasterToolkit] = []
+
+    def make(**options: Any) -> APIMasterToolkit:
+        given = {"api_key": emu.api_key, "base_url": emu.base_url, "store": tmp_path / "store", **options}
+        made.append(APIMasterToolkit(**given))
+        return made[-1]
+
+    yield make
+    for toolkit in made:
+        toolkit.close()
+
+
+@pytest.fixture
+def tools(make_toolkit: Callable[..., APIMasterToolkit]) -> Callable[..., dict[str, BaseTool]]:
+    """The tools of a new toolkit by name."""
+    return lambda **options: {tool.name: tool for tool in make_toolkit(**options).get_tools()}
+
+
+@pytest.fixture
+def png() -> bytes:
+    """A small picture, as a user might attach it."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(out, format="PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def last_result() -> Callable[[Sequence[BaseMessage]], ToolMessage]:
+    """The newest tool message of a conversation."""
+    return lambda messages: next(each for each in reversed(messages) if isinstance(each, ToolMessage))

@@ -1,0 +1,133 @@
+"""Pictures and records: the same in a folder and behind fsspec, and for every process that shares the place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from apimaster import BadRequestError, GeneratedImage, ImageRequest, Task
+from langchain_apimaster.records import IMAGE_ID, CallRecord, Job, image_id
+from langchain_apimaster.store import Store, default_place
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(tmp_path / "a" / "b" if request.param == "folder" else f"memory://{tmp_path.name}/pictures")
+
+
+def test_records_come_back_as_they_went(store: Store) -> None:
+    request = ImageRequest(prompt="a cat", aspect_ratio="16:9", resolution="2K")
+    task = Task(id="task_1", model="m", request=request)
+    image = GeneratedImage(url="https://x/1", task_id="task_1", path=f"{store.place}/task_1-0.png", width=3, height=2)
+    stored = store.keep_image(image, request=request, model="m", cost=Decimal("0.05"))
+    store.keep_task(task)
+    call = CallRecord(tool="generate_image", model="m", jobs=[Job(), Job()])
+    store.begin_call("key", call)
+    call.jobs[1] = Job(state="done", images=(stored.id,))
+    store.keep_job("key", call, 1)
+    call.jobs[0] = Job(state="task", task="task_1")
+    store.keep_job("key", call, 0)
+    for other in (store, pickle.loads(pickle.dumps(store)), Store(store.place)):
+        assert other.image(stored.id) == stored
+        assert other.images_of("task_1") == (stored,)
+        assert other.task("task_1") == task
+        assert other.call("key") == call
+    store.forget_call("key")
+    store.forget_call("key")
+    assert store.call("key") is None
+
+
+def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    call = CallRecord(tool="generate_image", model="m", jobs=[Job()])
+    store.begin_call("key", call)
+    with open(tmp_path / ".apimaster" / "calls" / "key.json", "ab") as file:
+        file.write(b'{"index":0,"state":"ta')
+    assert store.call("key") == call
+
+
+def test_the_content_of_a_picture(store: Store, png: bytes) -> None:
+    store._files.write("task_1-0.png", png)
+    image = GeneratedImage(task_id="task_1", path=f"{store.place}/task_1-0.png")
+    content = store.content(store.keep_image(image, request=None, model="m", cost=None))
+    assert (content if isinstance(content, bytes) else content.read_bytes()) == png
+
+
+def test_ids_are_short_and_the_same_for_the_same_output() -> None:
+    first = image_id("task_1")
+    assert IMAGE_ID.fullmatch(first)
+    assert image_id("task_1", 0) == first
+    assert image_id("task_1", 1) != first
+    assert image_id(None) != image_id(None)
+
+
+@pytest.mark.parametrize("word", ["img_", "img_AAAAAAAAAAAA", "img_aaaaaaaaaaaa/../x", "../img_aaaaaaaaaaaa", ""])
+def test_what_is_no_id_is_not_looked_up(store: Store, word: str) -> None:
+    assert store.image(word) is None
+
+
+def test_a_task_id_from_outside_names_no_other_file(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep_task(Task(id="../../escape", model="m"))
+    assert store.task("../../escape") is not None
+    assert [path.name for path in tmp_path.parent.rglob("escape*")] == []
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file")
+    with pytest.raises(BadRequestError, match="the application's store can't be written"):
+        store.begin_call("key", CallRecord(tool="t", model="m", jobs=[]))
+    with caplog.at_level(logging.ERROR):  # what is paid for goes on, and the log says what was not written
+        store.keep_task(Task(id="task_1", model="m"))
+    assert "tasks/task_1.json" in caplog.text
+
+
+def test_a_damaged_record(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep_task(Task(id="task_1", model="m"))
+    (tmp_path / ".apimaster" / "tasks" / "task_1.json").write_text("{")
+    with pytest.raises(BadRequestError, match=r"damaged record: \.apimaster/tasks/task_1\.json"):
+        store.task("task_1")
+
+
+def test_a_write_that_fails_leaves_the_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.keep_task(Task(id="task_1", model="m"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        store.keep_task(Task(id="task_1", model="other"))
+    found = store.task("task_1")
+    assert found is not None
+    assert found.model == "m"
+    assert [path.name for path in tmp_path.rglob("*.part")] == []
+
+
+def test_the_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_place() == tmp_path / "apimaster" / "langchain"
+    assert Store().place == str(tmp_path / "apimaster" / "langchain")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert default_place().parts[-4:-2] == ("Library", "Application Support")
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert default_place() == tmp_path / "local" / "apimaster" / "langchain"
+
+
+def test_a_relative_place_is_written_down_as_an_absolute_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("pictures/")
+    image = GeneratedImage(task_id="task_1", path=Path("pictures/task_1-0.png"))
+    stored = store.keep_image(image, request=None, model="m", cost=None)
+    assert stored.path == str(tmp_path / "pictures" / "task_1-0.png")
+    assert store.image(stored.id) == stored
