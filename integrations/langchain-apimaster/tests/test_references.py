@@ -1,0 +1,157 @@
+"""Promise 5: a model chooses neither what this machine reads nor what is fetched inside a private network."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from apimaster import GeneratedImage, ReferenceImageError
+from langchain_apimaster.references import Sources, attached_images
+from langchain_apimaster.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def resolve(store: Store, word: str, **where: Any) -> Any:
+    (found,) = Sources(store, **where).resolve([word])
+    return found
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "http://example.com/cat.png",
+        "https://localhost/cat.png",
+        "https://a.localhost/cat.png",
+        "https://127.0.0.1/cat.png",
+        "https://127.1/cat.png",
+        "https://2130706433/cat.png",
+        "https://0x7f000001/cat.png",
+        "https://0177.0.0.1/cat.png",
+        "https://10.1.2.3/cat.png",
+        "https://192.168.0.1:8443/cat.png",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/cat.png",
+        "https://[fe80::1]/cat.png",
+        "https://[::ffff:10.0.0.1]/cat.png",
+        "https://metadata.google.internal/x",
+        "https://printer.local/cat.png",
+        "https://intranet/cat.png",
+        "https://user:secret@example.com/cat.png",
+        "https:///cat.png",
+        "HTTPS://LOCALHOST/cat.png",
+        "file:///etc/passwd",
+        "ftp://example.com/cat.png",
+        "s3://bucket/cat.png",
+        "data:image/png;base64,AAAA",
+        "javascript:alert(1)",
+        "/etc/passwd",
+        "~/.ssh/id_rsa",
+        "../cat.png",
+        "cat.png",
+        "sha256:" + "0" * 64,
+        "img_aaaaaaaaaaaa",
+        "img_../../etc/passwd",
+        "attachment:1",
+        "",
+        "\0",
+    ],
+)
+def test_refused(word: str, store: Store) -> None:
+    with pytest.raises(ReferenceImageError) as refusal:
+        resolve(store, word)
+    assert "secret" not in str(refusal.value)
+    assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["https://example.com/cat.png?width=3", "https://93.184.216.34/cat.png", "https://[2606:4700::1]/cat.png"],
+)
+def test_public_urls_are_handed_on(word: str, store: Store) -> None:
+    assert resolve(store, f" {word} ") == word
+
+
+def test_local_files_only_below_the_opened_folder(store: Store, tmp_path: Path, png: bytes) -> None:
+    opened, other = tmp_path / "opened", tmp_path / "other"
+    for folder in (opened / "deep", other):
+        folder.mkdir(parents=True)
+    (opened / "cat.png").write_bytes(png)
+    (opened / "deep" / "cat.png").write_bytes(png)
+    (other / "secret.png").write_bytes(png)
+    os.symlink(other / "secret.png", opened / "link.png")
+    os.symlink(opened / "cat.png", opened / "inner.png")
+    where = {"folders": (opened,)}
+    assert resolve(store, "cat.png", **where) == opened / "cat.png"
+    assert resolve(store, "deep/../cat.png", **where) == opened / "cat.png"
+    assert resolve(store, str(opened / "deep" / "cat.png"), **where) == opened / "deep" / "cat.png"
+    assert resolve(store, "inner.png", **where) == opened / "cat.png"
+    refusals = []
+    for word in ("link.png", "../other/secret.png", str(other / "secret.png"), "missing.png", "deep", "."):
+        with pytest.raises(ReferenceImageError) as refusal:
+            resolve(store, word, **where)
+        refusals.append(str(refusal.value).replace(repr(word), "…"))
+    assert len(set(refusals)) == 1, "what is missing and what is forbidden must look alike"
+
+
+def test_ids_resolve_to_the_file(store: Store, png: bytes) -> None:
+    path = Path(store.place) / "task_1-0.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(png)
+    image = GeneratedImage(task_id="task_1", path=path)
+    stored = store.keep_image(image, request=None, model="m", cost=None)
+    assert resolve(store, stored.id) == path
+    path.unlink()
+    with pytest.raises(ValueError, match="no longer in the store"):
+        resolve(store, stored.id)
+
+
+def conversation(png: bytes, data_uri: str) -> list[Any]:
+    code = base64.b64encode(png).decode()
+    return [
+        HumanMessage([{"type": "text", "text": "hi"}, {"type": "image", "base64": code, "mime_type": "image/png"}]),
+        AIMessage("nice"),
+        ToolMessage([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], tool_call_id="1"),
+        HumanMessage([{"type": "image_url", "image_url": {"url": data_uri}}]),
+        HumanMessage([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": code}}]),
+        HumanMessage([{"type": "image", "url": "https://example.com/dog.png"}]),
+        HumanMessage([{"type": "image", "url": "https://10.0.0.1/dog.png"}]),
+        HumanMessage([{"type": "image", "file_id": "file-1"}]),
+        HumanMessage([{"type": "image", "base64": "!!", "mime_type": "image/png"}]),
+        HumanMessage("and now?"),
+    ]
+
+
+def test_attachments_in_the_ways_that_chat_models_write_them(store: Store, png: bytes, data_uri: str) -> None:
+    messages = conversation(png, data_uri)
+    assert len(attached_images(messages)) == 7
+    from apimaster.references import Reference
+
+    for number in (1, 2, 3):
+        found = resolve(store, f"attachment:{number}", messages=messages)
+        assert Reference.of(found).held.data() == png  # type: ignore[union-attr]  # None would fail, as it should
+    assert resolve(store, "Attachment 4", messages=messages) == "https://example.com/dog.png"
+    for number, words in (
+        (5, "not a public address"),
+        (6, "neither in the conversation"),
+        (7, "not base64"),
+        (8, "there is no attachment:8; the user has attached 7 images"),
+        (0, "there is no attachment:0"),
+    ):
+        with pytest.raises(ReferenceImageError, match=words):
+            resolve(store, f"attachment:{number}", messages=messages)
+
+
+def test_no_conversation(store: Store) -> None:
+    with pytest.raises(ReferenceImageError, match="the conversation is not visible"):
+        resolve(store, "attachment:1")
+    with pytest.raises(ReferenceImageError, match="attached no image"):
+        resolve(store, "attachment:1", messages=[])

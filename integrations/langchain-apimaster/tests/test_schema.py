@@ -1,0 +1,130 @@
+"""What models see, and who may choose what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from apimaster import BadRequestError, ImageRequest
+from langchain_apimaster import (
+    APIMasterEditImageTool,
+    APIMasterGenerateImageTool,
+    APIMasterImageTaskTool,
+    APIMasterSubmitImageTool,
+    APIMasterToolkit,
+)
+from langchain_apimaster.schema import Choices
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+TOOLS = (APIMasterGenerateImageTool, APIMasterEditImageTool, APIMasterSubmitImageTool, APIMasterImageTaskTool)
+
+
+def for_openai(tool: Any) -> Any:
+    return convert_to_openai_tool(tool)
+
+
+def for_anthropic(tool: Any) -> Any:
+    return pytest.importorskip("langchain_anthropic").convert_to_anthropic_tool(tool)
+
+
+def for_gemini(tool: Any) -> Any:
+    functions = pytest.importorskip("langchain_google_genai._function_utils")
+    (declared,) = functions.convert_to_genai_function_declarations([tool])
+    return json.loads(declared.model_dump_json(exclude_none=True))
+
+
+@pytest.mark.parametrize("convert", [for_openai, for_anthropic, for_gemini])
+def test_the_schemas_as_providers_get_them(convert: Any, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    found = {kind.__name__: convert(kind(store=tmp_path)) for kind in TOOLS}
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    snapshot = SNAPSHOTS / f"{convert.__name__}.json"
+    if not snapshot.exists():  # to take new ones: remove the old ones and run twice
+        snapshot.write_text(text, encoding="utf-8")
+        pytest.fail(f"{snapshot.name} was missing and has been written")
+    assert text == snapshot.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+def test_the_schemas_are_flat(kind: Any, tmp_path: Path) -> None:
+    for name, about in kind(store=tmp_path).tool_call_schema.model_json_schema()["properties"].items():
+        assert about["type"] in ("string", "integer", "boolean", "array"), name
+        assert about.get("items", {"type": "string"}) == {"type": "string"}
+        assert about["description"]
+        assert not {"anyOf", "oneOf", "allOf", "$ref"} & set(about)
+
+
+def test_what_is_not_exposed_is_not_there(tmp_path: Path) -> None:
+    tool = APIMasterGenerateImageTool(store=tmp_path, expose={"aspect_ratio"}, defaults={"resolution": "2k"})
+    assert list(tool.args) == ["prompt", "aspect_ratio"]
+
+
+def test_enums_and_defaults_follow_the_application(tmp_path: Path) -> None:
+    tool = APIMasterGenerateImageTool(
+        store=tmp_path,
+        defaults={"aspect_ratio": "16x9"},
+        allowed={"resolution": ["2k", "4K"], "n": [1, 2]},
+    )
+    args = tool.tool_call_schema.model_json_schema()["properties"]
+    assert args["aspect_ratio"]["default"] == "16:9"
+    assert args["resolution"] | {"description": ""} == {
+        "default": "2K",
+        "description": "",
+        "enum": ["2K", "4K"],
+        "title": "Resolution",
+        "type": "string",
+    }
+    assert "2K $0.05, 4K $0.075" in args["resolution"]["description"]
+    assert (args["n"]["minimum"], args["n"]["maximum"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"defaults": {"size": "1:1"}}, "defaults names size; accepted: aspect_ratio"),
+        ({"expose": {"prompt"}}, "expose names prompt"),
+        ({"allowed": {"colour": ["red"]}}, "allowed names colour"),
+        ({"allowed": {"resolution": "2K"}}, "must be a list"),
+        ({"allowed": {"resolution": []}}, "must be a list"),
+        ({"allowed": {"resolution": ["8K"]}}, "'8K' is not known"),
+        ({"allowed": {"reference_images": ["img_x"]}}, "can't list reference_images"),
+        ({"defaults": {"resolution": "4K"}, "allowed": {"resolution": ["1K"]}}, "which allowed does not list"),
+        ({"defaults": {"n": 0}}, "n must be a whole number from 1 to 100"),
+        ({"defaults": {"reference_images": "cat.png"}}, "must be a list"),
+        ({"resolutoin": "4K"}, "resolutoin"),
+        ({"budget_usd": 1, "model": "midjourney-v8.2"}, "use max_images instead"),
+        ({"budget_usd": -1}, "budget_usd"),
+        ({"show_image": "sometimes"}, "show_image"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    for kind in (APIMasterToolkit, APIMasterGenerateImageTool):
+        with pytest.raises(ValueError, match=words):
+            kind(store=tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"resolution": "4K"}, "resolution '4K' is not allowed here; allowed: 0.5K, 1K"),
+        ({"aspect_ratio": "1920x1080"}, "resolution '2K' is not allowed here"),
+        ({"google_search": True}, "google_search True is not allowed here; allowed: False"),
+        ({"n": 5}, "at most 4"),
+    ],
+)
+def test_what_a_model_asks_for_is_held_against_allowed(fields: dict[str, Any], words: str) -> None:
+    choices = Choices("nano-banana-2", allowed={"resolution": ["0.5k", "1k"], "google_search": [False]})
+    choices.check(ImageRequest(prompt="a cat", resolution="1K"))
+    choices.check(ImageRequest(prompt="a cat"))
+    with pytest.raises(BadRequestError, match=words):
+        choices.check(ImageRequest(prompt="a cat", **fields))
+
+
+def test_a_toolkit_without_references_has_no_edit_tool(tmp_path: Path) -> None:
+    names = [tool.name for tool in APIMasterToolkit(store=tmp_path, expose={"resolution"}).get_tools()]
+    assert names == ["generate_image", "submit_image", "get_image"]
+    pinned = APIMasterToolkit(store=tmp_path, expose={"n"}, defaults={"reference_images": ["logo.png"]}).get_tools()
+    assert list(pinned[1].args) == ["prompt", "n"]
