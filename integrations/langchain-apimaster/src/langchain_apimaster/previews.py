@@ -1,0 +1,47 @@
+"""``show_image``: a small copy of a picture beside the text, for chat models that can look at it.
+
+A chat model says in its profile whether it takes images in tool messages; where it does not say so, ``auto`` sends
+none, for such a block would make the next request fail.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any, Final
+
+SIDE: Final = 512
+"""Pixels of the longer side of the copy: enough to judge a picture, and some 50 kB in every checkpoint."""
+
+
+def takes_images(chat_model: Any) -> bool:
+    """Whether ``chat_model`` (with or without tools bound to it) says that it takes images in tool messages."""
+    while (inner := getattr(chat_model, "bound", None)) is not None:
+        chat_model = inner
+    profile = getattr(chat_model, "profile", None)
+    return isinstance(profile, dict) and profile.get("image_tool_message") is True
+
+
+def need_pillow() -> None:
+    """Make sure, when a tool is made, that copies can be drawn.
+
+    Raises:
+        ImportError: Pillow is missing.
+    """
+    try:
+        import PIL.Image  # noqa: F401  # an extra
+    except ImportError:
+        raise ImportError('show_image needs Pillow: pip install "langchain-apimaster[preview]"') from None
+
+
+def block(content: Path | bytes) -> dict[str, Any]:
+    """A standard image content block with a copy of the picture. Blocks."""
+    from PIL import Image  # an extra
+
+    with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as picture:
+        picture.draft("RGB", (SIDE, SIDE))
+        picture.thumbnail((SIDE, SIDE))
+        out = io.BytesIO()
+        picture.convert("RGB").save(out, format="JPEG", quality=80)
+    return {"type": "image", "base64": base64.b64encode(out.getvalue()).decode(), "mime_type": "image/jpeg"}
