@@ -1,0 +1,28 @@
+"""The same tools in smolagents. Needs a key in APIMASTER_API_KEY, and ``pip install smolagents``."""
+
+from typing import Any
+
+from smolagents import Tool, ToolCallingAgent
+from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole, Model
+
+from langchain_apimaster import APIMasterToolkit
+
+
+class StandIn(Model):
+    """What a chat model would do: call the tool, then tell what it said."""
+
+    def generate(self, messages: list[ChatMessage], **kwargs: Any) -> ChatMessage:
+        """The next turn."""
+        told = [str(message.content) for message in messages if message.role == MessageRole.TOOL_RESPONSE]
+        if not told:
+            name, arguments = "generate_image", {"prompt": "An orange cat", "resolution": "0.5K"}
+        else:
+            name, arguments = "final_answer", {"answer": f"Done. {told[-1]}"}
+        function = ChatMessageToolCallFunction(name=name, arguments=arguments)
+        return ChatMessage(MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(told)}", "function")])
+
+
+with APIMasterToolkit(store="pictures") as toolkit:
+    tools = [Tool.from_langchain(tool) for tool in toolkit.get_tools()]
+    agent = ToolCallingAgent(tools=tools, model=StandIn(), verbosity_level=0)
+    print(agent.run("Draw an orange cat"))

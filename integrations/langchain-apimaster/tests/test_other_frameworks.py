@@ -1,0 +1,123 @@
+"""The same tools, unchanged, in other agent frameworks, through the adapters that these have for LangChain's tools.
+
+Each agent draws a picture, edits it by the id that it was told, asks for something that is refused, and says what it
+read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+FIRST = ("generate_image", {"prompt": "An orange cat", "aspect_ratio": "16:9", "resolution": "2K"})
+
+
+def next_call(told: list[str]) -> tuple[str, dict[str, Any]] | None:
+    """What a chat model would do next, after what its tools told it."""
+    if not told:
+        return FIRST
+    if len(told) == 1:
+        (picture,) = set(re.findall(r"img_[a-z2-7]{12}", told[0]))
+        return "edit_image", {"prompt": "Make it blue", "reference_images": [picture]}
+    if len(told) == 2:
+        return "edit_image", {"prompt": "Show it", "reference_images": ["/etc/passwd"]}
+    return None
+
+
+def check(told: list[str], emulator: Any) -> None:
+    assert len(told) == 3
+    assert "2752×1536 PNG, 16:9, 2K, $0.05." in told[0]
+    assert "$0.0375" in told[1]
+    assert "'/etc/passwd' is not a picture that can be named here" in told[2]
+    assert all(str(text).count("http") == 0 for text in told[:2])
+    assert emulator.bill.total == Decimal("0.0875")
+    assert len(emulator.jobs[1].order.references) == 1
+
+
+def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:
+    pytest.importorskip("pydantic_ai")
+    from pydantic_ai import Agent
+    from pydantic_ai.ext.langchain import tool_from_langchain
+    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+    from pydantic_ai.models.function import FunctionModel
+
+    seen: list[Any] = []
+
+    def model(messages: Any, info: Any) -> Any:
+        seen.append(info)
+        told = [part.content for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
+        call = next_call(told)
+        return ModelResponse(parts=[ToolCallPart(*call) if call else TextPart(json.dumps(told))])
+
+    agent = Agent(FunctionModel(model), tools=[tool_from_langchain(tool) for tool in make_toolkit().get_tools()])
+    check(json.loads(agent.run_sync("Draw a cat").output), emu)
+    schemas = {tool.name: tool.parameters_json_schema for tool in seen[0].function_tools}
+    assert schemas["generate_image"]["required"] == ["prompt"]
+    assert schemas["edit_image"]["required"] == ["prompt", "reference_images"]
+
+
+def test_smolagents(emu: Any, make_toolkit: Any) -> None:
+    pytest.importorskip("smolagents")
+    from smolagents import Tool, ToolCallingAgent
+    from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole, Model
+
+    class Scripted(Model):
+        def generate(self, messages: Any, **kwargs: Any) -> Any:
+            # smolagents rewrites what a tool said into the next prompt; what it kept is in its memory
+            told = [step.observations for step in agent.memory.steps if getattr(step, "observations", None)]
+            name, arguments = next_call(told) or ("final_answer", {"answer": json.dumps(told)})
+            function = ChatMessageToolCallFunction(name=name, arguments=arguments)
+            return ChatMessage(
+                MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(told)}", "function")]
+            )
+
+    tools = make_toolkit().get_tools()
+    before = [tool.tool_call_schema.model_json_schema() for tool in tools]
+    agent = ToolCallingAgent(tools=[Tool.from_langchain(tool) for tool in tools], model=Scripted(), verbosity_level=0)
+    check(json.loads(agent.run("Draw a cat")), emu)
+    assert [tool.tool_call_schema.model_json_schema() for tool in tools] == before
+
+
+def test_autogen(emu: Any, make_toolkit: Any) -> None:
+    pytest.importorskip("autogen_ext")
+    from autogen_agentchat.agents import AssistantAgent
+    from autogen_core import CancellationToken, FunctionCall
+    from autogen_core.models import CreateResult, ModelFamily, RequestUsage
+    from autogen_ext.models.replay import ReplayChatCompletionClient
+    from autogen_ext.tools.langchain import LangChainToolAdapter
+
+    told: list[str] = []
+
+    class Scripted(ReplayChatCompletionClient):
+        async def create(self, messages: Any, **kwargs: Any) -> Any:
+            told[:] = [each.content for message in messages if message.type == "FunctionExecutionResultMessage"
+                       for each in message.content]  # fmt: skip
+            call = next_call(told)
+            content: Any = json.dumps(told)
+            if call:
+                content = [FunctionCall(id=f"call_{len(told)}", name=call[0], arguments=json.dumps(call[1]))]
+            usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
+            return CreateResult(
+                finish_reason="function_calls" if call else "stop", content=content, usage=usage, cached=False
+            )
+
+    model = Scripted(
+        [],
+        model_info={
+            "vision": False,
+            "function_calling": True,
+            "json_output": False,
+            "structured_output": False,
+            "family": ModelFamily.UNKNOWN,
+        },
+    )
+    tools: Any = [LangChainToolAdapter(tool) for tool in make_toolkit().get_tools()]
+    agent = AssistantAgent("painter", model_client=model, tools=tools, max_tool_iterations=5)
+    result = asyncio.run(agent.run(task="Draw a cat", cancellation_token=CancellationToken()))
+    check(json.loads(result.messages[-1].to_text()), emu)
+    assert tools[0].schema["parameters"]["required"] == ["prompt"]
