@@ -1,0 +1,36 @@
+"""Making the provider known to LiteLLM in this process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import litellm
+from litellm.utils import custom_llm_setup
+
+from .params import PROVIDER
+from .prices import register_prices
+from .provider import APIMasterLLM
+
+apimaster_llm: Final = APIMasterLLM()
+"""The ready instance: ``custom_handler: litellm_apimaster.apimaster_llm`` in a proxy's config."""
+
+
+def register(*, retry_unknown_outcomes: bool | None = None) -> APIMasterLLM:
+    """Make ``apimaster/…`` known to LiteLLM's functions and to Routers made from now on. Can be repeated.
+
+    Args:
+        retry_unknown_outcomes: see ``APIMasterLLM``; None leaves it as it is.
+
+    Returns:
+        The provider that answers for ``apimaster/…``: one that was put into ``litellm.custom_provider_map`` before
+        stays there.
+    """
+    found = next((item["custom_handler"] for item in litellm.custom_provider_map if item["provider"] == PROVIDER), None)
+    if found is None:
+        found = apimaster_llm
+        litellm.custom_provider_map.append({"provider": PROVIDER, "custom_handler": found})
+    custom_llm_setup()  # type: ignore[no-untyped-call]
+    register_prices()
+    if retry_unknown_outcomes is not None and isinstance(found, APIMasterLLM):
+        found.retry_unknown_outcomes = retry_unknown_outcomes
+    return found  # type: ignore[return-value]  # somebody else's handler under this name is theirs to type

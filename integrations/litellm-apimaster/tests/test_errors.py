@@ -1,0 +1,273 @@
+"""What a caller sees of every fault, and what it costs: at most one charge per image, whatever LiteLLM does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import litellm
+import openai
+import pytest
+from litellm import Router
+
+from litellm_apimaster import OutcomeUnknown, WaitTimeout, register
+
+NO_BALANCE = getattr(litellm.exceptions, "PaymentRequiredError", litellm.APIError)
+RETRIED = "retried"
+
+# fault → class, status, and whether LiteLLM's Router may repeat it (it costs nothing then)
+TABLE: dict[str, tuple[type[Exception], int, str]] = {
+    "bad_request": (litellm.BadRequestError, 400, ""),
+    "wrong_endpoint": (litellm.BadRequestError, 400, ""),
+    "moderation": (litellm.ContentPolicyViolationError, 400, ""),
+    "prompt_blocked": (litellm.ContentPolicyViolationError, 400, ""),
+    "unauthorized": (litellm.AuthenticationError, 401, ""),
+    "no_balance_402": (NO_BALANCE, 402, ""),
+    "no_balance_403": (NO_BALANCE, 402, ""),
+    "model_forbidden": (litellm.exceptions.PermissionDeniedError, 403, ""),
+    "not_found": (litellm.NotFoundError, 404, ""),
+    "not_found_html": (litellm.NotFoundError, 404, ""),
+    "too_large": (litellm.BadRequestError, 400, ""),
+    "unprocessable": (litellm.UnprocessableEntityError, 422, ""),
+    "rate_limited": (litellm.RateLimitError, 429, RETRIED),
+    "concurrency_limited": (litellm.RateLimitError, 429, RETRIED),
+    "server_error_500": (litellm.InternalServerError, 500, RETRIED),
+    "bad_gateway_json_502": (litellm.BadGatewayError, 502, RETRIED),
+    "unavailable_503": (litellm.ServiceUnavailableError, 503, RETRIED),
+    "generation_failed_502": (litellm.BadGatewayError, 502, RETRIED),
+    "task_failed": (litellm.InternalServerError, 500, RETRIED),
+    "task_failed_text": (litellm.InternalServerError, 500, RETRIED),
+    "task_moderated": (litellm.ContentPolicyViolationError, 400, ""),
+    "cut_before_acceptance": (OutcomeUnknown, 424, ""),
+    "gateway_timeout_408": (OutcomeUnknown, 424, ""),
+    "proxy_502_html": (OutcomeUnknown, 424, ""),
+    "proxy_502_empty": (OutcomeUnknown, 424, ""),
+    "proxy_504_html": (OutcomeUnknown, 424, ""),
+    "proxy_524_html": (OutcomeUnknown, 424, ""),
+    "proxy_524_empty": (OutcomeUnknown, 424, ""),
+    "cut_after_acceptance": (OutcomeUnknown, 424, ""),
+    "hang": (OutcomeUnknown, 424, ""),
+    "truncated_body": (OutcomeUnknown, 424, ""),
+    "garbage_json": (OutcomeUnknown, 424, ""),
+    "html_200": (OutcomeUnknown, 424, ""),
+    "empty_success": (OutcomeUnknown, 424, ""),
+    "task_no_image": (OutcomeUnknown, 424, ""),
+    "task_never_ends": (WaitTimeout, 424, ""),
+}
+UNKNOWN = [name for name, (kind, _, _) in TABLE.items() if kind in (OutcomeUnknown, WaitTimeout)]
+IMPATIENT = {"hang": 0.4, "task_never_ends": 0.4}
+PATIENT = 30.0
+
+SETTINGS = ("one deployment", "two deployments", "a fallback")
+
+
+def play(gateway: Any, fault: str) -> float:
+    """The fault, for every request from now on; and how long to wait for an answer."""
+    options = {"retry_after": 0} if TABLE[fault][0] is litellm.RateLimitError else {}
+    gateway.script(fault, times=None, **options)
+    return IMPATIENT.get(fault, PATIENT)
+
+
+def check(error: BaseException, fault: str) -> None:
+    kind, status, _ = TABLE[fault]
+    assert isinstance(error, kind), repr(error)
+    assert error.status_code == status
+    assert error.llm_provider == "apimaster"
+    assert error.model == "nano-banana-2"
+    if fault in UNKNOWN:
+        assert "may have been billed" in str(error)
+
+
+def paid(gateway: Any) -> list[Any]:
+    return list(gateway.bill.standing)
+
+
+@pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
+@pytest.mark.parametrize("fault", TABLE)
+def test_the_functions(fault, blocking, gateway, account):
+    timeout = play(gateway, fault)
+    # max_retries is the core's patience with what cost nothing
+    said = {"prompt": "a red kite", "timeout": timeout, "max_retries": 0, **account}
+    with pytest.raises(openai.APIError) as caught:
+        _ = litellm.image_generation(**said) if blocking else asyncio.run(litellm.aimage_generation(**said))
+    check(caught.value, fault)
+    assert len(paid(gateway)) <= 1
+
+
+def router(deploy: Any, setting: str) -> Router:
+    models = [deploy()]
+    if setting == "two deployments":
+        models.append(deploy(key="sk-second"))
+    if setting == "a fallback":
+        models.append(deploy("other", key="sk-second"))
+    fallbacks = [{"image": ["other"]}] if setting == "a fallback" else []
+    return Router(model_list=models, num_retries=3, fallbacks=fallbacks, disable_cooldowns=True)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("fault", TABLE)
+def test_a_router(fault, setting, gateway, deploy):
+    timeout = play(gateway, fault)
+    with pytest.raises(openai.APIError) as caught:
+        asyncio.run(router(deploy, setting).aimage_generation(model="image", prompt="a red kite", timeout=timeout))
+    check(caught.value, fault)
+    assert len(paid(gateway)) <= 1
+    posts = len(gateway.requests_to("submit"))
+    if fault in UNKNOWN:
+        assert posts == 1
+    elif TABLE[fault][2] == RETRIED:
+        assert posts == (8 if setting == "a fallback" else 4)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("fault", ["proxy_504_html", "task_never_ends", "unavailable_503"])
+def test_a_blocking_router_and_edits(fault, setting, gateway, deploy, picture):
+    timeout = play(gateway, fault)
+    made = router(deploy, setting)
+    with pytest.raises(openai.APIError) as caught:
+        made.image_generation(model="image", prompt="a red kite", timeout=timeout)
+    check(caught.value, fault)
+    assert len(paid(gateway)) <= 1
+    gateway.reset()
+    play(gateway, fault)
+    with pytest.raises(openai.APIError) as caught:
+        asyncio.run(made.aimage_edit(model="image", prompt="a red kite", image=picture, timeout=timeout))
+    check(caught.value, fault)
+    assert len(paid(gateway)) <= 1
+
+
+@pytest.mark.parametrize("fault", ["proxy_504_html", "unavailable_503", "unauthorized", "moderation"])
+def test_the_proxy(fault, gateway, proxy):
+    play(gateway, fault)
+    with pytest.raises(openai.APIStatusError) as caught:
+        proxy.client.images.generate(model="nano-banana", prompt="a red kite")
+    status = TABLE[fault][1]
+    assert caught.value.status_code == status
+    assert len(paid(gateway)) <= 1
+    if fault in UNKNOWN:
+        assert "may have been billed" in caught.value.message
+        # neither the Router, its fallback, nor the OpenAI client asked again
+        assert len(gateway.requests_to("submit")) == 1
+
+
+def test_a_retry_policy_by_class_does_not_buy_again(gateway, deploy):
+    play(gateway, "task_never_ends")
+    policy = litellm.RetryPolicy(TimeoutErrorRetries=3, InternalServerErrorRetries=3, BadRequestErrorRetries=3)
+    made = Router(model_list=[deploy(), deploy(key="sk-second")], retry_policy=policy, disable_cooldowns=True)
+    with pytest.raises(openai.APIError, match="may have been billed"):
+        asyncio.run(made.aimage_generation(model="image", prompt="a red kite", timeout=0.4))
+    assert len(gateway.bill.charges) == 1
+
+
+def test_retries_of_completion_do_not_buy_again(gateway, account):
+    pytest.importorskip("tenacity", reason="LiteLLM repeats completions with it")
+    play(gateway, "proxy_504_html")
+    turns = [{"role": "user", "content": "a red kite"}]
+    with pytest.raises(openai.APIError, match="may have been billed"):
+        litellm.completion(messages=turns, num_retries=3, **account)
+    assert len(gateway.bill.charges) == 1
+    with pytest.raises(openai.APIError, match="may have been billed"):
+        asyncio.run(litellm.acompletion(messages=turns, num_retries=3, **account))
+    assert len(gateway.bill.charges) == 2
+
+
+def test_a_stream_that_breaks_is_not_bought_again(gateway, deploy):
+    play(gateway, "proxy_504_html")
+    made = router(deploy, "a fallback")
+
+    async def ask() -> None:
+        turns = [{"role": "user", "content": "a red kite"}]
+        async for _ in await made.acompletion(model="image", messages=turns, stream=True):
+            pass
+
+    with pytest.raises(openai.APIError, match="may have been billed"):
+        asyncio.run(ask())
+    assert len(gateway.bill.charges) == 1
+
+
+def test_a_later_request_is_free_to_be_made(gateway, deploy):
+    made = router(deploy, "a fallback")
+    metadata = {"tags": ["a"]}
+    said = {"model": "image", "prompt": "a red kite", "metadata": metadata}
+    gateway.script("proxy_504_html")
+    with pytest.raises(OutcomeUnknown):
+        asyncio.run(made.aimage_generation(**said))
+    assert asyncio.run(made.aimage_generation(**said)).data
+    gateway.script("proxy_504_html")
+    with pytest.raises(OutcomeUnknown):
+        made.image_generation(**said)
+    assert made.image_generation(**said).data
+
+
+@pytest.mark.parametrize("fault", ["proxy_504_html", "task_never_ends"])
+def test_whoever_wants_to_pay_twice_can(fault, gateway, deploy, monkeypatch):
+    timeout = play(gateway, fault)
+    made = Router(model_list=[deploy()], num_retries=2, disable_cooldowns=True)
+    said = {"model": "image", "prompt": "a red kite", "timeout": timeout}
+    register(retry_unknown_outcomes=True)
+    try:
+        with pytest.raises((litellm.InternalServerError, litellm.Timeout)) as caught:
+            asyncio.run(made.aimage_generation(**said))
+    finally:
+        provider = register(retry_unknown_outcomes=False)
+    assert caught.value.status_code in (408, 500)
+    assert len(gateway.bill.charges) == 3
+    monkeypatch.setenv("APIMASTER_RETRY_UNKNOWN_OUTCOMES", "1")
+    provider.retry_unknown_outcomes = None
+    with pytest.raises((litellm.InternalServerError, litellm.Timeout)):
+        asyncio.run(made.aimage_generation(**said))
+    assert len(gateway.bill.charges) == 6
+
+
+def test_a_timeout_names_its_task_which_can_be_collected(gateway, account):
+    gateway.latency = "manual"
+    with pytest.raises(WaitTimeout) as caught:
+        litellm.image_generation(prompt="a red kite", timeout=0.5, **account)
+    (name,) = caught.value.task_ids
+    assert name in str(caught.value)
+    assert caught.value.billed == "yes"
+    assert isinstance(caught.value, litellm.Timeout)
+
+
+def test_rate_limits_say_when_to_come_back(gateway, account):
+    gateway.script("rate_limited", times=None, retry_after=7)
+    with pytest.raises(litellm.RateLimitError) as caught:
+        litellm.image_generation(prompt="a red kite", max_retries=0, **account)
+    assert caught.value.response.headers["retry-after"] == "7"
+
+
+def test_a_refused_key_leaves_the_work_to_the_other_deployment(gateway, deploy):
+    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, disable_cooldowns=True)
+
+    async def many() -> list[Any]:
+        return await asyncio.gather(
+            *(made.aimage_generation(model="image", prompt=f"kite {number}") for number in range(6))
+        )
+
+    assert all(answer.data for answer in asyncio.run(many()))
+    assert len(gateway.bill.standing) == 6
+
+
+def test_a_failing_deployment_cools_down(gateway, deploy):
+    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
+
+    async def one_after_the_other() -> None:
+        for number in range(8):
+            await made.aimage_generation(model="image", prompt=f"kite {number}")
+
+    asyncio.run(one_after_the_other())
+    statuses = Counter(seen.status for seen in gateway.requests_to("submit"))
+    assert statuses[200] == 8
+    assert statuses[401] <= 2
+
+
+def test_a_fallback_is_used_where_nothing_was_billed(gateway, deploy):
+    made = Router(
+        model_list=[deploy(key="sk-wrong"), deploy("other")],
+        num_retries=1,
+        fallbacks=[{"image": ["other"]}],
+        disable_cooldowns=True,
+    )
+    assert made.image_generation(model="image", prompt="a red kite").data
+    assert len(gateway.bill.standing) == 1
