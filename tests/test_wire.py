@@ -204,9 +204,7 @@ def test_a_look_without_a_status_is_a_passing_fault(document: Any) -> None:
         read_task(reply(document), KNOWN)
 
 
-@pytest.mark.parametrize(
-    "result", [{"images": URL}, {"images": [URL]}, {"images": {"url": URL}}, [{"url": URL}], URL]
-)
+@pytest.mark.parametrize("result", [{"images": URL}, {"images": [URL]}, {"images": {"url": URL}}, [{"url": URL}], URL])
 def test_pictures_are_found_in_every_wrapping(result: Any) -> None:
     seen = read_task(reply({"data": {"status": "completed", "result": result}}), KNOWN)
     assert [image.url for image in seen.images] == [URL]

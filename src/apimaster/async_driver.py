@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 import httpx
 
 from .drivers import log, refuse_if, tell
 from .errors import APIMasterError
-from .operations import Fetch, Flow, Instant, Now, Operation, Reply, Send, Sleep, Tell, Together, Work
+from .operations import Fetch, Flow, Instant, Now, Operation, Reply, Send, Sink, Sleep, Tell, Together, Work
 from .transport import build_aiohttp_client, build_async_client
 from .wiring import MAX_REPLY_BYTES, Intake, Wiring, headers_of, mapped
 
@@ -22,16 +22,32 @@ AsyncTransport = Literal["httpx", "aiohttp"]
 GATE: Final = 32
 """Short calls on the wire at once, per client and event loop."""
 
-_SINK_STEP: Final = 512 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
+_SINK_STEP: Final = 256 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
 
 
 class _Session:
     """What an asyncio driver holds per event loop: neither sockets nor gates can move to another one."""
 
-    def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient) -> None:
+    def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient, *, own: bool) -> None:
         self.gateway = gateway
         self.outside = outside
         self.gate = asyncio.Semaphore(GATE)
+        if own:
+            self._keeper = self._until_the_loop_ends()
+            with suppress(StopIteration):  # the generator stands at its yield, known to the loop
+                self._keeper.__anext__().send(None)
+
+    async def aclose(self) -> None:
+        await self.gateway.aclose()
+        await self.outside.aclose()
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        # A loop that shuts down in order (asyncio.run) first closes the asynchronous generators begun on it. That is
+        # the last chance to close these connections: afterwards nobody can, and they would stay open for good.
+        try:
+            yield
+        finally:
+            await self.aclose()
 
 
 class AsyncDriver:
@@ -41,7 +57,7 @@ class AsyncDriver:
         self._wiring = wiring
         self._given = http_client
         self._transport = transport
-        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = WeakKeyDictionary()
+        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
         self._closed = False
 
     async def run(self, flow: Flow[T]) -> T:
@@ -107,15 +123,14 @@ class AsyncDriver:
                 await asyncio.to_thread(self._wiring.check_address, operation.url)
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
             try:
-                held = bytearray()
+                held: list[bytes] = []
                 if response.is_success:
                     async for piece in response.aiter_raw():
-                        held += intake.check(piece, time.monotonic())
-                        if len(held) >= _SINK_STEP:
-                            await asyncio.to_thread(operation.sink.write, bytes(held))
-                            held.clear()
-                    if held:
-                        await asyncio.to_thread(operation.sink.write, bytes(held))
+                        held.append(intake.check(piece, time.monotonic()))
+                        if sum(map(len, held)) >= _SINK_STEP:
+                            await asyncio.to_thread(_write, operation.sink, held)
+                            held = []  # a new list: were this task cancelled, the thread would go on with the old one
+                    await asyncio.to_thread(_write, operation.sink, held)
             finally:
                 await response.aclose()
         return Reply(response.status_code, headers_of(response))
@@ -127,10 +142,12 @@ class AsyncDriver:
         if session is None:
             given = self._given
             if given is not None:
-                session = _Session(given, given)
+                session = _Session(given, given, own=False)
             else:
                 gateway = build_aiohttp_client() if self._transport == "aiohttp" else build_async_client()
-                session = _Session(gateway, build_async_client(guard=self._wiring.guard))
+                session = _Session(gateway, build_async_client(guard=self._wiring.guard), own=True)
+            for ended in [each for each in self._sessions if each.is_closed()]:
+                self._sessions.pop(ended, None)
             self._sessions[loop] = session
         return session
 
@@ -139,8 +156,7 @@ class AsyncDriver:
         self._closed = True
         session = self._sessions.pop(asyncio.get_running_loop(), None)
         if session is not None and self._given is None:
-            await session.gateway.aclose()
-            await session.outside.aclose()
+            await session.aclose()
 
 
 async def _tell_awaiting(operation: Tell) -> None:
@@ -170,3 +186,8 @@ async def _in_tasks(run: Callable[[Flow[object]], Awaitable[object]], operation:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write(sink: Sink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sink.write(piece)

@@ -1,10 +1,13 @@
 """How long jobs took, by model and resolution: what one client has seen, and the places of its tasks.
 
-A duration is never seen, only enclosed: the job was unfinished at one look and finished at the next. Where the
-two lie close together, their middle is the duration. Where they don't (a first look that finds the job finished
-says nothing but "not longer"), the interval only corrects what the close ones say. A job that was found
-finished at its first look counts a little shorter than that, so that a plan which is always late creeps
-forward until a look comes too early and encloses a duration again.
+A duration is never seen, only enclosed: the job was unfinished when one look was sent and finished when the
+reply to the next one was there. What many such intervals have in common is found as in the statistics of
+interval-censored data: the durations lie in Turnbull's *innermost intervals*, those between a lower and an
+upper end with no other end between them. Jobs of one length, looked at at random moments, so give that length
+to within the gap between any two looks, not the gap between two looks of one job.
+
+A job that was found finished at its first look says no more than "not longer". Those are kept apart from the
+enclosed ones, lest a crowd of them push out the looks that know something.
 """
 
 from __future__ import annotations
@@ -25,9 +28,7 @@ _KINDS: Final = 256
 _NOT_SHORTER: Final = 0.5  # where nothing is known but the upper end, the duration is taken to be within a half of it
 _FIRST_SCOUTS: Final = 16
 # Places of the scouts among themselves, so ordered that any first few of them lie evenly.
-_SCOUT_PLACES: Final = tuple(
-    place / 256 for place in (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)
-)
+_SCOUT_PLACES: Final = tuple(place / 512 for place in (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15))
 _GOLDEN: Final = 0.6180339887498949
 _SILVER: Final = 0.4142135623730951
 
@@ -45,7 +46,7 @@ class _Kind:
 
 
 class History:
-    """The last 64 durations of each kind of job. Safe to share between threads."""
+    """Some 64 durations of each kind of job, the newer the likelier. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._kinds: OrderedDict[Key, _Kind] = OrderedDict()
@@ -59,7 +60,7 @@ class History:
             lower: when the last look that found it unfinished was *sent*; 0 if there was none.
             upper: when the reply of the look that found it finished was *there*.
         """
-        lower = max(0.0, lower)
+        lower = max(lower, 0.0)  # and NaN stays what it is
         if not lower <= upper < float("inf"):  # also false for NaN
             return
         with self._lock:
@@ -92,7 +93,7 @@ class History:
             return self._kind(key).honest
 
     def place(self, key: Key) -> float:
-        """A place in [0, 1) for the next task: the first eight are scouts, then evenly spread at any count."""
+        """A place in [0, 1) for the next task: the first sixteen are scouts, then evenly spread at any count."""
         with self._lock:
             kind = self._kind(key)
             number, kind.placed = kind.placed, kind.placed + 1

@@ -47,9 +47,8 @@ def gather(
             failures.append(failure(index, outcome))
         pictures = outcome.images if isinstance(outcome, (Delivery, DownloadError)) else ()
         charged += bool(pictures)
-        images.extend(
-            picture.model_copy(update={"index": len(images) + offset}) for offset, picture in enumerate(pictures)
-        )
+        first = len(images)
+        images.extend(picture.model_copy(update={"index": first + offset}) for offset, picture in enumerate(pictures))
         if outcome.task is not None:
             tasks.append(outcome.task)
     errors = [outcome for outcome in outcomes if isinstance(outcome, APIMasterError)]

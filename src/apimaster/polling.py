@@ -30,6 +30,7 @@ from .wire_errors import error_from, task_failure
 Report = Callable[[Task], Flow[None]]
 
 _SHORTEST_LOOK: Final = 1.0
+_INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
 _PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
 # A task can be unknown for a moment after its submit, until the gateway's replicas agree.
 _PATIENCE_WITH_UNKNOWN: Final = 5
@@ -105,17 +106,18 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
             fault, faults = None, 0
             now = yield Now()
             earliest = now.monotonic
-            watch.looked(
-                sent - start,
-                now.monotonic - start,
-                done=task.done,
-                progress=task.progress,
-                estimated=task.estimated_time,
-            )
+            if task.status != "failed":  # how soon a job fails says nothing about how long one takes
+                watch.looked(
+                    sent - start,
+                    now.monotonic - start,
+                    done=task.done,
+                    progress=task.progress,
+                    estimated=task.estimated_time,
+                )
             yield from report(task)
             if task.done:
                 return ended(task)
-        if sent >= deadline:
+        if sent >= deadline - _INSTANT:
             raise _timed_out(task, now.monotonic - start, fault)
 
 
@@ -124,11 +126,11 @@ def _rest(watch: Watch, start: float, earliest: float, deadline: float) -> Flow[
     while True:
         now: Instant = yield Now()
         at = now.monotonic
-        due_in = max(watch.delay(at - start), earliest - at)
+        rest = max(watch.nap(at - start), earliest - at)
         left = deadline - at
-        if due_in <= 0 or left <= 0:
+        if min(rest, left) < _INSTANT:
             return
-        yield Sleep(min(max(watch.nap(at - start), earliest - at), left))
+        yield Sleep(min(rest, left))
 
 
 def _pause_after(context: Context, error: APIMasterError, faults: int, now: float) -> float:
@@ -142,7 +144,9 @@ def _pause_after(context: Context, error: APIMasterError, faults: int, now: floa
 def _may_pass(error: APIMasterError, faults: int, *, fresh: bool) -> bool:
     if isinstance(error, NotFoundError):
         return fresh and faults < _PATIENCE_WITH_UNKNOWN
-    return isinstance(error, _PASSING)
+    # A redirect is somebody in between (a page for maintenance, a login of the network), not the gateway's word.
+    redirected = error.status_code is not None and 300 <= error.status_code < 400
+    return redirected or isinstance(error, _PASSING)
 
 
 def ended(task: Task) -> Task:

@@ -1,21 +1,22 @@
-"""When to look at a task again: a pure function of what is known, and the memory that it draws on.
+"""When to look at a task again: a pure function of what is known, and the state that one task's looks carry.
 
 Looking early costs a poll; looking late costs the caller's time. In order of trust:
 
-1. *Progress figures*, where the gateway gives them: extrapolated, but a leap that nothing else supports is
-   kept short, since a figure may be stuck, invented, or cut off at 99.
-2. *Durations seen before* for this model and resolution (``History``): a look is placed behind each cluster of
-   them, for at most an eighth of their median in waiting.
-3. *Steps* learned from nothing but the endpoint's habit (jobs take 10–60 s, about 19 as a rule: U): short
-   where a job is likely to end, long where it isn't, growing to ``LONGEST_BLIND_STEP``. ``estimated_time``
-   stretches and cuts these; it is a constant on some channels, so it decides nothing by itself.
+1. *Progress figures*, where the gateway gives them: extrapolated. A figure may be stuck, invented, or cut off at
+   99, so a leap is kept short until figures of this kind of job have come true once.
+2. *Durations seen before* for this model and resolution (``History``): the first look comes a little after the
+   quickest tenth has ended, the next ones in steps of an eighth of the range that most jobs end in.
+3. *Blind looks*, from nothing but the endpoint's habit (jobs take 10–60 s, about 19 as a rule: U): close together
+   where a job is likely to end, far apart elsewhere. ``estimated_time`` only moves them a little, because some
+   channels send a constant.
 
-Many tasks at once are the case that a fixed plan can't serve: all look at the same moment, and none knows what
-the others have found. So each task has its own place (``History.place``): the first few, and one in sixteen
-after them, are scouts that look early; the others look late, each at its own moment, and rest in short naps
-as long as little is known, so that what the scouts find reaches them before their own look (``Watch``).
+Many tasks at once are what a fixed plan serves badly: all look at the same moment, and none knows what the others
+have found. So each task has a place of its own (``History.place``). The first sixteen, and one in 32 after them,
+are scouts that look early; the others look late, and sleep in naps while little is known, so that what the scouts
+find reaches them before their own look (``Watch.nap``).
 
-All times are seconds since the task was submitted.
+All times are seconds since the task was submitted. The figures below come from simulating bursts, single tasks
+and long rows of tasks, of equal and of scattered length; ``tests/test_schedule.py`` holds those simulations.
 """
 
 from __future__ import annotations
@@ -34,25 +35,30 @@ LONGEST_BLIND_STEP: Final = 5.0
 LONGEST_DELAY: Final = 30.0
 """Seconds: a plan is made again at least this often, however sure it was."""
 
-SCOUTS: Final = 1 / 16
-ENOUGH: Final = 8
-"""So many known durations are believed without a look at whether jobs have become faster or slower."""
+SCOUTS: Final = 1 / 32
+"""Tasks whose place is below this are scouts."""
 
-_STEP: Final = 0.25
-_TIGHTEST: Final = 0.04
-_OUTLIVED: Final = 0.15
-_TO_EXTRAPOLATE: Final = 0.6  # of a short duration: far enough for a figure to be exact, and hardly ever too late
-_EARLY: Final = 0.7  # of the median of the few that are known: a job may well be so much shorter
-_LOOK_COSTS: Final = 0.03
-_OUTLIVED_STEP: Final = 0.03
-_OF_SCATTER: Final = 0.25
+ENOUGH: Final = 8
+"""From so many known durations on, they are believed."""
+
+_FIRST_LOOK: Final = 0.25  # of a step behind the quickest tenth
+_STEP: Final = 0.13  # of the range between the quickest and the slowest tenth
+_TIGHTEST_STEP: Final = 0.06  # of the median: where all jobs are of one length, a miss is a miss by little
+_OUTLIVED_STEP: Final = (0.1, 0.13)  # of the time so far: it took longer than nearly all before; from _LONG on
+_EARLY: Final = 0.7  # of the median: how much shorter than the few that are known a job may well be
+_WAIT_FOR_SCOUTS: Final = 1.08  # of the longest known: more news is on its way while so little is known
+_TO_EXTRAPOLATE: Final = 0.6  # of a short duration: late enough for a figure to be exact, and rarely too late
+_LEAP: Final = (1.6, 1.2)  # how far ahead unproven figures are believed: early on, and from _LONG on
+_LONG: Final = 8.0
 _LAST_PLACE: Final = 0.999
-_NAP: Final = 0.12
+_NAP: Final = 0.1
 _SHORTEST_NAP: Final = 0.1
+_APART: Final = 0.1  # of the elapsed time: how far apart two looks must be to be compared
+_FURTHEST: Final = 3.0  # times the elapsed time: no figure is believed further than that
 
 
 def _blind_looks() -> tuple[float, ...]:
-    looks = [0.5, 1.2, 2.15, 4.0, 7.0, 10.5, 13.5, 16.0, 18.2, 20.4]
+    looks = [0.3, 1.2, 2.15, 4.0, 7.0, 10.5, 13.5, 16.0, 18.2, 20.4]
     while (step := 0.11 * looks[-1]) < LONGEST_BLIND_STEP:
         looks.append(looks[-1] + step)
     return tuple(looks)
@@ -88,9 +94,10 @@ def next_delay(
     """
     elapsed = max(0.0, elapsed) if math.isfinite(elapsed) else 0.0
     last = elapsed if last is None or not 0.0 <= last <= elapsed else last
-    place = min(max(spread, 0.0), _LAST_PLACE)
-    due = max(_target(elapsed, last, progress, _positive(estimated), known, place, earlier, trusted), last + SHORTEST_STEP)
-    return min(max(due - elapsed, 0.0), LONGEST_DELAY)
+    if not 0.0 <= spread <= _LAST_PLACE:
+        spread = _LAST_PLACE if spread > _LAST_PLACE else 0.0
+    target = _target(elapsed, last, progress, estimated, known, spread, earlier, trusted)
+    return min(max(target - elapsed, last - elapsed + SHORTEST_STEP, 0.0), LONGEST_DELAY)
 
 
 def _target(
@@ -103,18 +110,20 @@ def _target(
     earlier: tuple[float, float] | None,
     trusted: bool | None,
 ) -> float:
+    """When the next look is due, since the submit."""
     blind = _blind(last, spread)
     if trusted and last == 0.0 and known and not (len(known) >= ENOUGH and known[-1] < 1.1 * known[0]):
         return min(blind, _TO_EXTRAPOLATE * known[len(known) // 10])
     foretold = None if trusted is False else foretell(last, progress, earlier)
     if foretold is not None:
-        if trusted or known and foretold <= 1.25 * known[-1]:
-            return foretold
-        leap = max(blind, last * (1.6 if last < 8.0 else 1.2))
-        return min(foretold, leap, _learned(elapsed, last, known, blind, spread)) if len(known) >= ENOUGH else min(foretold, leap)
+        if trusted or (known and foretold <= 1.25 * known[-1]):
+            return min(foretold, max(blind, _FURTHEST * last))
+        leap = max(blind, last * _LEAP[last >= _LONG])
+        learned = _learned(elapsed, last, known, blind, spread) if len(known) >= ENOUGH else leap
+        return min(foretold, leap, learned)
     if known:
         return _learned(elapsed, last, known, blind, spread)
-    if estimated is not None:
+    if estimated is not None and 0.0 < estimated < math.inf:
         step = min(max(blind - last, estimated / 40), LONGEST_BLIND_STEP)
         at_the_estimate = estimated * 1.02
         return at_the_estimate if last + SHORTEST_STEP < at_the_estimate < last + step else last + step
@@ -128,7 +137,7 @@ def _blind(last: float, spread: float) -> float:
     first = 0 if scout else 2
     for index in range(max(bisect_right(_BLIND_LOOKS, last) - 2, first), len(_BLIND_LOOKS) - 1):
         before, after = _BLIND_LOOKS[index : index + 2]
-        moment = before * (after / before) ** phase
+        moment = before * math.pow(after / before, phase)
         if moment >= last + 0.4 * (after - before) or last == 0.0:
             return moment
     return last + LONGEST_BLIND_STEP
@@ -137,20 +146,25 @@ def _blind(last: float, spread: float) -> float:
 def _learned(elapsed: float, last: float, known: Sequence[float], blind: float, spread: float) -> float:
     count = len(known)
     few = count < ENOUGH
-    median = known[count // 2]
-    quick, slow = known[count // 10], known[count - 1 - count // 10]
-    step = max(_STEP * (slow - quick), SHORTEST_STEP, _TIGHTEST * median)
+    median, quick, slow = known[count // 2], known[count // 10], known[count - 1 - count // 10]
     scatter = slow - quick
-    first = min(quick + 0.5 * step, slow * 1.005) + (spread - 0.5) * (min(step, scatter) if scatter > 0.1 * median else 0.0)
+    step = max(_STEP * scatter, SHORTEST_STEP, _TIGHTEST_STEP * median)
+    first = min(quick + _FIRST_LOOK * step, slow * 1.005)
+    if scatter > 0.1 * median:
+        first += (spread - 0.5) * min(step, scatter)  # not all at the same moment
+    scout = spread < SCOUTS
     if last == 0.0:
+        if few and not scout:
+            return _WAIT_FOR_SCOUTS * slow
         if few:
             early = _EARLY * median
             return early if elapsed < (early + first) / 2 else first
-        return first * (0.5 + 0.5 * spread / SCOUTS) if spread < SCOUTS else first
+        # Have jobs become quicker? Who looks when all is over never learns it.
+        return first * (0.5 + 0.5 * spread / SCOUTS) if scout else first
     if last < quick - 0.5 * step:
         return first
     if few or last >= slow:
-        step = max(step, min(_OUTLIVED * last, blind - last))
+        step = max(step, min(_OUTLIVED_STEP[last >= _LONG] * last, blind - last))
     return last + min(step, LONGEST_BLIND_STEP)
 
 
@@ -164,16 +178,14 @@ def foretell(last: float, progress: float | None, earlier: tuple[float, float] |
         if gained <= 0.0:
             return None
         recent = gained / (last - earlier[0])
-        # Figures are cut to whole percents: a small gain says little about the rate.
-        if gained >= 5.0 or recent * (gained + 1.0) / gained < 0.5 * rate:
+        # Figures are cut to whole percents and a look can wait its turn: a small gain says little about the rate,
+        # and so do two looks close together.
+        apart = last - earlier[0] >= _APART * last
+        if apart and (gained >= 5.0 or recent * (gained + 1.0) / gained < 0.5 * rate):
             rate = recent
     percent = 1.0 / rate  # in seconds: figures are cut, so the end lies up to one percent before the sum
     remaining = (100.0 - progress) * percent - max(0.0, percent - 0.25)
     return last + max(remaining + 0.01 + min(0.005 * last, 0.1), min(0.015 * last, 2.0))
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and 0.0 < value < math.inf else None
 
 
 class Watch:
@@ -205,7 +217,7 @@ class Watch:
         )
 
     def nap(self, elapsed: float) -> float:
-        """Seconds to sleep before asking again: all of the delay, or a part while there is news to expect."""
+        """Seconds to sleep before asking again; 0 means: look. A part of the delay while there is news to expect."""
         delay = self.delay(elapsed)
         if not self._fresh or len(self._known()) >= 2 * ENOUGH:
             return delay
@@ -219,8 +231,8 @@ class Watch:
             if self._fresh:
                 self._history.observe(self._key, self._last, received)
                 if self._foretold is not None:
-                    true = 0.95 * self._last <= self._foretold <= 1.1 * received
-                    self._history.progress_came_true(self._key, true)
+                    came_true = 0.95 * self._last <= self._foretold <= 1.1 * received
+                    self._history.progress_came_true(self._key, came_true)
             return
         if self._progress is not None and self._last > 0.0:
             self._earlier = (self._last, self._progress)

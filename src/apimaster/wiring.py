@@ -29,6 +29,7 @@ STALLED: Final = 30.0
 """Seconds without a byte after which a download counts as stalled."""
 
 _SHORTEST_SECRET: Final = 8
+_SPOKEN: Final = 1024 * 1024
 
 # What decides who asks, where and with what: no way round the settings.
 _OWN_HEADERS: Final = frozenset(
@@ -102,7 +103,8 @@ class Wiring:
 
     def reply(self, response: httpx.Response, body: bytes) -> Reply:
         """What came back. An echoed key goes no further than this."""
-        if not response.is_success and self._secret is not None and self._secret in body:
+        # Any reply may end up in a message; one that is too large for that holds pictures.
+        if self._secret is not None and len(body) <= _SPOKEN and self._secret in body:
             body = body.replace(self._secret, b"[the key]")
         return Reply(response.status_code, headers_of(response), body)
 
@@ -134,7 +136,7 @@ def mapped() -> Iterator[None]:
         raise Refused(str(error)) from None
     except _BEFORE_SENDING as error:
         raise NotSent(_words(error)) from error
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:  # broken on the way, or a body that its Content-Encoding does not fit
         raise Broken(_words(error)) from error
     except httpx.InvalidURL as error:
         raise Refused(f"not a URL: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -147,9 +148,10 @@ def process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
 
 
-def until(condition: Any) -> None:
-    ends = time.monotonic() + 20
+def until(condition: Any, going: subprocess.Popen[str]) -> None:
+    ends = time.monotonic() + 40
     while not condition():
+        assert going.poll() is None, f"it has ended: {going.communicate()[1]}"
         assert time.monotonic() < ends
         time.sleep(0.01)
 
@@ -162,7 +164,7 @@ def test_one_interrupt_writes_down_what_is_under_way(
 ) -> None:
     out = tmp_path / "out"
     started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "5")
-    until(lambda: len(gateway.bill.charges) == 5)
+    until(lambda: len(gateway.bill.charges) == 5, started)
     started.send_signal(kind)
     told = started.communicate(timeout=20)[1]
     assert started.returncode == 130
@@ -177,7 +179,7 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     gateway.script({"fault": "hang", "times": 12})
     out = tmp_path / "out"
     started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "3")
-    until(lambda: len(gateway.bill.charges) == 2)  # as many submits as are on the wire at once
+    until(lambda: len(gateway.bill.charges) == 2, started)  # as many submits as are on the wire at once
     started.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert started.poll() is None, "it waits for the answers to what it has sent"
@@ -188,11 +190,51 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     assert "Traceback" not in told
 
 
+@pytest.mark.apimaster_emulator(pictures="small", latency=0.3)
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals there")
+def test_a_terminal_gets_the_panel(gateway: Emulator, listed: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", "from apimaster.cli import main; main()", "batch", "run", str(listed)]
+    words = [*command, "-o", str(tmp_path / "out"), "--yes"]
+    with subprocess.Popen(words, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"}) as started:
+        os.close(theirs)
+        told = b""
+        with contextlib.suppress(OSError):  # the other end is closed: that is how it ends
+            while piece := os.read(ours, 1 << 16):
+                told += piece
+    os.close(ours)
+    assert started.returncode == 0
+    text = told.decode()
+    for part in ("To submit: 12 images", "╭─", "12 of 12 · 100 %", "12 saved; spent $0.45."):
+        assert part in text
+
+
+BLOCKING = """
+from apimaster import APIMaster
+from apimaster.batch import Batch
+with APIMaster() as client:
+    for item in Batch(client, "out", concurrency=4).run([f"x {n}" for n in range(9)]):
+        print(item)
+"""
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
+def test_an_interrupt_in_blocking_code_loses_nothing(gateway: Emulator, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BLOCKING]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as started:
+        until(lambda: len(gateway.bill.charges) == 4, started)
+        started.send_signal(signal.SIGINT)
+        told = started.communicate(timeout=20)[1]
+    assert told.rstrip().endswith("KeyboardInterrupt")
+    assert states(tmp_path / "out") == {"submitted": 4, "planned": 5}
+
+
 @pytest.mark.apimaster_emulator(pictures="small", latency=0.2)
 def test_two_processes_on_one_folder(gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
     first = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "1")
-    until(lambda: len(gateway.bill.charges) >= 1)
+    until(lambda: len(gateway.bill.charges) >= 1, first)
     assert apimaster(["batch", "run", str(listed), "-o", str(out), "--yes"]) == 2
     assert f"in use by process {first.pid} on" in capsys.readouterr().err
     assert apimaster(["batch", "status", str(out), "--json"]) == 0

@@ -9,11 +9,13 @@ module         what it holds
 =============  ============================================================================
 ``clients``    httpx clients made of the parts below; one TLS context; proxies of the environment
 ``guard``      which addresses a URL that somebody else wrote may lead to
-``lazily``     transports made when they are needed, for each event loop its own
+``lazily``     a transport that is made when it is needed
+``per_loop``   the same for asyncio, for each event loop its own
 ``leases``     the two httpx transports that lease a connection to each request
 ``translate``  httpx's requests, responses and errors to httpcore's and back
 ``idle``       the list of idle connections
-``streams``    an asyncio network stream, and dialling (names looked up once, addresses tried in turn)
+``dialling``   opening connections in asyncio: names looked up once, addresses tried in turn
+``streams``    one connection in asyncio
 ``aio``        the optional extra ``aiohttp``
 =============  ============================================================================
 

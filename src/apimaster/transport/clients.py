@@ -18,7 +18,7 @@ from urllib.request import getproxies
 import httpx
 
 from .guard import Guard
-from .lazily import Lazy, PerLoop
+from .lazily import Lazy
 
 TIMEOUT: Final = httpx.Timeout(None, connect=15.0)
 """Seconds. Only the connection has a limit of its own: the drivers set the rest for each request."""
@@ -44,6 +44,7 @@ def shared_ssl_context() -> ssl.SSLContext:
     return _tls
 
 
+@functools.cache
 def user_agent() -> str:
     """``apimaster-python/<version>``."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed only here
@@ -52,6 +53,19 @@ def user_agent() -> str:
         return f"apimaster-python/{version('apimaster')}"
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "apimaster-python"
+
+
+def connections_to_spare() -> int | None:
+    """Three quarters of the files that this process may hold open (256 on macOS, 1,024 on Linux), None if unlimited.
+
+    A call beyond that waits for a connection, where it would else fail for want of a socket.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if files == resource.RLIM_INFINITY else max(files * 3 // 4, 1)
 
 
 def proxies_from_environment() -> dict[str, str | None]:
@@ -86,13 +100,14 @@ def build_client(*, guard: Guard | None = None, max_connections: int | None = No
 
     Args:
         guard: refuses addresses that are not public; through a proxy only what the URL itself gives away.
-        max_connections: requests in flight at once, further ones wait; None for no limit.
+        max_connections: requests in flight at once, further ones wait; None for as many as there are files to open.
     """
+    most = max_connections or connections_to_spare()
 
     def direct() -> httpx.BaseTransport:
         from .leases import LeaseTransport
 
-        return LeaseTransport(shared_ssl_context, guard=guard, max_connections=max_connections)
+        return LeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
 
     def proxied(url: str) -> httpx.BaseTransport:
         return httpx.HTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
@@ -105,18 +120,18 @@ def build_client(*, guard: Guard | None = None, max_connections: int | None = No
         },
         headers={"user-agent": user_agent()},
         timeout=TIMEOUT,
-        follow_redirects=False,
         trust_env=False,
     )
 
 
 def build_async_client(*, guard: Guard | None = None, max_connections: int | None = None) -> httpx.AsyncClient:
     """The same for asyncio. The client may be used from several event loops: each has connections of its own."""
+    most = max_connections or connections_to_spare()
 
     def direct() -> httpx.AsyncBaseTransport:
         from .leases import AsyncLeaseTransport
 
-        return AsyncLeaseTransport(shared_ssl_context, guard=guard, max_connections=max_connections)
+        return AsyncLeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
 
     def proxied(url: str) -> httpx.AsyncBaseTransport:
         return httpx.AsyncHTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
@@ -134,7 +149,7 @@ def build_aiohttp_client(*, max_connections: int | None = None) -> httpx.AsyncCl
         from .aio import transport
     except ImportError as error:
         raise ImportError("this client needs the extra aiohttp: pip install 'apimaster[aiohttp]'") from error
-    make = functools.partial(transport, shared_ssl_context, max_connections)
+    make = functools.partial(transport, shared_ssl_context, max_connections or connections_to_spare())
     return _async_client(make, lambda url: make(url), None)
 
 
@@ -143,6 +158,8 @@ def _async_client(
     proxied: Callable[[str], httpx.AsyncBaseTransport],
     guard: Guard | None,
 ) -> httpx.AsyncClient:
+    from .per_loop import PerLoop  # it imports asyncio, which a program without a loop need not load
+
     return _AsyncClient(
         transport=PerLoop(direct),
         mounts={
@@ -151,16 +168,17 @@ def _async_client(
         },
         headers={"user-agent": user_agent()},
         timeout=TIMEOUT,
-        follow_redirects=False,
         trust_env=False,
     )
 
 
 class _NoCookies(httpx.Cookies):
-    """Keeps none: a session on a shared client would tie one caller's requests to another's."""
-
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them where they are."""
+        """Leave them where they are: kept, they would tie one caller's requests on a shared client to another's."""
+
+
+_NO_COOKIES: Final = _NoCookies()
+_KEEPS_NONE: Final = "this client keeps no cookies"
 
 
 class _Client(httpx.Client):
@@ -170,7 +188,7 @@ class _Client(httpx.Client):
 
     @cookies.setter
     def cookies(self, cookies: object) -> None:
-        raise AttributeError("this client keeps no cookies")
+        raise AttributeError(_KEEPS_NONE)
 
 
 class _AsyncClient(httpx.AsyncClient):
@@ -180,7 +198,4 @@ class _AsyncClient(httpx.AsyncClient):
 
     @cookies.setter
     def cookies(self, cookies: object) -> None:
-        raise AttributeError("this client keeps no cookies")
-
-
-_NO_COOKIES: Final = _NoCookies()
+        raise AttributeError(_KEEPS_NONE)

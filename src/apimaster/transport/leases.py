@@ -25,9 +25,9 @@ import anyio
 import httpcore
 import httpx
 
+from .dialling import Dialler
 from .guard import Guard
 from .idle import KEEPALIVE, IdleLines, Line
-from .streams import Dialler
 from .translate import CORE_ERRORS, core_request, reraise, response
 
 FRESH: Final = 4.0

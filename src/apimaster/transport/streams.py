@@ -1,12 +1,8 @@
-"""Opening a TCP or TLS connection in asyncio, and the stream on top of it that httpcore reads and writes.
+"""A connection in asyncio, as httpcore wants to read and write it.
 
 httpcore's own asyncio stream goes through anyio, which costs about a quarter of a whole request. This one is an asyncio
 protocol without detours: waiting is one future and one timer, and it can be cut off at once, without awaiting, which is
 what makes cancelling a task leak nothing.
-
-Names are looked up off the event loop, once for all requests that ask at the same time: a thousand calls begun together
-would otherwise queue up in asyncio's few resolver threads. Addresses are tried in the resolver's order, the next one
-after a quarter of a second, as RFC 8305 has it.
 """
 
 from __future__ import annotations
@@ -15,31 +11,30 @@ import asyncio
 import contextlib
 import select
 import socket
-import ssl
 from collections import deque
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
-import anyio
 import httpcore
 
-from .guard import Guard, literal_address
-
-Address: TypeAlias = tuple[int, Any]
-"""Address family and socket address."""
-
-NEXT_ADDRESS_AFTER: Final = 0.25
-MAX_UNREAD: Final = 512 * 1024
-"""Bytes that may wait for a slow reader before the socket is left alone; one read adds at most 256 KiB."""
-YIELD_AFTER: Final = 512 * 1024
+READ_SIZE: Final = 96 * 1024
+"""Bytes per read. Larger pieces would come from the system and go back to it each time, which takes longer."""
+MAX_UNREAD: Final = 256 * 1024
+"""Bytes that may wait for a slow reader before the socket is left alone; one read more may come on top."""
+YIELD_AFTER: Final = 1024 * 1024
 """Bytes sent at a stretch: a fast receiver would keep the event loop from all else, its own answer included."""
 _REFUSALS: Final = (b"3", b"4", b"5")
 
 
-class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
-    """What httpcore needs of a connection: read, write, close. One reader and one writer at a time."""
+class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
+    """What httpcore needs of a connection: read, write, close. One reader and one writer at a time.
 
-    def __init__(self, sock: socket.socket) -> None:
+    ``buffer`` may be shared by all streams of an event loop: nothing stays in it from one callback to the next. (A
+    plain ``asyncio.Protocol`` gets fresh memory of 256 KiB for each read, however short the answer.)
+    """
+
+    def __init__(self, sock: socket.socket, buffer: memoryview) -> None:
         self._socket = sock  # ours: it can be closed even when the event loop it was used in has gone
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._unread: deque[bytes] = deque()
@@ -57,9 +52,12 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         # Not checked: uvloop's transports are none by inheritance, and behave like one.
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
-        self._unread.append(data)
-        self._unread_bytes += len(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._unread.append(bytes(self._buffer[:nbytes]))
+        self._unread_bytes += nbytes
         if self._unread_bytes >= MAX_UNREAD and self._transport is not None and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
@@ -89,7 +87,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     # -- called by httpcore --------------------------------------------------------------------------------------
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """The next piece, or empty at the end. It can be longer than ``max_bytes``: cutting it would be a copy."""
         while not self._unread:
             if self._ended:
@@ -104,7 +102,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._transport.resume_reading()
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send ``buffer``; returns as soon as little of it waits in this process.
 
         Stops with a WriteError when the server has already refused the request: httpcore then reads that answer.
@@ -155,7 +153,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         # asyncio gives a connection up when sending fails, but the answer that says why may already be there.
         if self._transport is not None and self._transport.get_extra_info("ssl_object") is None:
             with contextlib.suppress(OSError):
-                self.data_received(self._socket.recv(64 * 1024))
+                self.buffer_updated(self._socket.recv_into(self._buffer))
 
 
 def _has_news(sock: socket.socket) -> bool:
@@ -171,100 +169,3 @@ def _has_news(sock: socket.socket) -> bool:
 def _expire(waiter: asyncio.Future[None], late: type[Exception]) -> None:
     if not waiter.done():
         waiter.set_exception(late())
-
-
-class Dialler:
-    """Opens connections within one event loop.
-
-    Raises (from ``open``) the errors of httpcore that mean: nothing was sent. ``ForbiddenAddress`` passes through.
-    """
-
-    def __init__(self, guard: Guard | None = None) -> None:
-        self._guard = guard
-        self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
-
-    async def open(self, host: str, port: int, *, tls: ssl.SSLContext | None, seconds: float | None) -> AsyncioStream:
-        """A connected stream; ``seconds`` are for lookup, connection and TLS together."""
-        try:
-            with anyio.fail_after(seconds):
-                sock = await dial(await self._resolve(host, port))
-                stream = AsyncioStream(sock)
-                await asyncio.get_running_loop().create_connection(
-                    lambda: stream, sock=sock, ssl=tls, server_hostname=None if tls is None else host
-                )
-                return stream
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(str(error) or "the connection could not be opened in time") from error
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
-            raise httpcore.ConnectError(str(error)) from error
-
-    async def _resolve(self, host: str, port: int) -> list[Address]:
-        literal = None if "%" in host else literal_address(host)
-        if literal is not None:
-            family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
-            addresses: list[Address] = [(family, (str(literal), port))]
-        else:
-            lookup = self._lookups.get((host, port))
-            if lookup is None:
-                lookup = self._lookups[host, port] = asyncio.create_task(_look_up(host, port))
-                lookup.add_done_callback(lambda task: self._forget(host, port, task))
-            addresses = await asyncio.shield(lookup)  # the others wait for it still when this request is cancelled
-        if self._guard is not None:
-            self._guard.check_addresses(host, [sockaddr[0] for _, sockaddr in addresses])
-        return addresses
-
-    def _forget(self, host: str, port: int, task: asyncio.Task[list[Address]]) -> None:
-        self._lookups.pop((host, port), None)
-        if not task.cancelled():
-            task.exception()  # read here, so that asyncio does not complain when all who waited have gone
-
-
-async def _look_up(host: str, port: int) -> list[Address]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
-
-
-async def dial(addresses: list[Address]) -> socket.socket:
-    """Connect to the first address that answers.
-
-    Raises:
-        OSError: none did; the error is that of the last attempt.
-    """
-    waiting = deque(addresses)
-    running: set[asyncio.Task[socket.socket]] = set()
-    problem: BaseException = OSError("the name has no address")
-    try:
-        while waiting or running:
-            if waiting:
-                running.add(asyncio.create_task(_connect(*waiting.popleft())))
-            done, _ = await asyncio.wait(
-                running, timeout=NEXT_ADDRESS_AFTER if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                running.discard(task)
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                problem = error
-    finally:
-        for task in running:
-            task.cancel()
-            task.add_done_callback(_close_unused)
-    raise problem
-
-
-def _close_unused(task: asyncio.Task[socket.socket]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
-
-
-async def _connect(family: int, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body would wait for each other, 40 ms
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -1,0 +1,240 @@
+"""The wire contract's error table against the emulator: for every row, through every client, in every mode.
+
+Two things are asked of each: how often the caller may have been charged (at most once per image, whatever happens),
+and whether the error tells what to do: its class, billed, retryable, the status, and the gateway's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from doors import DOORS, Door
+
+from apimaster.emulator import FAULTS, Emulator
+from apimaster.errors import (
+    APIConnectionError,
+    APIMasterError,
+    AuthenticationError,
+    BadRequestError,
+    ContentPolicyError,
+    GenerationFailedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    NoImageError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+    TaskTimeoutError,
+)
+from apimaster.retry import RetryPolicy
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the caller is told, how often the call goes out (1, or 4 with its repeats), and what stays on the bill."""
+
+    kind: type[APIMasterError]
+    status: int | None
+    words: str
+    sent: int = 1
+    charged: int = 0
+
+    @property
+    def billed(self) -> str:
+        return "maybe" if issubclass(self.kind, (OutcomeUnknownError, NoImageError)) else "no"
+
+
+REPEATED = 4
+ADVICE = "usage log before asking again"
+PURCHASE: dict[str, Row] = {
+    "bad_request": Row(BadRequestError, 400, "unsupported parameter value"),
+    "wrong_endpoint": Row(BadRequestError, 400, "not served by the Images API"),
+    "moderation": Row(ContentPolicyError, 400, "Change the prompt"),
+    "prompt_blocked": Row(ContentPolicyError, 400, "blocked by the safety system"),
+    "unauthorized": Row(AuthenticationError, 401, "APIMASTER_API_KEY"),
+    "no_balance_402": Row(InsufficientBalanceError, 402, "Top up"),
+    "no_balance_403": Row(InsufficientBalanceError, 403, "Top up"),
+    "model_forbidden": Row(PermissionDeniedError, 403, "may not use"),
+    "not_found": Row(NotFoundError, 404, "Invalid URL"),
+    "not_found_html": Row(NotFoundError, 404, "404 page not found"),
+    "method_not_allowed": Row(NotFoundError, 405, "405 Not Allowed"),
+    "too_large": Row(BadRequestError, 413, "too large"),
+    "proxy_413_html": Row(BadRequestError, 413, "Request Entity Too Large"),
+    "unprocessable": Row(BadRequestError, 422, "could not be processed"),
+    "rate_limited": Row(RateLimitError, 429, "slow down", REPEATED),
+    "rate_limited_date": Row(RateLimitError, 429, "too many requests", REPEATED),
+    "rate_limited_far": Row(RateLimitError, 429, "today"),
+    "concurrency_limited": Row(RateLimitError, 429, "too many running jobs", REPEATED),
+    "server_error_500": Row(InternalServerError, 500, "internal server error", REPEATED),
+    "bad_gateway_json_502": Row(InternalServerError, 502, "bad response from upstream", REPEATED),
+    "unavailable_503": Row(InternalServerError, 503, "no available channel", REPEATED),
+    "generation_failed_502": Row(GenerationFailedError, 502, "image generation failed", REPEATED),
+    "redirect": Row(BadRequestError, 307, "HTTP 307"),
+    # Sent, and cut before it was taken on: this side can't tell that from the next block.
+    "cut_before_acceptance": Row(OutcomeUnknownError, None, ADVICE),
+    "gateway_timeout_408": Row(OutcomeUnknownError, 408, ADVICE, charged=1),
+    "proxy_502_html": Row(OutcomeUnknownError, 502, ADVICE, charged=1),
+    "proxy_502_empty": Row(OutcomeUnknownError, 502, ADVICE, charged=1),
+    "proxy_504_html": Row(OutcomeUnknownError, 504, ADVICE, charged=1),
+    "proxy_524_html": Row(OutcomeUnknownError, 524, ADVICE, charged=1),
+    "proxy_524_empty": Row(OutcomeUnknownError, 524, ADVICE, charged=1),
+    "cut_after_acceptance": Row(OutcomeUnknownError, None, ADVICE, charged=1),
+    "hang": Row(OutcomeUnknownError, None, ADVICE, charged=1),
+    "slow_body": Row(OutcomeUnknownError, None, ADVICE, charged=1),
+    "truncated_body": Row(OutcomeUnknownError, None, ADVICE, charged=1),
+    "garbage_json": Row(OutcomeUnknownError, 200, "can't be read", charged=1),
+    "html_200": Row(OutcomeUnknownError, 200, "can't be read", charged=1),
+    "empty_success": Row(NoImageError, 200, "may have been billed", charged=1),
+}
+IMPATIENT = ("hang", "slow_body")
+TASK: dict[str, tuple[type[APIMasterError], str, int]] = {
+    "task_failed": (GenerationFailedError, "no", 0),
+    "task_failed_text": (GenerationFailedError, "no", 0),
+    "task_failed_object": (GenerationFailedError, "no", 0),
+    "task_cancelled": (GenerationFailedError, "no", 0),
+    "task_moderated": (ContentPolicyError, "no", 0),
+    "task_no_image": (NoImageError, "maybe", 1),
+    "task_never_ends": (TaskTimeoutError, "yes", 1),
+}
+PASSING_POLLS = [name for name, fault in FAULTS.items() if fault.place == "poll" and name != "poll_401"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator(pictures="plain") as emu:
+        yield emu
+
+
+@pytest.fixture
+def emu(server: Emulator) -> Emulator:
+    server.reset()
+    return server
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long to pause is tested in test_retry.py and test_flows_*.py; here, what happens after it."""
+    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
+    monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", far_or_now)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
+    monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
+
+
+def far_or_now(header: str | None, wall: float) -> float | None:
+    return None if header is None else 86400.0 if header == "86400" else 0.0
+
+
+def test_every_fault_of_the_emulator_has_a_row() -> None:
+    named = {name for name, fault in FAULTS.items() if fault.place == "generate"} - {"ok", "reply"}
+    assert named == set(PURCHASE)
+    assert {name for name, fault in FAULTS.items() if fault.place == "task"} == set(TASK)
+
+
+@pytest.mark.parametrize("name", PURCHASE)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("kind", DOORS)
+def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
+    row = PURCHASE[name]
+    emu.script(name, times=None)
+    door = Door(kind, emu)
+    error = door.error("generate", "a cat", mode=mode, timeout=0.25 if name in IMPATIENT else 30)
+    assert type(error) is row.kind
+    assert error.billed == row.billed
+    assert error.retryable == (row.sent == REPEATED or isinstance(error, (RateLimitError, APIConnectionError)))
+    assert error.status_code == row.status
+    assert row.words in error.message
+    assert str(error) == error.message
+    assert len(emu.requests) == row.sent
+    assert len(emu.bill.charges) - len(emu.bill.refunds) == len(emu.bill.standing) == row.charged
+    assert emu.complaints == []
+
+
+@pytest.mark.parametrize("name", [name for name, row in PURCHASE.items() if row.sent == REPEATED])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("kind", DOORS)
+def test_a_purchase_that_succeeds_when_repeated_is_charged_once(emu: Emulator, kind: str, mode: str, name: str) -> None:
+    emu.script(name, name)
+    result = Door(kind, emu)("generate", "a cat", mode=mode)
+    assert len(result.images) == 1
+    assert len(emu.bill.standing) == 1
+    assert emu.bill.total == result.cost
+
+
+@pytest.mark.parametrize("name", TASK)
+@pytest.mark.parametrize("dialect", ["tracked", "legacy"])
+@pytest.mark.parametrize("kind", DOORS)
+def test_how_a_task_ends(emu: Emulator, kind: str, dialect: str, name: str) -> None:
+    expected, billed, charged = TASK[name]
+    emu.dialect = dialect
+    emu.script(name)
+    error = Door(kind, emu).error("generate", "a cat", timeout=0.3 if name == "task_never_ends" else 30)
+    assert type(error) is expected
+    assert error.billed == billed
+    assert error.task is not None
+    assert error.task.id == emu.jobs[0].id
+    assert error.task.id in error.message
+    assert len(emu.bill.standing) == charged
+    assert len(emu.requests_to("submit")) == 1
+
+
+@pytest.mark.parametrize("name", PASSING_POLLS)
+@pytest.mark.parametrize("kind", DOORS)
+def test_a_fault_while_looking_never_costs_the_picture(
+    emu: Emulator, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apimaster.polling.ASK_TIMEOUT", 0.2)
+    emu.script(name, name)
+    result = Door(kind, emu)("generate", "a cat", timeout=30)
+    assert len(result.images) == 1
+    assert len(emu.requests_to("submit")) == 1
+    assert len(emu.bill.standing) == 1
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_a_key_that_is_revoked_while_waiting_leaves_the_task(emu: Emulator, kind: str) -> None:
+    emu.script("poll_401", times=None)
+    error = Door(kind, emu).error("generate", "a cat")
+    assert isinstance(error, AuthenticationError)
+    assert error.billed == "yes"
+    assert error.task is not None
+    emu.clear_script()
+    assert len(Door(kind, emu)("wait", error.task).images) == 1
+    assert len(emu.bill.standing) == 1
+
+
+@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize("mode", ["auto", "sync", "async"])
+def test_nobody_there(emu: Emulator, kind: str, mode: str) -> None:
+    door = Door(kind, emu, base_url="http://127.0.0.1:9/v1", max_retries=1)
+    error = door.error("generate", "a cat", mode=mode)
+    assert isinstance(error, APIConnectionError)
+    assert (error.billed, error.retryable) == ("no", True)
+    assert "http://127.0.0.1:9/v1" in error.message
+    assert "nothing was charged" in error.message
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_auto_finds_the_one_shot_route_of_an_older_gateway(emu: Emulator, kind: str) -> None:
+    emu.dialect = "no_async"
+    result = Door(kind, emu)("generate", "a cat")
+    assert len(result.images) == 1
+    assert [request.route for request in emu.requests] == ["submit", "sync"]
+    assert len(emu.bill.standing) == 1
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_a_base_url_without_v1_is_named_as_the_likely_cause(emu: Emulator, kind: str) -> None:
+    door = Door(kind, emu, base_url=emu.base_url.removesuffix("/v1"))
+    for method, args in [("generate", ("a cat",)), ("models", ()), ("retrieve", ("task_1",))]:
+        error = door.error(method, *args)
+        assert isinstance(error, NotFoundError)
+        assert "/v1" in error.message
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_asking_for_the_catalogue_survives_passing_faults(emu: Emulator, kind: str) -> None:
+    assert "gemini-3.1-flash-image-preview" in Door(kind, emu)("models")
+    assert isinstance(Door(kind, emu, api_key="sk-wrong-key").error("models"), AuthenticationError)

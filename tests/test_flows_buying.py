@@ -1,0 +1,233 @@
+"""Placing an order, without network or clock: what is sent again, what is not, and when it is given up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hand_driver import WALL, Answer, HandDriver, accepted, context, finished, page, refusal, reply
+
+from apimaster.errors import (
+    APIConnectionError,
+    APIMasterError,
+    AuthenticationError,
+    BadRequestError,
+    ContentPolicyError,
+    GenerationFailedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    NoImageError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from apimaster.flows import Handling, Mode, generate, submit
+from apimaster.operations import Broken, NotSent
+from apimaster.request import ImageRequest
+from apimaster.results import ImageResult, Task
+from apimaster.retry import RetryPolicy
+
+REQUEST = ImageRequest(prompt="a cat")
+PICTURE = {"created": 1, "data": [{"url": "https://cdn.test/a.png"}]}
+SUBMIT, ONE_SHOT = "POST /images/generations/async", "POST /images/generations"
+
+
+def order(driver: HandDriver, mode: Mode = "sync", timeout: float | None = None, **changes: Any) -> ImageResult:
+    result = driver.run(generate(context(**changes), REQUEST, mode, Handling(timeout)))
+    assert isinstance(result, ImageResult)
+    return result
+
+
+NEVER_AGAIN: list[tuple[str, Answer, type[APIMasterError], str]] = [
+    ("400", refusal(400), BadRequestError, "no"),
+    ("400 moderation", refusal(400, code="sensitive_words_detected"), ContentPolicyError, "no"),
+    ("400 prompt", refusal(400, code="prompt_blocked"), ContentPolicyError, "no"),
+    ("401", refusal(401), AuthenticationError, "no"),
+    ("402", refusal(402), InsufficientBalanceError, "no"),
+    ("403 balance", refusal(403, code="insufficient_user_quota"), InsufficientBalanceError, "no"),
+    ("403", refusal(403), PermissionDeniedError, "no"),
+    ("404", refusal(404), NotFoundError, "no"),
+    ("408", refusal(408, code="image_generation_timeout"), OutcomeUnknownError, "maybe"),
+    ("413", refusal(413), BadRequestError, "no"),
+    ("422", refusal(422), BadRequestError, "no"),
+    ("502 page", page(502), OutcomeUnknownError, "maybe"),
+    ("502 nothing", reply(b"", 502), OutcomeUnknownError, "maybe"),
+    ("503 page", page(503), OutcomeUnknownError, "maybe"),
+    ("504 page", page(504), OutcomeUnknownError, "maybe"),
+    ("504 in JSON", refusal(504), OutcomeUnknownError, "maybe"),
+    ("524 page", page(524), OutcomeUnknownError, "maybe"),
+    ("broken", Broken("reset by peer"), OutcomeUnknownError, "maybe"),
+    ("200 page", page(200), OutcomeUnknownError, "maybe"),
+    ("200 nothing in it", reply({"data": []}), NoImageError, "maybe"),
+    ("a redirect", reply(b"", 307, {"location": "https://elsewhere.test"}), BadRequestError, "no"),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "billed"), [pytest.param(*row[1:], id=row[0]) for row in NEVER_AGAIN])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_may_have_been_billed_or_cannot_help_is_sent_once(
+    answer: Answer, kind: type[APIMasterError], billed: str, mode: Mode
+) -> None:
+    driver = HandDriver([answer])
+    with pytest.raises(kind) as caught:
+        order(driver, mode)
+    assert type(caught.value) is kind
+    assert caught.value.billed == billed
+    assert not caught.value.retryable
+    assert driver.slept == []
+    assert len(driver.sent) == 1
+
+
+AGAIN: list[tuple[str, Answer, type[APIMasterError]]] = [
+    ("429", refusal(429), RateLimitError),
+    ("429 concurrency", refusal(429, code="token_concurrency_limit_reached"), RateLimitError),
+    ("500", refusal(500), InternalServerError),
+    ("502", refusal(502), InternalServerError),
+    ("503", refusal(503), InternalServerError),
+    ("502 failed", refusal(502, code="image_generation_failed"), GenerationFailedError),
+    ("never sent", NotSent("connection refused"), APIConnectionError),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in AGAIN])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_was_provably_not_billed_is_sent_again_and_given_up_in_the_end(
+    answer: Answer, kind: type[APIMasterError], mode: Mode
+) -> None:
+    driver = HandDriver([answer] * 4)
+    with pytest.raises(kind) as caught:
+        order(driver, mode)
+    assert (caught.value.billed, caught.value.retryable) == ("no", True)
+    assert driver.slept == [0.5, 1.0, 2.0]
+    assert len(driver.sent) == 4
+
+
+@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in AGAIN])
+def test_a_repeat_that_succeeds_is_a_success(answer: Answer, kind: type[APIMasterError]) -> None:
+    result = order(HandDriver([answer, answer, reply(PICTURE)]))
+    assert result.images[0].url == "https://cdn.test/a.png"
+    assert result.cost == Decimal("0.0375")
+
+
+def test_no_repeats_if_the_caller_wants_none() -> None:
+    driver = HandDriver([refusal(503)])
+    with pytest.raises(InternalServerError):
+        order(driver, policy=RetryPolicy(max_retries=0))
+
+
+@pytest.mark.parametrize("header", ["7", formatdate(WALL + 7, usegmt=True)], ids=["seconds", "date"])
+def test_retry_after_is_honoured(header: str) -> None:
+    driver = HandDriver([refusal(429, retry_after=header), reply(PICTURE)])
+    order(driver)
+    assert driver.slept == [pytest.approx(7.0, abs=1.0)]
+
+
+def test_a_retry_after_beyond_the_deadline_means_give_up_now() -> None:
+    driver = HandDriver([refusal(429, retry_after="3600")])
+    with pytest.raises(RateLimitError) as caught:
+        order(driver, timeout=60)
+    assert caught.value.retry_after == 3600
+    assert driver.slept == []
+
+
+def test_repeats_end_before_the_deadline() -> None:
+    driver = HandDriver(lambda send, at: refusal(503), takes=2.0)
+    with pytest.raises(InternalServerError):
+        order(driver, timeout=5, policy=RetryPolicy(max_retries=99, dice=lambda: 1.0))
+    assert driver.now - 1000.0 <= 5.0
+    assert all(send.timeout <= 5.0 - (when - 1000.0) for when, send in driver.sent)
+
+
+def test_no_time_at_all_sends_nothing() -> None:
+    driver = HandDriver([])
+    with pytest.raises(APIConnectionError, match="nothing was charged") as caught:
+        order(driver, timeout=0)
+    assert caught.value.billed == "no"
+
+
+def test_auto_falls_back_to_one_shot_where_there_is_no_async_route() -> None:
+    for answer in (refusal(404), reply("<html>404</html>", 404), refusal(405)):
+        driver = HandDriver([answer, reply(PICTURE)])
+        order(driver, "auto")
+        assert driver.paths == [SUBMIT, ONE_SHOT]
+
+
+def test_auto_does_not_fall_back_after_anything_else() -> None:
+    for answer, kind in [(refusal(400), BadRequestError), (page(502), OutcomeUnknownError)]:
+        driver = HandDriver([answer])
+        with pytest.raises(kind):
+            order(driver, "auto")
+        assert driver.paths == [SUBMIT]
+
+
+def test_async_does_not_fall_back() -> None:
+    driver = HandDriver([refusal(404)])
+    with pytest.raises(NotFoundError):
+        order(driver, "async")
+    assert driver.paths == [SUBMIT]
+
+
+@pytest.mark.parametrize(("resolution", "seconds"), [(None, 210), ("0.5K", 210), ("2K", 330), ("4K", 930)])
+def test_a_one_shot_call_outlasts_the_gateways_patience(resolution: str | None, seconds: float) -> None:
+    driver = HandDriver([reply(PICTURE)])
+    driver.run(generate(context(), ImageRequest(prompt="x", resolution=resolution), "sync", Handling()))
+    ((_, send),) = driver.sent
+    assert send.timeout == seconds
+    assert send.long
+
+
+def test_submit_returns_the_task_and_tells_of_it() -> None:
+    seen: list[Any] = []
+    driver = HandDriver([accepted()])
+    task = driver.run(submit(context(), REQUEST, Handling(on_progress=seen.append)))
+    assert task == Task(id="task_1", model=REQUEST.model, status="queued", request=REQUEST)
+    assert [progress.stage for progress in seen] == ["submitting", "queued"]
+    assert seen[-1].task.id == "task_1"
+
+
+def test_submit_that_is_answered_by_a_picture_is_a_finished_task() -> None:
+    task = HandDriver([reply(PICTURE)]).run(submit(context(), REQUEST, Handling()))
+    assert task.status == "succeeded"
+    assert [image.url for image in task.images] == ["https://cdn.test/a.png"]
+
+
+def test_a_failed_reply_to_a_submit_is_a_failed_generation() -> None:
+    answer = reply({"data": {"status": "failed", "id": "task_9", "error": {"message": "model is tired"}}})
+    driver = HandDriver([answer])
+    with pytest.raises(GenerationFailedError, match="model is tired") as caught:
+        order(driver, "async")
+    assert caught.value.task is not None
+    assert caught.value.task.id == "task_9"
+
+
+def test_several_jobs_share_the_deadline_and_are_bounded() -> None:
+    request = ImageRequest(prompt="a cat", n=20)
+    driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
+    result = driver.run(generate(context(), request, "sync", Handling()))
+    assert len(result.images) == 20
+    assert result.cost == Decimal("0.75")
+    assert driver.most_at_once == 8
+    assert driver.now - 1000.0 == 30.0
+
+
+def test_a_job_that_never_got_its_turn_in_time_costs_nothing() -> None:
+    request = ImageRequest(prompt="a cat", n=9)
+    driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
+    result = driver.run(generate(context(), request, "sync", Handling(timeout=10)))
+    assert len(result.images) == 8
+    assert [(f.index, f.error, f.billed) for f in result.failures] == [(8, "APIConnectionError", "no")]
+
+
+def test_a_whole_generation_in_order() -> None:
+    seen: list[Any] = []
+    answers = [accepted(), reply({"data": {"status": "in_progress", "progress": 50}}), finished()]
+    driver = HandDriver(answers)
+    result = driver.run(generate(context(), REQUEST, "auto", Handling(on_progress=seen.append)))
+    assert [image.url for image in result.images] == ["https://cdn.test/a.png"]
+    assert [progress.stage for progress in seen] == ["submitting", "queued", "running", "done"]
+    assert [progress.percent for progress in seen] == [None, None, 50.0, 100.0]
+    assert [task.id for task in result.tasks] == ["task_1"]
+    assert driver.sent[1][1].call.query == {"model": REQUEST.model}
