@@ -238,7 +238,7 @@ def test_rate_limits_say_when_to_come_back(gateway, account):
 
 
 def test_a_refused_key_leaves_the_work_to_the_other_deployment(gateway, deploy):
-    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, disable_cooldowns=True)
+    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
 
     async def many() -> list[Any]:
         return await asyncio.gather(
