@@ -165,8 +165,7 @@ def test_the_keyboard_is_enough(browser: Any, big: Path) -> None:
     assert browser.run("document.querySelector('#place').textContent") == "2 of 5,000"
     browser.wait_for("document.querySelector('#stage img').naturalWidth > 0")
     browser.press("Escape")
-    browser.wait_for("!document.querySelector('#view').open")
-    assert browser.run("document.activeElement.dataset.at") == "1"
+    browser.wait_for("!document.querySelector('#view').open && document.activeElement.dataset.at === '1'")
     assert browser.complaints == []
 
 
