@@ -25,10 +25,15 @@ def own_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if identity is None:
         return {}
     for router in _routers():
-        deployment = router.get_deployment(model_id=identity)
+        deployment = _deployment(router, identity)
         if deployment is not None:
             return dict(deployment.litellm_params.model_dump(exclude_none=True))
     return {}
+
+
+def _deployment(router: Any, identity: str) -> Any:
+    registry = getattr(router, "registry", None)  # LiteLLM 1.109 wants to be asked there
+    return registry().deployment(identity) if callable(registry) else router.get_deployment(model_id=identity)
 
 
 def _routers() -> Iterator[Any]:
@@ -38,7 +43,7 @@ def _routers() -> Iterator[Any]:
     owners += [
         getattr(each, "__self__", None) for each in (*litellm._async_success_callback, *litellm.success_callback)
     ]
-    yield from (owner for owner in owners if hasattr(owner, "get_deployment"))
+    yield from (owner for owner in owners if hasattr(owner, "registry") or hasattr(owner, "get_deployment"))
 
 
 @dataclass(frozen=True, slots=True)
