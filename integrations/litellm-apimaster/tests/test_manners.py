@@ -270,8 +270,14 @@ def test_a_cancelled_call_stops_at_once(account, gateway):
     asyncio.run(cancelled())
 
 
+@pytest.fixture
+def health_checks():
+    for name in ("fastapi", "orjson"):
+        pytest.importorskip(name, reason="LiteLLM's health checks need litellm[proxy]")
+
+
 @pytest.mark.parametrize("mode", ["image_generation", "image_edit", "chat", None])
-def test_a_health_check_buys_nothing(mode, account, gateway):
+def test_a_health_check_buys_nothing(mode, account, gateway, health_checks):
     if mode == "image_edit" and not hasattr(
         litellm.litellm_core_utils.health_check_helpers, "IMAGE_EDIT_HEALTH_CHECK_PROMPT"
     ):
@@ -285,7 +291,7 @@ def test_a_health_check_buys_nothing(mode, account, gateway):
     assert [seen.route for seen in gateway.requests] == ["models"]
 
 
-def test_a_health_check_with_a_wrong_key_fails(account, gateway):
+def test_a_health_check_with_a_wrong_key_fails(account, gateway, health_checks):
     found = asyncio.run(litellm.ahealth_check(account | {"api_key": "sk-wrong"}, mode="image_generation", prompt="a"))
     assert "AuthenticationError" in found["error"]
     assert not gateway.bill.charges
