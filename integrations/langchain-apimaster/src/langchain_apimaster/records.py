@@ -14,11 +14,7 @@ IMAGE_ID: Final = re.compile(r"img_[a-z2-7]{12}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)  # built when first used, not at import
-
-
-class StoredImage(_Record):
+class StoredImage(BaseModel):
     """One picture of the store.
 
     Attributes:
@@ -38,6 +34,7 @@ class StoredImage(_Record):
         name: the file's name below the store's place.
     """
 
+    # Built when first used, not at import.
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     id: str
@@ -66,13 +63,15 @@ class StoredImage(_Record):
 _LONGEST_URL: Final = 1000
 
 
-class Job(_Record):
+class Job(BaseModel):
     """One image that a tool call asked for.
 
     ``sent``: the request went out, or was about to, and no answer is known. ``task``: it has a task.
     ``done``: its pictures are in the store. ``failed``: it ended without a charge. ``unsure``: it ended, and was or may
     have been charged, and there is no task to ask about it; ``error`` says what happened.
     """
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     state: Literal["sent", "task", "done", "failed", "unsure"] = "sent"
     task: str | None = None
@@ -82,14 +81,10 @@ class Job(_Record):
     billed: Literal["no", "maybe", "yes"] = "maybe"
 
 
-class JobLine(Job):
-    """A job in a new state, as it is added to the file of its call."""
-
-    index: int
-
-
-class CallRecord(_Record):
+class CallRecord(BaseModel):
     """A tool call that asked for images: one job each. It is what a replay of the same call finds."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     tool: str
     model: str

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, ValidationError, WithJsonSchema, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, model_validator
 
 from apimaster import BadRequestError, ImageRequest
 from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_RESOLUTION, RESOLUTIONS, spec_for
@@ -44,6 +45,8 @@ _CHANGE: Final = (
 class Arguments(BaseModel):
     """The base of every schema: null means the default, and unknown fields are refused."""
 
+    model_config = ConfigDict(defer_build=True)
+
     @model_validator(mode="before")
     @classmethod
     def _only_what_is_offered(cls, given: Any) -> Any:
@@ -53,15 +56,6 @@ class Arguments(BaseModel):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} can't be chosen here; accepted: {', '.join(cls.model_fields)}")
         return {name: value for name, value in given.items() if value is not None}
-
-
-class TaskArguments(Arguments):
-    """The arguments of ``get_image``."""
-
-    task_id: str = Field(description="The id of the task, as submit_image or an error message named it.")
-    wait: bool = Field(
-        default=True, description="true: wait until the picture is there. false: look once and say how far it is."
-    )
 
 
 @dataclass(frozen=True)
@@ -178,6 +172,18 @@ def arguments_of(title: str, choices: Choices, *, with_n: bool, must_refer: bool
             # The application's own pictures are no business of the model's, and may be bytes.
             shown[name] = (kind, Field(default=[], description=about))
     return create_model(title, __base__=Arguments, **shown)
+
+
+@lru_cache(maxsize=1)
+def task_arguments() -> type[Arguments]:
+    """The schema of ``get_image``."""
+    wait = "true: wait until the picture is there. false: look once and say how far it is."
+    return create_model(
+        "GetImage",
+        __base__=Arguments,
+        task_id=(str, Field(description="The id of the task, as submit_image or an error message named it.")),
+        wait=(bool, Field(default=True, description=wait)),
+    )
 
 
 def _description(name: str, choices: Choices, has_folders: bool) -> str:

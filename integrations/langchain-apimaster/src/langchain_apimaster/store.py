@@ -15,6 +15,7 @@ Several processes may share a place. Everything in here blocks.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import sys
@@ -29,7 +30,7 @@ from pydantic import BaseModel, ValidationError
 from apimaster import BadRequestError, Task
 
 from .files import files_at
-from .records import IMAGE_ID, CallRecord, Job, JobLine, StoredImage, image_id
+from .records import IMAGE_ID, CallRecord, Job, StoredImage, image_id
 
 if TYPE_CHECKING:
     from apimaster import GeneratedImage, ImageRequest
@@ -138,9 +139,9 @@ class Store:
         record = _parsed(CallRecord, first, "calls", key)
         for line in filter(None, rest):
             try:
-                changed = JobLine.model_validate_json(line)
-                record.jobs[changed.index] = Job(**changed.model_dump(exclude={"index"}))
-            except (ValidationError, IndexError):  # noqa: PERF203  # cut off in the middle, with the process
+                changed = json.loads(line)
+                record.jobs[changed["index"]] = Job(**changed["job"])
+            except (ValueError, LookupError, TypeError):  # noqa: PERF203  # cut off in the middle, with the process
                 continue
         return record
 
@@ -157,9 +158,9 @@ class Store:
 
     def keep_job(self, key: str, record: CallRecord, index: int) -> None:
         """Remember how far one image of a tool call came."""
-        changed = JobLine(index=index, **record.jobs[index].model_dump())
+        changed = {"index": index, "job": record.jobs[index].model_dump(mode="json", exclude_none=True)}
         with self._logged("calls", key):
-            self._files.append(_place("calls", key), _line(changed), _line(record))
+            self._files.append(_place("calls", key), json.dumps(changed).encode() + b"\n", _line(record))
 
     def forget_call(self, key: str) -> None:
         """The tool call ended without a charge: the next one like it may buy."""

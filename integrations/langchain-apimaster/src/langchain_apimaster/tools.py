@@ -11,13 +11,16 @@ from .booking import Delivered
 from .calling import Call
 from .collecting import checked_task, collect
 from .orders import Wish, buy, hand_in
-from .schema import Arguments, TaskArguments, arguments_of
+from .schema import Arguments, arguments_of, task_arguments
 from .steps import Flow
+from .studio import Studio
 
 
-class _AskingTool(ImageTool):
-    """A tool that asks for pictures."""
+class _Asking:
+    """What the three tools that ask for pictures have in common. A plain class: each pydantic one slows the import."""
 
+    name: str
+    _studio: Studio
     _must_refer: ClassVar[bool] = False
     _with_n: ClassVar[bool] = True
 
@@ -55,7 +58,7 @@ class _AskingTool(ImageTool):
         )
 
 
-class APIMasterGenerateImageTool(_AskingTool):
+class APIMasterGenerateImageTool(_Asking, ImageTool):
     """``generate_image``: pictures from a prompt, and reference images if the model wants some.
 
     Content for the model: an id, pixels and cost per picture. Artifact for the application: where the pictures are.
@@ -74,7 +77,7 @@ class APIMasterGenerateImageTool(_AskingTool):
         return (yield from buy(self._studio, call, self._wish(arguments)))
 
 
-class APIMasterEditImageTool(_AskingTool):
+class APIMasterEditImageTool(_Asking, ImageTool):
     """``edit_image``: the same with at least one reference image."""
 
     name: str = "edit_image"
@@ -89,7 +92,7 @@ class APIMasterEditImageTool(_AskingTool):
         return (yield from buy(self._studio, call, self._wish(arguments)))
 
 
-class APIMasterSubmitImageTool(_AskingTool):
+class APIMasterSubmitImageTool(_Asking, ImageTool):
     """``submit_image``: start a picture and come back at once with its task."""
 
     name: str = "submit_image"
@@ -114,7 +117,7 @@ class APIMasterImageTaskTool(ImageTool):
     _first: ClassVar[str] = "task_id"
 
     def _schema(self) -> type[Arguments]:
-        return TaskArguments
+        return task_arguments()
 
     def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[Delivered]:
         task = checked_task(arguments[self._first])
