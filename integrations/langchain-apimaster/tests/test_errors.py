@@ -72,6 +72,18 @@ def test_a_picture_that_cannot_be_fetched_is_collected_later(emu: Any, make_tool
     assert (len(emu.bill.charges), toolkit.budget.images) == (1, 1)
 
 
+def test_a_key_that_is_revoked_while_waiting(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+    emu.script({"fault": "unauthorized", "on": "poll"})
+    toolkit = make_toolkit()
+    message = toolkit.get_tools()[0].invoke(tool_call("generate_image", prompt="a cat"))
+    (charge,) = emu.bill.charges
+    assert message.status == "error"
+    for each in ("is paid for", f'get_image(task_id="{charge.job_id}")', "Do not ask for the same picture again"):
+        assert each in message.content
+    assert "Nothing was charged" not in message.content
+    assert toolkit.budget.images == 1
+
+
 def test_some_of_several(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     emu.script("ok", "task_failed", on="task")
     toolkit = make_toolkit()

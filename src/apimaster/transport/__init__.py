@@ -8,6 +8,7 @@ leases one connection from a last-in-first-out list of idle ones, or opens a new
 module         what it holds
 =============  ============================================================================
 ``clients``    httpx clients made of the parts below; one TLS context; proxies of the environment
+``lean``       httpx's clients without what the drivers don't use
 ``guard``      which addresses a URL that somebody else wrote may lead to
 ``lazily``     a transport that is made when it is needed
 ``per_loop``   the same for asyncio, for each event loop its own
@@ -19,7 +20,7 @@ module         what it holds
 ``aio``        the optional extra ``aiohttp``
 =============  ============================================================================
 
-Importing this package imports neither httpcore nor anyio: that waits until a client is built.
+Importing this package imports neither httpcore nor anyio: that waits until the first request.
 """
 
 from .clients import build_aiohttp_client, build_async_client, build_client, shared_ssl_context

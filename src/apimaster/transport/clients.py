@@ -17,8 +17,10 @@ from urllib.request import getproxies
 
 import httpx
 
+from .._version import VERSION
 from .guard import Guard
 from .lazily import Lazy
+from .lean import LeanAsyncClient, LeanClient
 
 TIMEOUT: Final = httpx.Timeout(None, connect=15.0)
 """Seconds. Only the connection has a limit of its own: the drivers set the rest for each request."""
@@ -44,15 +46,7 @@ def shared_ssl_context() -> ssl.SSLContext:
     return _tls
 
 
-@functools.cache
-def user_agent() -> str:
-    """``apimaster-python/<version>``."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed only here
-
-    try:
-        return f"apimaster-python/{version('apimaster')}"
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "apimaster-python"
+USER_AGENT: Final = f"apimaster-python/{VERSION}"
 
 
 def connections_to_spare() -> int | None:
@@ -112,16 +106,11 @@ def build_client(*, guard: Guard | None = None, max_connections: int | None = No
     def proxied(url: str) -> httpx.BaseTransport:
         return httpx.HTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
 
-    return _Client(
-        transport=Lazy(direct),
-        mounts={
-            pattern: None if url is None else Lazy(functools.partial(proxied, url), guard)
-            for pattern, url in proxies_from_environment().items()
-        },
-        headers={"user-agent": user_agent()},
-        timeout=TIMEOUT,
-        trust_env=False,
-    )
+    mounts = {
+        pattern: None if url is None else Lazy(functools.partial(proxied, url), guard)
+        for pattern, url in proxies_from_environment().items()
+    }
+    return LeanClient(Lazy(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
 
 
 def build_async_client(*, guard: Guard | None = None, max_connections: int | None = None) -> httpx.AsyncClient:
@@ -160,42 +149,8 @@ def _async_client(
 ) -> httpx.AsyncClient:
     from .per_loop import PerLoop  # it imports asyncio, which a program without a loop need not load
 
-    return _AsyncClient(
-        transport=PerLoop(direct),
-        mounts={
-            pattern: None if url is None else PerLoop(functools.partial(proxied, url), guard)
-            for pattern, url in proxies_from_environment().items()
-        },
-        headers={"user-agent": user_agent()},
-        timeout=TIMEOUT,
-        trust_env=False,
-    )
-
-
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them where they are: kept, they would tie one caller's requests on a shared client to another's."""
-
-
-_NO_COOKIES: Final = _NoCookies()
-_KEEPS_NONE: Final = "this client keeps no cookies"
-
-
-class _Client(httpx.Client):
-    @property
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
-
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        raise AttributeError(_KEEPS_NONE)
-
-
-class _AsyncClient(httpx.AsyncClient):
-    @property
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
-
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        raise AttributeError(_KEEPS_NONE)
+    mounts = {
+        pattern: None if url is None else PerLoop(functools.partial(proxied, url), guard)
+        for pattern, url in proxies_from_environment().items()
+    }
+    return LeanAsyncClient(PerLoop(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)

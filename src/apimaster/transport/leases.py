@@ -15,6 +15,7 @@ was sent; any other error means that something may have been.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 import threading
@@ -195,7 +196,8 @@ class AsyncLeaseTransport(httpx.AsyncBaseTransport):
         self._idle.close()
 
     async def _open(self, origin: httpcore.Origin, seconds: float | None) -> AsyncLine:
-        tls = self._tls() if origin.scheme == b"https" else None
+        # Making the TLS context reads files, the first time.
+        tls = await asyncio.to_thread(self._tls) if origin.scheme == b"https" else None
         stream = await self._dialler.open(origin.host.decode("ascii"), origin.port, tls=tls, seconds=seconds)
         return Line(origin, httpcore.AsyncHTTP11Connection(origin, stream), stream.hang_up)
 

@@ -125,6 +125,11 @@ def explain(error: APIMasterError) -> str:
                 f"The request was refused by content moderation: {reason} Nothing was charged. Do not try "
                 "the same again, it will be refused: change the prompt or the reference images, or tell the user."
             )
+        case _ if error.billed == "yes":  # the gateway refused to tell about a task: a revoked key, for example
+            return (
+                f"The picture is paid for, but could not be collected: {reason} {_collect(error)} "
+                "Do not ask for the same picture again; tell the user."
+            )
         case BudgetExceededError():
             return (
                 f"The application's budget for pictures does not allow this: {reason} Nothing was charged. "

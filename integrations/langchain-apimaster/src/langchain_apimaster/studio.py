@@ -11,8 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from apimaster import APIMaster, AsyncAPIMaster
-from apimaster.transport import shared_ssl_context
-from apimaster.transport.clients import user_agent
 
 from .budget import Budget
 from .ledger import Ledger
@@ -105,9 +103,6 @@ class Studio:
         return self._async_client
 
     def _made_async(self) -> AsyncAPIMaster:
-        # Both read files, once per process, and would do it on the event loop otherwise.
-        user_agent()
-        shared_ssl_context()
         with self._lock:
             if self._async_client is None:
                 self._async_client = AsyncAPIMaster(self._key, base_url=self._base_url, model=self.model)
