@@ -778,8 +778,16 @@ def test_what_a_client_sends_and_keeps(serve: Callable[..., Server], build: Buil
     assert first["user-agent"].startswith("apimaster-python")
     assert first == second
     assert "cookie" not in second
+    with pytest.raises(RuntimeError, match="closed"):
+        run(scenario, closed(build))
     with pytest.raises(AttributeError):
         build().cookies = httpx.Cookies()
+
+
+def closed(build: Build) -> httpx.Client | httpx.AsyncClient:
+    client = build()
+    asyncio.run(client.aclose()) if isinstance(client, httpx.AsyncClient) else client.close()
+    return client
 
 
 PROXIES = [
@@ -814,6 +822,7 @@ def test_a_proxy_gets_what_is_not_excepted(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     async def scenario(both: Both) -> list[str]:
+        await both.post(direct.url)
         return [(await both.get(url)).json()["line"] for url in ("http://pictures.test/cat", direct.url)]
 
     assert run(scenario, make()) == ["GET http://pictures.test/cat HTTP/1.1", "GET / HTTP/1.1"]
