@@ -134,8 +134,11 @@ def stopwatch(wall: list[float], cpu: list[float], calls: int) -> Iterator[None]
 Results = tuple[dict[str, list[float]], dict[str, list[float]]]
 
 
-def race(contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int) -> Results:
-    """Time blocking callables, shuffled anew in each round; wall and CPU seconds per call by name."""
+def race(contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int, warm: int = 3) -> Results:
+    """Time blocking callables, shuffled anew in each round; wall and CPU seconds per call by name.
+
+    ``warm`` calls go before the timed ones of each round.
+    """
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
@@ -143,7 +146,7 @@ def race(contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: 
         random.shuffle(order)
         for name in order:
             function = contenders[name]
-            for _ in range(3):
+            for _ in range(warm):
                 function()
             with stopwatch(wall[name], cpu[name], calls):
                 for _ in range(calls):

@@ -24,8 +24,8 @@ from apimaster.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from apimaster.flows import Handling, Mode, generate, submit
-from apimaster.operations import Broken, NotSent
+from apimaster.flows import Handling, Mode, generate, retrieve, submit, wait
+from apimaster.operations import Broken, NotSent, Refused
 from apimaster.request import ImageRequest
 from apimaster.results import ImageResult, Task
 from apimaster.retry import RetryPolicy
@@ -60,6 +60,7 @@ NEVER_AGAIN: list[tuple[str, Answer, type[APIMasterError], str]] = [
     ("504 in JSON", refusal(504), OutcomeUnknownError, "maybe"),
     ("524 page", page(524), OutcomeUnknownError, "maybe"),
     ("broken", Broken("reset by peer"), OutcomeUnknownError, "maybe"),
+    ("a reply without end", Refused("it is larger than 128 MB"), OutcomeUnknownError, "maybe"),
     ("200 page", page(200), OutcomeUnknownError, "maybe"),
     ("200 nothing in it", reply({"data": []}), NoImageError, "maybe"),
     ("a redirect", reply(b"", 307, {"location": "https://elsewhere.test"}), BadRequestError, "no"),
@@ -192,6 +193,8 @@ def test_submit_that_is_answered_by_a_picture_is_a_finished_task() -> None:
     task = HandDriver([reply(PICTURE)]).run(submit(context(), REQUEST, Handling()))
     assert task.status == "succeeded"
     assert [image.url for image in task.images] == ["https://cdn.test/a.png"]
+    assert HandDriver([]).run(retrieve(context(), task, 60.0)) == task, "there is nothing to look at"
+    assert HandDriver([]).run(wait(context(), task, Handling())).images[0].url == "https://cdn.test/a.png"
 
 
 def test_a_failed_reply_to_a_submit_is_a_failed_generation() -> None:

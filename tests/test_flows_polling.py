@@ -21,7 +21,7 @@ from apimaster.errors import (
     TaskTimeoutError,
 )
 from apimaster.flows import Handling, generate, retrieve, wait
-from apimaster.operations import Broken, NotSent, Send
+from apimaster.operations import Broken, NotSent, Refused, Send
 from apimaster.pacing import Pacer
 from apimaster.request import ImageRequest
 from apimaster.results import ImageResult, Task
@@ -66,6 +66,8 @@ FAULTS: list[tuple[str, Answer]] = [
     ("408", refusal(408)),
     ("never sent", NotSent("refused")),
     ("broken", Broken("reset")),
+    ("without end", Refused("it is larger than 128 MB")),
+    ("elsewhere", reply(b"", 302, {"location": "https://login.test"})),
     ("a page", page(200)),
     ("nothing", reply(b"")),
     ("half a reply", reply(b'{"data": {"sta')),

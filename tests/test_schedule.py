@@ -121,6 +121,7 @@ sensible = some.floats(0.0, 5000.0)
     known=some.lists(some.floats(0.0, 3000.0), max_size=70).map(sorted),
     spread=seconds,
     last=some.none() | seconds,
+    figured=some.none() | seconds,
     earlier=some.none() | some.tuples(seconds, seconds),
     trusted=some.sampled_from([None, False, True]),
 )
@@ -131,6 +132,7 @@ def test_whatever_it_is_told_the_delay_is_a_finite_number_within_bounds(
     known: list[float],
     spread: float,
     last: float | None,
+    figured: float | None,
     earlier: tuple[float, float] | None,
     trusted: bool | None,
 ) -> None:
@@ -141,6 +143,7 @@ def test_whatever_it_is_told_the_delay_is_a_finite_number_within_bounds(
         known=known,
         spread=spread,
         last=last,
+        figured=figured,
         earlier=earlier,
         trusted=trusted,
     )

@@ -82,8 +82,8 @@ class History:
                 kind.sorted = _durations(kind.enclosed + kind.bounded)
             return kind.sorted
 
-    def progress_came_true(self, key: Key, true: bool) -> None:
-        """A task has ended about when its progress figures foretold, or it hasn't."""
+    def progress_came_true(self, key: Key, true: bool | None) -> None:
+        """A task has ended about when its progress figures foretold, or it hasn't; None: there were none."""
         with self._lock:
             self._kind(key).honest = true
 

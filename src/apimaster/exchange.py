@@ -13,7 +13,7 @@ from typing import Final
 
 from .durations import History
 from .errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError
-from .operations import Broken, Call, Flow, Instant, NotSent, Now, Reply, Send, Sleep
+from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
 from .pacing import Pacer
 from .retry import RetryPolicy
 from .settings import hint_for_404
@@ -81,7 +81,7 @@ def _exchange(
                 f"Could not reach {context.base_url}: {cause}. Nothing was sent, so nothing was charged. "
                 "Check the network and the base URL."
             )
-        except Broken as cause:
+        except (Broken, Refused) as cause:  # a reply of a gigabyte is no answer either
             last = _broken(cause, paid=paid)
         else:
             if 200 <= reply.status < 300:
@@ -95,7 +95,7 @@ def _exchange(
         yield Sleep(pause)
 
 
-def _broken(cause: Broken, *, paid: bool) -> APIMasterError:
+def _broken(cause: Exception, *, paid: bool) -> APIMasterError:
     if paid:
         return OutcomeUnknownError(f"{cause}. {UNKNOWN_ADVICE}")
     return APIConnectionError(f"The connection broke: {cause}. This call is free, so nothing was charged.")

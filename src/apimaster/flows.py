@@ -117,6 +117,8 @@ def submit(context: Context, request: ImageRequest, handling: Handling) -> Flow[
 
 def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
     """One answered look at a task: passing faults are repeated until there is one."""
+    if task.done and not task.id:
+        return task  # a submit that was answered with the picture: there is no task to ask about
     now: Instant = yield Now()
     deadline = now.monotonic + timeout
     attempt = 0

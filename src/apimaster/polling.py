@@ -21,7 +21,7 @@ from .errors import (
     TaskTimeoutError,
 )
 from .exchange import ASK_TIMEOUT, Context, with_hint
-from .operations import Broken, Flow, Instant, NotSent, Now, Reply, Send, Sleep
+from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
 from .results import Task
 from .schedule import Watch
 from .wire import Unreadable, read_task, task_call
@@ -45,7 +45,7 @@ def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Tas
     """
     try:
         reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
-    except (NotSent, Broken) as cause:
+    except (NotSent, Broken, Refused) as cause:
         raise APIConnectionError(f"Could not look at task {task.id}: {cause}.", task=task) from None
     if 200 <= reply.status < 300:
         try:

@@ -48,8 +48,10 @@ _OUTLIVED_STEP: Final = (0.1, 0.13)  # of the time so far: it took longer than n
 _EARLY: Final = 0.7  # of the median: how much shorter than the few that are known a job may well be
 _WAIT_FOR_SCOUTS: Final = 1.08  # of the longest known: more news is on its way while so little is known
 _TO_EXTRAPOLATE: Final = 0.6  # of a short duration: late enough for a figure to be exact, and rarely too late
+_SIDE_BY_SIDE: Final = 0.3  # of the same, from the first of a crowd to the last: not all at the same moment
 _LEAP: Final = (1.6, 1.2)  # how far ahead unproven figures are believed: early on, and from _LONG on
 _LONG: Final = 8.0
+_UNSURE: Final = 0.2  # of the elapsed time: how long a look may take for its figure to be used
 _LAST_PLACE: Final = 0.999
 _NAP: Final = 0.1
 _SHORTEST_NAP: Final = 0.1
@@ -75,6 +77,7 @@ def next_delay(
     known: Sequence[float] = (),
     spread: float = 0.0,
     last: float | None = None,
+    figured: float | None = None,
     earlier: tuple[float, float] | None = None,
     trusted: bool | None = None,
 ) -> float:
@@ -85,9 +88,10 @@ def next_delay(
         progress: percent at the last look, or None.
         estimated: seconds that the gateway expects the whole job to take, or None.
         known: durations of finished jobs of the same kind, in ascending order.
-        spread: the task's place among its siblings, in [0, 1); below 1/16 it is a scout.
+        spread: the task's place among its siblings, in [0, 1); below 1/32 it is a scout.
         last: ``elapsed`` at the last look, 0 before the first; None means that it was just now.
-        earlier: ``elapsed`` and ``progress`` at a look before the last one, to see whether progress is real.
+        figured: when ``progress`` was true; None means at the last look.
+        earlier: ``figured`` and ``progress`` of a look before the last one, to see whether progress is real.
 
     Returns:
         At least ``SHORTEST_STEP`` after the last look, at most ``LONGEST_DELAY`` from now, never below 0.
@@ -96,25 +100,24 @@ def next_delay(
     last = elapsed if last is None or not 0.0 <= last <= elapsed else last
     if not 0.0 <= spread <= _LAST_PLACE:
         spread = _LAST_PLACE if spread > _LAST_PLACE else 0.0
-    target = _target(elapsed, last, progress, estimated, known, spread, earlier, trusted)
+    foretold = None if trusted is False else foretell(last if figured is None else figured, progress, earlier)
+    target = _target(elapsed, last, foretold, estimated, known, spread, trusted)
     return min(max(target - elapsed, last - elapsed + SHORTEST_STEP, 0.0), LONGEST_DELAY)
 
 
 def _target(
     elapsed: float,
     last: float,
-    progress: float | None,
+    foretold: float | None,
     estimated: float | None,
     known: Sequence[float],
     spread: float,
-    earlier: tuple[float, float] | None,
     trusted: bool | None,
 ) -> float:
     """When the next look is due, since the submit."""
     blind = _blind(last, spread)
-    if trusted and last == 0.0 and known and not (len(known) >= ENOUGH and known[-1] < 1.1 * known[0]):
-        return min(blind, _TO_EXTRAPOLATE * known[len(known) // 10])
-    foretold = None if trusted is False else foretell(last, progress, earlier)
+    if trusted and last == 0.0 and len(known) >= ENOUGH and known[-1] >= 1.1 * known[0]:
+        return min(blind, (_TO_EXTRAPOLATE + _SIDE_BY_SIDE * (spread - 0.5)) * known[len(known) // 10])
     if foretold is not None:
         if trusted or (known and foretold <= 1.25 * known[-1]):
             return min(foretold, max(blind, _FURTHEST * last))
@@ -198,6 +201,7 @@ class Watch:
         self._fresh = fresh
         self._spread = history.place(key) if fresh else 0.0
         self._last = 0.0
+        self._figured = 0.0
         self._progress: float | None = None
         self._estimated: float | None = None
         self._earlier: tuple[float, float] | None = None
@@ -212,6 +216,7 @@ class Watch:
             known=self._known(),
             spread=self._spread,
             last=self._last,
+            figured=self._figured,
             earlier=self._earlier,
             trusted=self._history.trusts_progress(self._key),
         )
@@ -234,10 +239,15 @@ class Watch:
                     came_true = 0.95 * self._last <= self._foretold <= 1.1 * received
                     self._history.progress_came_true(self._key, came_true)
             return
-        if self._progress is not None and self._last > 0.0:
-            self._earlier = (self._last, self._progress)
+        if progress is None and self._history.trusts_progress(self._key):
+            self._history.progress_came_true(self._key, None)  # there are no figures any more
+        if received - sent > _UNSURE * received:
+            progress = None  # the look waited its turn: who knows when that figure was true
+        if self._progress is not None and self._figured > 0.0:
+            self._earlier = (self._figured, self._progress)
         self._last, self._progress, self._estimated = sent, progress, estimated
-        self._foretold = foretell(sent, progress, self._earlier)
+        self._figured = (sent + received) / 2  # the gateway looked at its clock somewhere in between
+        self._foretold = foretell(self._figured, progress, self._earlier)
 
     def _known(self) -> Sequence[float]:
         return self._history.known(self._key) if self._fresh else ()

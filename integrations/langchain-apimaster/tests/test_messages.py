@@ -34,7 +34,9 @@ def test_every_error_says_what_it_cost_and_whether_to_try_again(kind: type[APIMa
 
 
 def test_every_kind_of_error_is_public() -> None:
-    assert {kind.__name__ for kind in kinds(APIMasterError)} <= set(apimaster.__all__)
+    # Parts that are imported by themselves, such as the batch, have errors of their own.
+    ours = [kind for kind in kinds(APIMasterError) if kind.__module__ == "apimaster.errors"]
+    assert {kind.__name__ for kind in ours} <= set(apimaster.__all__)
 
 
 def test_long_words_are_cut() -> None:

@@ -111,7 +111,7 @@ def _handshake(connection: socket.socket, host: str) -> Finding:
         return _wrong("TLS", f"{host} does not speak TLS there: {fault.reason or fault}.", "Check scheme and port.")
     except OSError as fault:
         advice = "A firewall may be in between."
-        return _wrong("TLS", f"The handshake with {host} broke off: {fault.strerror or fault}.", advice)
+        return _wrong("TLS", f"The TLS handshake with {host} broke off: {fault.strerror or fault}.", advice)
 
 
 def certificate_advice(reason: str) -> str:

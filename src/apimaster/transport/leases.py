@@ -29,6 +29,7 @@ import httpx
 from .dialling import Dialler
 from .guard import Guard
 from .idle import KEEPALIVE, IdleLines, Line
+from .streams import READ_SIZE
 from .translate import CORE_ERRORS, core_request, reraise, response
 
 FRESH: Final = 4.0
@@ -47,6 +48,10 @@ def _max_age(request: httpx.Request) -> float:
 def _timeout(request: httpx.Request, phase: str) -> float | None:
     timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
     return timeouts.get(phase)
+
+
+class _SyncConnection(httpcore.HTTP11Connection):
+    READ_NUM_BYTES = READ_SIZE  # twice httpcore's: pictures are large
 
 
 class LeaseTransport(httpx.BaseTransport):
@@ -104,7 +109,7 @@ class LeaseTransport(httpx.BaseTransport):
             except BaseException:
                 stream.close()
                 raise
-        return Line(origin, httpcore.HTTP11Connection(origin, stream), stream.close)
+        return Line(origin, _SyncConnection(origin, stream), stream.close)
 
     def _dial(self, host: str, port: int, timeout: float | None) -> httpcore.NetworkStream:
         try:

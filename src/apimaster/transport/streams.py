@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 
 import httpcore
 
-READ_SIZE: Final = 96 * 1024
-"""Bytes per read. Larger pieces would come from the system and go back to it each time, which takes longer."""
+READ_SIZE: Final = 120 * 1024
+"""Bytes per read. From 128 KiB on, memory comes from the system and goes back to it each time, which takes longer."""
 MAX_UNREAD: Final = 256 * 1024
 """Bytes that may wait for a slow reader before the socket is left alone; one read more may come on top."""
 YIELD_AFTER: Final = 1024 * 1024
