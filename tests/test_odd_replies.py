@@ -1,0 +1,177 @@
+"""Replies and URLs that no gateway should send: every one ends as an error of ours that tells the truth of the bill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from doors import DOORS, Door
+from hand_driver import HandDriver, context, refusal, reply
+
+from apimaster import APIMaster, AsyncAPIMaster
+from apimaster.durations import History
+from apimaster.emulator import Emulator
+from apimaster.errors import (
+    APIConnectionError,
+    BadRequestError,
+    ContentPolicyError,
+    DownloadError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
+from apimaster.flows import models
+from apimaster.operations import Broken
+from apimaster.results import GeneratedImage
+from apimaster.retry import RetryPolicy
+from apimaster.schedule import Watch
+from apimaster.wire_errors import error_from
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator(pictures="plain") as emu:
+        yield emu
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest, server: Emulator) -> Door:
+    server.reset()
+    return Door(request.param, server)
+
+
+def test_a_body_that_is_not_encoded_as_it_says(door: Door, server: Emulator) -> None:
+    lie = {"content-encoding": "gzip"}
+    server.script("reply", status=200, body='{"data":[{"task_id":"task_1"}]}', headers=lie)
+    error = door.error("generate", "a cat")
+    assert type(error) is OutcomeUnknownError
+    server.script("reply", on="poll", status=200, body='{"data":{"status":"running"}}', headers=lie)
+    assert len(door("generate", "a cat").images) == 1
+
+
+def test_a_reply_without_end(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("drivers", "async_driver"):
+        monkeypatch.setattr(f"apimaster.{module}.MAX_REPLY_BYTES", 20_000)
+    server.script("reply", status=200, body='{"data":"' + "x" * 100_000 + '"}')
+    error = door.error("generate", "a cat")
+    assert type(error) is OutcomeUnknownError
+    assert "it is larger than" in error.message
+    assert not error.retryable
+    server.script("reply", on="poll", status=200, body="x" * 100_000)
+    assert len(door("generate", "a cat").images) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "not a url",
+        "http://",
+        "http://[::bad/a.png",
+        "http://exa mple/a.png",
+        "http://example.com:99999/a.png",
+        "ftp://example.com/a.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "//example.com/a.png",
+        "http://127.0.0.2/a.png",
+        "http://10.0.0.1/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/a.png",
+        "http://0x7f.1/a.png",
+        "http://localhost/a.png",
+        "http://" + "a" * 300 + ".test/a.png",
+        "http://\udcff/a.png",
+    ],
+)
+def test_a_result_url_that_leads_nowhere_good(door: Door, server: Emulator, url: str) -> None:
+    error = door.error("read", GeneratedImage(url=url))
+    assert isinstance(error, DownloadError)
+    assert (error.billed, error.retryable) == ("yes", False)
+    assert error.images[0].url == url
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/a.png", "http://no-such-host.invalid/a.png", "http://localhost/a.png"]
+)
+def test_a_client_of_the_callers_own_is_guarded_too(server: Emulator, kind: str, url: str) -> None:
+    image = GeneratedImage(url=url)
+    if kind == "sync":
+        with httpx.Client() as own, pytest.raises(DownloadError):
+            APIMaster(server.api_key, base_url=server.base_url, http_client=own).read(image)
+        return
+
+    async def read() -> None:
+        async with httpx.AsyncClient() as own:
+            with pytest.raises(DownloadError):
+                await AsyncAPIMaster(server.api_key, base_url=server.base_url, http_client=own).read(image)
+
+    asyncio.run(read())
+
+
+ERRORS: list[tuple[int, Any, type[Exception], str | None, str]] = [
+    (500, {"error": "it fell over", "code": "E1"}, InternalServerError, "E1", "it fell over"),
+    (500, {"error": {"message": "m", "code": 17}}, InternalServerError, "17", "m"),
+    (500, {"error": {"message": "m", "code": None, "type": "server_error"}}, InternalServerError, "server_error", "m"),
+    (500, {"error": {}}, InternalServerError, None, "HTTP 500"),
+    (500, {"message": "no error member: some proxies write so"}, OutcomeUnknownError, None, "no error member"),
+    (500, ["a", "list"], OutcomeUnknownError, None, "HTTP 500"),
+    (500, "text", OutcomeUnknownError, None, "HTTP 500"),
+    (500, {"error": None}, OutcomeUnknownError, None, "HTTP 500"),
+    (400, {"error": {"message": "m", "code": "Prompt_Blocked"}}, ContentPolicyError, "Prompt_Blocked", "m"),
+    (403, {"error": {"message": "m", "type": "sensitive_words_detected"}}, ContentPolicyError, None, "m"),
+    (418, {"error": {"message": "teapot"}}, BadRequestError, None, "teapot"),
+    (101, b"", OutcomeUnknownError, None, "HTTP 101"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind", "code", "said"), ERRORS)
+def test_shapes_of_an_error(status: int, body: Any, kind: type[Exception], code: str | None, said: str) -> None:
+    answer = reply(body, status, {"x-request-id": "req-7"})
+    error = error_from(answer, paid=True, wall=0.0)
+    assert type(error) is kind
+    assert said in error.message
+    assert error.request_id == "req-7"
+    if code is not None:
+        assert error.code == code
+
+
+def test_a_free_call_repeats_what_a_purchase_must_not() -> None:
+    listed = reply({"object": "list", "data": [{"id": "m-1"}, {"id": 5}, "odd"]})
+    driver = HandDriver([Broken("reset"), refusal(503), reply("<html>", 502), listed])
+    assert driver.run(models(context(), 60.0)) == ["m-1"]
+    with pytest.raises(APIConnectionError, match="nothing was charged"):
+        HandDriver([Broken("reset")] * 4).run(models(context(), 60.0))
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", '{"data": 3}', '{"object": "list"}'])
+def test_a_catalogue_that_is_none(body: str) -> None:
+    with pytest.raises(NotFoundError, match="does not answer like the gateway"):
+        HandDriver([reply(body)]).run(models(context(), 60.0))
+
+
+def test_figures_that_stop_coming_are_no_longer_waited_for() -> None:
+    history, key = History(), ("m", "1K")
+    history.progress_came_true(key, True)
+    watch = Watch(history, key)
+    watch.looked(1.0, 1.01, done=False, progress=None, estimated=None)
+    assert history.trusts_progress(key) is None
+
+
+def test_a_figure_of_a_look_that_waited_its_turn_is_not_used() -> None:
+    history, key = History(), ("m", "1K")
+    prompt, late = Watch(history, key), Watch(history, key)
+    prompt.looked(1.0, 1.01, done=False, progress=90.0, estimated=None)
+    late.looked(1.0, 1.90, done=False, progress=90.0, estimated=None)
+    assert prompt.delay(1.0) < 0.2 < late.delay(1.0)
