@@ -119,7 +119,8 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long to pause is tested in test_retry.py and test_flows_*.py; here, what happens after it."""
     monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
     monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", far_or_now)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
+    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
 
 
@@ -140,7 +141,7 @@ def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
     row = PURCHASE[name]
     emu.script(name, times=None)
     door = Door(kind, emu)
-    error = door.error("generate", "a cat", mode=mode, timeout=0.25 if name in IMPATIENT else 30)
+    error = door.error("generate", "a cat", mode=mode, timeout=0.5 if name in IMPATIENT else 30)
     assert type(error) is row.kind
     assert error.billed == row.billed
     assert error.retryable == (row.sent == REPEATED or isinstance(error, (RateLimitError, APIConnectionError)))
@@ -170,7 +171,7 @@ def test_how_a_task_ends(emu: Emulator, kind: str, dialect: str, name: str) -> N
     expected, billed, charged = TASK[name]
     emu.dialect = dialect
     emu.script(name)
-    error = Door(kind, emu).error("generate", "a cat", timeout=0.3 if name == "task_never_ends" else 30)
+    error = Door(kind, emu).error("generate", "a cat", timeout=0.6 if name == "task_never_ends" else 30)
     assert type(error) is expected
     assert error.billed == billed
     assert error.task is not None

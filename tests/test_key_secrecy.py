@@ -40,11 +40,12 @@ def emu(server: Emulator) -> Emulator:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
     monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", lambda header, wall: None)
-    monkeypatch.setattr("apimaster.polling.ASK_TIMEOUT", 0.2)
-    monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.1)
-    monkeypatch.setattr("apimaster.downloading.FETCH_TIMEOUT", 0.2)
-    monkeypatch.setattr("apimaster.downloading.GRACE", 0.1)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr("apimaster.polling.ASK_TIMEOUT", 0.1)
+    monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("apimaster.downloading.FETCH_TIMEOUT", 0.1)
+    monkeypatch.setattr("apimaster.downloading.GRACE", 0.05)
+    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_no_error_tells_it(emu: Emulator, kind: str, name: str, tmp_path: Path) 
     if fault.place == "download":
         emu.script("download_404", times=None, on="output")
     try:
-        Door(kind, emu)("generate", "a cat", timeout=0.4, save_to=f"{tmp_path}/")
+        Door(kind, emu)("generate", "a cat", timeout=0.15, save_to=f"{tmp_path}/")
     except APIMasterError as error:
         for text in told_by(error):
             assert KEY not in text

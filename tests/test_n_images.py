@@ -34,7 +34,8 @@ def server() -> Iterator[Emulator]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
 
 
 @pytest.fixture(params=DOORS)
@@ -121,7 +122,7 @@ def test_errors_that_may_be_repeated_alone_may_be_repeated_together(door: Door, 
 
 def test_tasks_that_go_on_are_all_named_and_all_resumable(door: Door, server: Emulator) -> None:
     server.latency = "manual"
-    error = door.error("generate", "a cat", n=3, timeout=0.4)
+    error = door.error("generate", "a cat", n=3, timeout=0.8)
     assert type(error) is TaskTimeoutError
     assert error.billed == "yes"
     assert {task.id for task in error.tasks} == {job.id for job in server.jobs}

@@ -40,7 +40,8 @@ def server() -> Iterator[Emulator]:
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
 
 
 @pytest.fixture(params=DOORS)

@@ -127,7 +127,7 @@ def _target(
     if known:
         return _learned(elapsed, last, known, blind, spread)
     if estimated is not None and 0.0 < estimated < math.inf:
-        step = min(max(blind - last, estimated / 40), LONGEST_BLIND_STEP)
+        step = min(max(blind - last, min(estimated / 40, last)), LONGEST_BLIND_STEP)
         at_the_estimate = estimated * 1.02
         return at_the_estimate if last + SHORTEST_STEP < at_the_estimate < last + step else last + step
     return blind
