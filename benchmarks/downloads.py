@@ -2,6 +2,8 @@
 
 Each download is the first large one of a process that is otherwise warm: memory that an earlier one has freed would
 hide what the next one takes, and may or may not spare it the time to get it, which makes figures that jump.
+
+Each of ours is held against httpx of its own kind; the table's ratios are to the blocking one.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage
 from .common import KEY, Memory, Server, goal, in_fresh_process, prepare, ratio_of, stopwatch, table
 
 SIZE = 20_000_000
-BASE = "httpx: get().content"
-OURS = ("apimaster, sync", "apimaster, async")
+BASE = "httpx, sync: get().content"
+BASE_ASYNC = "httpx, async: get().content"
+OURS = {"apimaster, sync": BASE, "apimaster, async": BASE_ASYNC}
 
 
 def contenders(base_url: str, folder: str, loop: asyncio.AbstractEventLoop) -> dict[str, Callable[[], object]]:
@@ -33,6 +36,10 @@ def contenders(base_url: str, folder: str, loop: asyncio.AbstractEventLoop) -> d
     ours = APIMaster(KEY, base_url=base_url)
     ours_async = AsyncAPIMaster(KEY, base_url=base_url)
     bare = httpx.Client(timeout=60)
+    bare_async = httpx.AsyncClient(timeout=60)
+
+    async def get_async() -> None:
+        target.write_bytes((await bare_async.get(url)).content)
 
     def fresh(fetch: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:
@@ -43,8 +50,9 @@ def contenders(base_url: str, folder: str, loop: asyncio.AbstractEventLoop) -> d
 
     return {
         BASE: fresh(lambda: target.write_bytes(bare.get(url).content)),
-        OURS[0]: fresh(lambda: ours.download(image, target)),
-        OURS[1]: fresh(lambda: loop.run_until_complete(ours_async.download(image, target))),
+        BASE_ASYNC: fresh(lambda: loop.run_until_complete(get_async())),
+        "apimaster, sync": fresh(lambda: ours.download(image, target)),
+        "apimaster, async": fresh(lambda: loop.run_until_complete(ours_async.download(image, target))),
     }
 
 
@@ -65,7 +73,7 @@ def contender(name: str, server_port: str, folder: str) -> None:
 
 
 def main(rounds: int = 21) -> None:
-    names = (BASE, *OURS)
+    names = (BASE, BASE_ASYNC, *OURS)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
@@ -76,9 +84,9 @@ def main(rounds: int = 21) -> None:
     }
     table(f"downloads: {SIZE / 1e6:.0f} MB to disk, wall", figures["wall"], BASE, scale=1e3, unit="ms")
     table("downloads, CPU of the client", figures["cpu"], BASE, scale=1e3, unit="ms")
-    for name in OURS:
-        speed = ratio_of(figures["wall"][BASE], figures["wall"][name])
-        goal(f"downloads, {name}: speed, ratio to get().content", speed, 1.4, at_least=True)
+    for name, base in OURS.items():
+        speed = ratio_of(figures["wall"][base], figures["wall"][name])
+        goal(f"downloads, {name}: speed, ratio to {base}", speed, 1.4, at_least=True)
         goal(f"downloads, {name}: MB above the idle client", statistics.median(figures["mb"][name]), 2)
 
 

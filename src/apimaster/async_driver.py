@@ -22,7 +22,7 @@ AsyncTransport = Literal["httpx", "aiohttp"]
 GATE: Final = 32
 """Short calls on the wire at once, per client and event loop."""
 
-_SINK_STEP: Final = 384 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
+_SINK_STEP: Final = 256 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
 
 
 class _Session:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BUFFER: Final = 256 * 1024
+_BUFFER: Final = 64 * 1024
 _COMPARED: Final = 1024 * 1024
 # What a file system answers that has no hard links (FAT, some network shares), or a system that forbids them.
 _NO_LINKS: Final = frozenset(
