@@ -43,16 +43,7 @@ DIALECTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emu:
-        yield emu
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 @pytest.fixture

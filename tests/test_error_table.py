@@ -6,7 +6,6 @@ and whether the error tells what to do: its class, billed, retryable, the status
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -29,7 +28,6 @@ from apimaster.errors import (
     RateLimitError,
     TaskTimeoutError,
 )
-from apimaster.retry import RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -102,12 +100,6 @@ TASK: dict[str, tuple[type[APIMasterError], str, int]] = {
 PASSING_POLLS = [name for name, fault in FAULTS.items() if fault.place == "poll" and name != "poll_401"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emu:
-        yield emu
-
-
 @pytest.fixture
 def emu(server: Emulator) -> Emulator:
     server.reset()
@@ -115,12 +107,8 @@ def emu(server: Emulator) -> Emulator:
 
 
 @pytest.fixture(autouse=True)
-def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long to pause is tested in test_retry.py and test_flows_*.py; here, what happens after it."""
-    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
+def impatient(monkeypatch: pytest.MonkeyPatch, without_pauses: None) -> None:
     monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", far_or_now)
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
 
 

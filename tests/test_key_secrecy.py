@@ -19,7 +19,6 @@ from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.emulator import FAULTS, Emulator
 from apimaster.errors import APIMasterError, BadRequestError, DownloadError
 from apimaster.results import GeneratedImage
-from apimaster.retry import RetryPolicy
 
 KEY = "sk-emulator-0123456789abcdef"
 
@@ -37,15 +36,12 @@ def emu(server: Emulator) -> Emulator:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
+def impatient(monkeypatch: pytest.MonkeyPatch, without_pauses: None) -> None:
     monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", lambda header, wall: None)
     monkeypatch.setattr("apimaster.polling.ASK_TIMEOUT", 0.1)
     monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
     monkeypatch.setattr("apimaster.downloading.FETCH_TIMEOUT", 0.1)
     monkeypatch.setattr("apimaster.downloading.GRACE", 0.05)
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
 
 
 @pytest.fixture(autouse=True)

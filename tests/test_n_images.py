@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,22 +19,11 @@ from apimaster.errors import (
     OutcomeUnknownError,
     TaskTimeoutError,
 )
-from apimaster.retry import RetryPolicy
 
 ONE = Decimal("0.0375")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emu:
-        yield emu
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+pytestmark = pytest.mark.usefixtures("without_pauses")
 
 
 @pytest.fixture(params=DOORS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -26,22 +25,10 @@ from apimaster.errors import (
 from apimaster.flows import models
 from apimaster.operations import Broken
 from apimaster.results import GeneratedImage
-from apimaster.retry import RetryPolicy
 from apimaster.schedule import Watch
 from apimaster.wire_errors import error_from
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emu:
-        yield emu
-
-
-@pytest.fixture(autouse=True)
-def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+pytestmark = pytest.mark.usefixtures("without_pauses")
 
 
 @pytest.fixture(params=DOORS)

@@ -20,49 +20,18 @@ from typing import Any
 import fsspec
 import pytest
 from blockbuster import blockbuster_ctx
+from doors import Door
 from PIL import Image
 
-from apimaster import APIMaster, AsyncAPIMaster, ImageRequest
+from apimaster import AsyncAPIMaster, ImageRequest
 from apimaster.emulator import Emulator
 from apimaster.emulator.options import DEFAULT_URL_LIFETIME
 from apimaster.errors import BadRequestError, DownloadError, ReferenceImageError, ResultExpiredError
 from apimaster.pictures import inspect
 from apimaster.results import GeneratedImage, Progress, Task
-from apimaster.retry import RetryPolicy
 
 ONE = Decimal("0.0375")
-
-
-class Door:
-    """The same call through the blocking or the asyncio client."""
-
-    def __init__(self, kind: str, emu: Emulator) -> None:
-        self.kind = kind
-        self.emu = emu
-
-    def __call__(self, method: str, *args: Any, **options: Any) -> Any:
-        if self.kind == "sync":
-            with APIMaster(self.emu.api_key, base_url=self.emu.base_url) as client:
-                return getattr(client, method)(*args, **options)
-
-        async def call() -> Any:
-            async with AsyncAPIMaster(self.emu.api_key, base_url=self.emu.base_url) as client:
-                return await getattr(client, method)(*args, **options)
-
-        return asyncio.run(call())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emu:
-        yield emu
-
-
-@pytest.fixture(autouse=True)
-def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long to pause is tested elsewhere (test_retry.py, test_schedule.py); here, what happens after it."""
-    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.002, 0.1, 0.5, 1.0))
+pytestmark = pytest.mark.usefixtures("without_pauses")
 
 
 @pytest.fixture

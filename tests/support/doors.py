@@ -18,6 +18,7 @@ class Door:
 
     def __init__(self, kind: str, emu: Emulator, **settings: Any) -> None:
         self.kind = kind
+        self.emu = emu
         self.settings = {"api_key": emu.api_key, "base_url": emu.base_url} | settings
 
     def __call__(self, method: str, *args: Any, **options: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from litellm.llms.custom_llm import CustomLLM
 
-from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageResult
+from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
 from apimaster.errors import APIMasterError
 
 from . import answers, chat, errors
@@ -212,7 +212,8 @@ def _needs_bytes(image: GeneratedImage, inline: bool) -> bool:
     return inline or image.url is None
 
 
-def _wanted(job: Job) -> Any:
+def _wanted(job: Job) -> ImageRequest:
+    assert job.request is not None  # only a health check has none, and it does not come here
     return job.request
 
 

@@ -1,0 +1,29 @@
+"""What several of the tests here share: one emulator per module, and waits that take no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apimaster.emulator import Emulator
+from apimaster.retry import RetryPolicy
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator(pictures="plain") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks come at once. When they are due is tested in test_schedule.py."""
+    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch, soon: None) -> None:
+    """Repeats come at once, too. How long to pause is tested in test_retry.py and test_flows_*.py."""
+    monkeypatch.setattr(RetryPolicy, "backoff", lambda self, attempt: 0.0)
