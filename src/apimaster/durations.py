@@ -26,6 +26,7 @@ _ENCLOSED_KEPT: Final = 48
 _BOUNDED_KEPT: Final = 16
 _KINDS: Final = 256
 _NOT_SHORTER: Final = 0.5  # where nothing is known but the upper end, the duration is taken to be within a half of it
+_EARLIEST: Final = 0.5  # of an innermost interval: a duration is put in its later half, since too early costs a look
 _FIRST_SCOUTS: Final = 16
 # Places of the scouts among themselves, so ordered that any first few of them lie evenly.
 _SCOUT_PLACES: Final = tuple(place / 512 for place in (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15))
@@ -121,5 +122,5 @@ def _durations(intervals: Sequence[tuple[float, float, float]]) -> tuple[float, 
         first, end = bisect_left(lows, lower), bisect_right(highs, upper)
         low, high = innermost[first + int(share * (end - first))]
         low = max(low, _NOT_SHORTER * high)
-        durations.append(low + share * (high - low))
+        durations.append(high - _EARLIEST * (1.0 - share) * (high - low))
     return tuple(sorted(durations))

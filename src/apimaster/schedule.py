@@ -5,7 +5,7 @@ Looking early costs a poll; looking late costs the caller's time. In order of tr
 1. *Progress figures*, where the gateway gives them: extrapolated. A figure may be stuck, invented, or cut off at
    99, so a leap is kept short until figures of this kind of job have come true once.
 2. *Durations seen before* for this model and resolution (``History``): the first look comes a little after the
-   quickest tenth has ended, the next ones in steps of a ninth of the range that most jobs end in.
+   quickest tenth has ended, the next ones in steps of a tenth of the range that most jobs end in.
 3. *Blind looks*, from nothing but the endpoint's habit (jobs take 10–60 s, about 19 as a rule: U): close together
    where a job is likely to end, far apart elsewhere. ``estimated_time`` only moves them a little, because some
    channels send a constant.
@@ -42,7 +42,7 @@ ENOUGH: Final = 8
 """From so many known durations on, they are believed."""
 
 _FIRST_LOOK: Final = 0.25  # of a step behind the quickest tenth
-_STEP: Final = 0.115  # of the range between the quickest and the slowest tenth
+_STEP: Final = 0.105  # of the range between the quickest and the slowest tenth
 _TIGHTEST_STEP: Final = 0.06  # of the median: where all jobs are of one length, a miss is a miss by little
 _OUTLIVED_STEP: Final = (0.1, 0.13)  # of the time so far: it took longer than nearly all before; from _LONG on
 _EARLY: Final = 0.7  # of the median: how much shorter than the few that are known a job may well be
