@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -220,6 +221,20 @@ def test_large_pictures_get_thumbnails(tmp_path: Path) -> None:
 def test_what_cannot_be_written_never_stops_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Outputs(tmp_path).write()
     assert "could not be written" in caplog.text
+
+
+def test_the_end_of_a_run_may_meet_a_rewrite_that_is_under_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, 200)
+    outputs = Outputs(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(12):
+            threads.submit(outputs.write)
+        threads.submit(write_outputs, tmp_path).result()  # `batch export` in the same process
+    assert caplog.text == ""
+    assert "".join(jsonl(items_in(tmp_path))) == (tmp_path / "manifest.jsonl").read_text()
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_the_page_holds_no_key_and_no_address(big: Path) -> None:

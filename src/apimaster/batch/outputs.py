@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,6 +40,8 @@ class Outputs:
         self._directory = directory
         self._thumbnails = Thumbnails(directory)
         self._task: asyncio.Task[None] | None = None
+        # A task that is cancelled leaves its thread writing: what the end of the run writes comes after that.
+        self._writing = threading.Lock()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep_up())
@@ -59,7 +62,7 @@ class Outputs:
 
     def write(self) -> None:
         """Write manifest and gallery now. Blocking."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), self._writing:
             self._write()
 
     async def _keep_up(self) -> None:
@@ -92,7 +95,7 @@ def write_outputs(directory: Path) -> None:
 
 def replace(path: Path, pieces: Iterable[str]) -> None:
     """Write ``pieces`` to ``path`` in one step: a reader sees the old file or the new one."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(part, "w", encoding="utf-8", newline="") as file:
             file.writelines(pieces)
