@@ -181,7 +181,8 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "3")
     until(lambda: len(gateway.bill.charges) == 2, started)  # as many submits as are on the wire at once
     started.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    assert started.stderr is not None
+    assert any("Ctrl-C again ends it now" in line for line in started.stderr), "it says so before it has ended"
     assert started.poll() is None, "it waits for the answers to what it has sent"
     started.send_signal(signal.SIGINT)
     told = started.communicate(timeout=20)[1]

@@ -99,7 +99,7 @@ async def _run(job: Job, client: AsyncAPIMaster) -> int:
             show.print_json({"event": "image", **record(item)})
 
     async with client, AsyncRun(client, job.directory, job.lines, job.terms, job.wishes, note) as run:
-        with _listening(run):
+        with _listening(run, display):
             error = await _watched(run, display)
         return _end(job, run, error)
 
@@ -148,13 +148,15 @@ class _View:
 
 
 @contextlib.contextmanager
-def _listening(run: AsyncRun) -> Iterator[None]:
+def _listening(run: AsyncRun, display: Display | None) -> Iterator[None]:
     """Ctrl-C, or a polite request to end: the gentle way first, at once the second time."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         if run.halted:
             run.abort()
+        elif display is not None:
+            display.stopping()
         run.halt()
 
     before: dict[int, Any] = {}

@@ -34,6 +34,7 @@ _SIGNS: Final = {"saved": "✓", "failed": "✗", "unknown": "?", "submitted": "
 _RECENT: Final = 6
 _PLAIN_EVERY: Final = 10.0
 _REFRESH: Final = 0.25
+_STOPPING: Final = "Stopping: nothing more is submitted. Ctrl-C again ends it now."
 
 
 class Watched(Protocol):
@@ -54,6 +55,9 @@ class Display(Protocol):
 
     def ended(self, item: BatchItem) -> None:
         """An image ended."""
+
+    def stopping(self) -> None:
+        """Somebody asked the run to end."""
 
     async def show(self, run: Watched) -> None:
         """Keep showing how ``run`` stands."""
@@ -141,7 +145,7 @@ def _facts(run: Watched, now: float) -> list[Text]:
 def state_of(run: Watched, now: float) -> str:
     """Why it goes slowly, if it does."""
     if run.halted:
-        return "Stopping: nothing more is submitted. Ctrl-C again ends it now."
+        return _STOPPING
     pause = run.throttle.pause(now)
     if pause > 0:
         reason = "asked for a pause" if run.throttle.crowded else "can't be reached"
@@ -188,6 +192,9 @@ class LiveDisplay:
         """Remember it for the list at the bottom."""
         self._recent.append(item)
 
+    def stopping(self) -> None:
+        """The panel's next picture says so."""
+
     async def show(self, run: Watched) -> None:
         """Draw until cancelled; the last picture stays."""
         from rich.live import Live
@@ -214,6 +221,10 @@ class PlainDisplay:
         """Say what went wrong."""
         if item.state != "saved":
             self._say(f"{item.state}: {item.id} (line {item.line}): {item.error}")
+
+    def stopping(self) -> None:
+        """Say so at once: the answers to what is on the wire may take a while."""
+        self._say(_STOPPING)
 
     async def show(self, run: Watched) -> None:
         """Say how it stands, every ten seconds and at the end."""
