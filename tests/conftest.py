@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from apimaster.emulator import Emulator
 from apimaster.retry import RetryPolicy
+
+# The same examples each time; to look for new ones: pytest --hypothesis-profile=search
+settings.register_profile("search", max_examples=20_000)
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="module")

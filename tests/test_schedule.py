@@ -15,9 +15,10 @@ import statistics
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from apimaster.durations import History
@@ -114,6 +115,12 @@ seconds = some.floats(allow_nan=True, allow_infinity=True, width=32)
 sensible = some.floats(0.0, 5000.0)
 
 
+UNTOLD: dict[str, Any] = dict.fromkeys(("estimated", "last", "earlier", "trusted")) | {"known": [], "spread": 0.0}
+
+
+@example(elapsed=0.0, progress=1.0, figured=math.inf, **UNTOLD)
+@example(elapsed=0.0, progress=100.0, figured=3e38, **UNTOLD)
+@example(elapsed=3e38, progress=1e-45, figured=None, **UNTOLD)
 @given(
     elapsed=seconds,
     progress=some.none() | seconds,

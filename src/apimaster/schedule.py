@@ -56,6 +56,7 @@ _LAST_PLACE: Final = 0.999
 _NAP: Final = 0.1
 _SHORTEST_NAP: Final = 0.1
 _APART: Final = 0.1  # of the elapsed time: how far apart two looks must be to be compared
+_SLOWEST: Final = 1e-6  # percent per second: slower than any job, and still to be divided by
 _FURTHEST: Final = 3.0  # times the elapsed time: no figure is believed further than that
 
 
@@ -173,7 +174,7 @@ def _learned(elapsed: float, last: float, known: Sequence[float], blind: float, 
 
 def foretell(last: float, progress: float | None, earlier: tuple[float, float] | None) -> float | None:
     """When the job ends if it goes on as it did, or None where the figures say nothing."""
-    if progress is None or not 0.0 < progress <= 100.0 or last <= 0.0:
+    if progress is None or not 0.0 < progress <= 100.0 or not 0.0 < last < math.inf:
         return None
     rate = progress / last
     if earlier is not None and 0.0 <= earlier[0] < last:
@@ -186,6 +187,8 @@ def foretell(last: float, progress: float | None, earlier: tuple[float, float] |
         apart = last - earlier[0] >= _APART * last
         if apart and (gained >= 5.0 or recent * (gained + 1.0) / gained < 0.5 * rate):
             rate = recent
+    if rate < _SLOWEST:
+        return None
     percent = 1.0 / rate  # in seconds: figures are cut, so the end lies up to one percent before the sum
     remaining = (100.0 - progress) * percent - max(0.0, percent - 0.25)
     return last + max(remaining + 0.01 + min(0.005 * last, 0.1), min(0.015 * last, 2.0))
