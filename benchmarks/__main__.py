@@ -1,6 +1,6 @@
 """``python -m benchmarks [name …]``: run all benchmarks, or those that are named; exit code 1 if a goal was missed.
 
-Each runs in a process of its own: what one has imported (LiteLLM alone brings a million objects) makes the
+Each runs in a process of its own: what one has imported (LiteLLM alone brings 300,000 objects) makes the
 collector's rounds longer for the next.
 """
 

@@ -5,6 +5,7 @@ A file's sink writes to a temporary file and looks at what arrived before it get
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
@@ -31,6 +32,17 @@ class Folder(Protocol):
 
     def publish(self, spool: Spool, names: Iterator[str]) -> Path | str:
         """Give the spooled bytes the first free name, or find them there already; raises OSError."""
+
+
+@contextlib.contextmanager
+def as_os_errors() -> Iterator[None]:
+    """Around calls of fsspec: every backend brings its own errors, and whoever saves files knows ``OSError`` only."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as wrong:
+        raise OSError(f"{type(wrong).__name__}: {wrong}") from wrong
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import BadRequestError
+from .sinks import as_os_errors
 from .storage_local import Spool, same_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def is_folder(url: str) -> bool:
     """
     files, path = _filesystem(url)
     try:
-        with _as_os_errors():
+        with as_os_errors():
             return bool(files.isdir(path))
     except OSError as wrong:
         raise BadRequestError(f"save_to {url!r} can't be looked at: {wrong}") from wrong
@@ -64,17 +65,6 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return files, str(path)
 
 
-@contextlib.contextmanager
-def _as_os_errors() -> Iterator[None]:
-    """Every backend brings its own errors; for those who save pictures they are all alike."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as wrong:
-        raise OSError(f"{type(wrong).__name__}: {wrong}") from wrong
-
-
 @dataclass(slots=True)
 class RemoteFolder:
     """A folder given as a URL."""
@@ -92,12 +82,12 @@ class RemoteFolder:
         if self.url in _proven:
             return
         place = f"{self._path}/.apimaster-{secrets.token_hex(8)}.tmp"
-        with _as_os_errors():
+        with as_os_errors():
             self._files.exists(place)  # asked before each picture, and refused to some who may write
             self._make_folder()
             self._files.pipe_file(place, b"")
         _proven.add(self.url)
-        with contextlib.suppress(OSError), _as_os_errors():
+        with contextlib.suppress(OSError), as_os_errors():
             self._files.rm_file(place)  # who may write and not delete can still save pictures
 
     def spool(self) -> Spool:
@@ -115,7 +105,7 @@ class RemoteFolder:
                     continue
                 _being_written.add(key)
             try:
-                with _as_os_errors():
+                with as_os_errors():
                     is_there = self._put(spool, place)
                 if is_there:
                     return f"{self.url.rstrip('/')}/{name}"

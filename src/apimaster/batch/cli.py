@@ -70,7 +70,9 @@ _RetryUnknown = Annotated[
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it would cost, and stop.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed where nobody can be asked.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event on stdout, and nothing else.")]
-_Emulator = Annotated[bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")]
+_Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="For one image; default: by resolution.")
+]
 
 
 @batch_app.command("run")
@@ -99,12 +101,10 @@ def run(
     max_images: _MaxImages = None,
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="For one image; default: by resolution.")
-    ] = None,
+    timeout: _Timeout = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
-    emulator: _Emulator = False,
+    emulator: options.Emulator = False,
     base_url: options.BaseUrl = None,
     as_json: _AsJson = False,
 ) -> int:
@@ -137,9 +137,7 @@ def resume(
     max_images: _MaxImages = None,
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="For one image; default: by resolution.")
-    ] = None,
+    timeout: _Timeout = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
     base_url: options.BaseUrl = None,

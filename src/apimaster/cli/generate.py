@@ -45,9 +45,7 @@ def generate(
     model: options.Model = None,
     out: options.Out = ".",
     timeout: options.Timeout = None,
-    emulator: Annotated[
-        bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")
-    ] = False,
+    emulator: options.Emulator = False,
     base_url: options.BaseUrl = None,
     as_json: options.AsJson = False,
 ) -> int:

@@ -24,3 +24,4 @@ BaseUrl = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="Instead of APIMASTER_BASE_URL and the config file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
+Emulator = Annotated[bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from apimaster.sinks import as_os_errors
 from apimaster.storage import Target
 
 
@@ -109,14 +109,14 @@ class RemoteFiles:
     def read(self, name: str) -> bytes | None:
         files, path = self._at(name)
         try:
-            with _as_os_errors():
+            with as_os_errors():
                 return bytes(files.cat_file(path))
         except FileNotFoundError:
             return None
 
     def write(self, name: str, data: bytes) -> None:
         files, path = self._at(name)
-        with _as_os_errors():
+        with as_os_errors():
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
             files.pipe_file(path, data)
 
@@ -125,7 +125,7 @@ class RemoteFiles:
 
     def remove(self, name: str) -> None:
         files, path = self._at(name)
-        with contextlib.suppress(FileNotFoundError), _as_os_errors():
+        with contextlib.suppress(FileNotFoundError), as_os_errors():
             files.rm_file(path)
 
     def local(self, name: str) -> Path | None:
@@ -133,14 +133,3 @@ class RemoteFiles:
 
     def __getstate__(self) -> dict[str, object]:
         return {"_url": self._url, "_opened": None}  # connections don't travel
-
-
-@contextlib.contextmanager
-def _as_os_errors() -> Iterator[None]:
-    """Every backend brings its own errors; here they are all alike."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as wrong:
-        raise OSError(f"{type(wrong).__name__}: {wrong}") from wrong
