@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from apimaster._flows.retry import RetryPolicy
 from apimaster.emulator import Emulator
-from apimaster.retry import RetryPolicy
 
 # The same examples each time; to look for new ones: pytest --hypothesis-profile=search
 settings.register_profile("search", max_examples=20_000)
@@ -25,8 +25,10 @@ def server() -> Iterator[Emulator]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks come at once. When they are due is tested in test_schedule.py."""
-    monkeypatch.setattr("apimaster.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr("apimaster.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr("apimaster._polling.schedule.SHORTEST_STEP", 0.002)
+    monkeypatch.setattr(
+        "apimaster._polling.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+    )
 
 
 @pytest.fixture

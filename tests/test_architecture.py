@@ -17,30 +17,70 @@ from apimaster import APIMaster, AsyncAPIMaster
 PACKAGE = Path(apimaster.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 
-# Parts that stand on the core and do as they must: programs, and the gateway's double.
+# Folders and modules of the package, and what each may import of the others. ``client`` stands for both clients.
+DATA = {"catalog", "errors", "request", "results", "settings"}
+PUBLIC_MODULES = {"", "async_client", "client", "webhooks", *DATA}
+MAY_IMPORT: dict[str, set[str]] = {
+    # what callers import
+    "_version": set(),
+    "errors": set(),
+    "catalog": set(),
+    "request": {"_images", "_references", "catalog", "errors"},
+    "results": {"errors", "request"},
+    "settings": {"errors"},
+    "webhooks": {"errors", "results"},
+    # the private layers, from the bottom up
+    "_images": {"catalog", "errors"},
+    "_references": {"_images", "catalog", "errors"},
+    "_storage": {"_images", "errors"},
+    "_polling": {"errors"},
+    "_transport": {"_version"},
+    "_wire": {"_flows.operations", "_references", "errors", "request", "results"},
+    "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *DATA},
+    "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
+    # the clients put the layers together
+    "_base_client": {"_drivers", "_flows", "_polling", "_storage", *DATA},
+    "client": {"_base_client", "_drivers", "_flows", "_references", *DATA},
+    "async_client": {"_base_client", "_drivers", "_flows", "_references", *DATA},
+    "": {"async_client", "client", *DATA},
+    # what is built on the core
+    "emulator": {"catalog"},
+    "batch": {"_images", "_references", *PUBLIC_MODULES},
+    "cli": {"_transport", "batch", "emulator", *PUBLIC_MODULES},
+}
 APPLICATIONS = ("cli", "emulator", "batch")
-# The only modules of the core that touch the network, a clock or sleep.
-OUTSIDE = {"drivers.py", "async_driver.py", "transport"}
-# wiring.py turns operations into httpx requests without sending them; the clients name a type of httpx.
-NAMES_HTTPX = {"wiring.py", "client.py", "async_client.py"}
+
+# Who may touch the network, a clock or a sleep, and who may name httpx.
+TOUCH_THE_OUTSIDE = {"_drivers", "_transport"}
+NAME_HTTPX = {"client", "async_client"}  # in the type of ``http_client``
 IO_MODULES = {"socket", "ssl", "select", "selectors", "http", "urllib.request", "asyncio", "anyio", "time", "requests"}
 NETWORK = {"httpx", "httpcore", "aiohttp", "httpx_aiohttp"}
 HARMLESS = {
-    "body.py": {"asyncio"},  # an asynchronous body reads its files in threads
-    "storage.py": {"urllib.request"},  # for its reading of file: URLs
+    "_wire/json_body.py": {"asyncio"},  # an asynchronous body reads its files in threads
+    "_storage/target.py": {"urllib.request"},  # for its reading of file: URLs
     "webhooks.py": {"time"},  # the age of a delivery, where the caller does not hand in the time
 }
-PURE = {
-    "catalog.py", "errors.py", "exchange.py", "flows.py", "operations.py", "outcomes.py", "pacing.py", "polling.py",
-    "request.py", "results.py", "retry.py", "schedule.py", "durations.py", "sizes.py", "wire.py", "wire_errors.py",
-}  # fmt: skip
+# What decides, and so can be tested without waiting: these import nothing that acts.
+PURE = {"_flows", "_polling", "_wire", "catalog", "errors", "request", "results"}
+ACTING = {"os", "pathlib", "io", "threading"}
+HARMLESS_IN_PURE = {
+    "_polling/history.py": {"threading"},
+    "_polling/rate_limit.py": {"threading"},
+    "_flows/download.py": {"pathlib"},  # it returns the path where a picture was saved
+    "results.py": {"pathlib"},  # and a result names it
+}
 
 
-def core() -> Iterator[tuple[str, Path]]:
+def module_files() -> Iterator[tuple[str, Path]]:
+    """Every module by its path below the package."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).parts[0]
-        if name not in APPLICATIONS:
-            yield name, path
+        yield path.relative_to(PACKAGE).as_posix(), path
+
+
+def room(name: str) -> str:
+    """The folder, or the module at the top, that a file belongs to; empty for the package itself."""
+    first = name.partition("/")[0].removesuffix(".py")
+    return "" if first == "__init__" else first
 
 
 def imported(path: Path) -> set[str]:
@@ -70,32 +110,51 @@ def below(names: set[str], roots: set[str]) -> set[str]:
     return {name for name in names if any(name == root or name.startswith(f"{root}.") for root in roots)}
 
 
-@pytest.mark.parametrize(("name", "path"), list(core()), ids=lambda value: value if isinstance(value, str) else "")
-def test_only_the_drivers_and_the_transport_touch_network_clock_and_sleep(name: str, path: Path) -> None:
-    found = imported(path)
-    if name not in OUTSIDE:
+FILES = dict(module_files())
+CORE = [name for name in FILES if room(name) not in APPLICATIONS]
+
+
+def ours(names: set[str]) -> set[str]:
+    """What is imported of the package itself, without the package's name: ``_flows.poll``, ``errors``."""
+    found = set()
+    for name in below(names, {"apimaster"}):
+        parts = name.split(".")[1:]
+        # ``from ..errors import X`` is seen as errors.X, ``from .. import X`` as X, which is the package's
+        here = PACKAGE.joinpath(*parts[:1])
+        found.add(".".join(parts) if here.is_dir() or here.with_suffix(".py").exists() else "")
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_folder_imports_only_what_its_row_of_the_table_names(name: str) -> None:
+    here = room(name)
+    for found in ours(imported(FILES[name])):
+        there = found.partition(".")[0]
+        allowed = MAY_IMPORT[here]
+        assert there == here or there in allowed or any(below({found}, allowed)), f"{name} imports {found}"
+
+
+def test_the_table_has_a_row_for_each_folder_and_no_other() -> None:
+    assert set(MAY_IMPORT) == {room(name) for name in FILES}
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_only_the_drivers_and_the_transport_touch_network_clock_and_sleep(name: str) -> None:
+    found = imported(FILES[name])
+    if room(name) not in TOUCH_THE_OUTSIDE:
         assert below(found, IO_MODULES) <= HARMLESS.get(name, set())
-        assert not below(found, NETWORK) or name in NAMES_HTTPX
+        assert not below(found, NETWORK) or room(name) in NAME_HTTPX
     assert not below(found, {"typer", "rich", "starlette", "uvicorn", "PIL", "click"})
-    assert not below(found, {f"apimaster.{application}" for application in APPLICATIONS})
+    if room(name) in PURE:
+        assert below(found, ACTING) <= HARMLESS_IN_PURE.get(name, set())
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_what_decides_imports_nothing_that_acts(name: str) -> None:
-    acting = {"apimaster.drivers", "apimaster.async_driver", "apimaster.transport", "apimaster.client"}
-    acting |= {"apimaster.async_client", "apimaster.wiring", "os", "pathlib", "io", "threading"}
-    allowed = {"durations.py": {"threading"}, "pacing.py": {"threading"}, "downloading.py": {"pathlib"}}
-    # a result names the path where a picture was saved
-    allowed["results.py"] = {"pathlib"}
-    assert below(imported(PACKAGE / name), acting) <= allowed.get(name, set())
-
-
-def test_every_field_name_of_the_wire_is_known_to_one_module() -> None:
+def test_every_field_name_of_the_wire_is_known_to_one_folder() -> None:
     words = ('"task_id"', '"b64_json"', '"image_urls"', '"estimated_time"', '"expires_at"', '"actual_time"')
-    allowed = {"wire.py", "request.py", "webhooks.py"}  # request.py guards extra_body; a delivery is its own format
-    for name, path in core():
-        text = path.read_text(encoding="utf-8")
-        assert name in allowed or not any(word in text for word in words), name
+    allowed = {"_wire", "request", "webhooks"}  # request guards extra_body; a delivery is a format of its own
+    for name in CORE:
+        text = FILES[name].read_text(encoding="utf-8")
+        assert room(name) in allowed or not any(word in text for word in words), name
 
 
 @pytest.mark.parametrize("package", ["langchain-apimaster", "litellm-apimaster"])
@@ -209,9 +268,7 @@ def test_every_error_says_what_it_costs_and_is_in_the_tree_that_opens_its_module
             assert not (kind.retryable and kind.billed != "no"), "what may be repeated can not have cost anything"
 
 
-@pytest.mark.parametrize(("name", "path"), list(core()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_module_opens_with_its_purpose_and_can_be_known(name: str, path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
-    if name != "__init__.py":
-        assert ast.get_docstring(ast.parse(text)), "what is it for?"
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_opens_with_its_purpose(name: str) -> None:
+    if not name.endswith(("_version.py", "__main__.py")):
+        assert ast.get_docstring(ast.parse(FILES[name].read_text(encoding="utf-8"))), "what is it for?"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from apimaster import APIMaster, ImageResult, Task
+from apimaster._images.inspect import inspect
 from apimaster.cli.app import run
 from apimaster.emulator import Emulator
-from apimaster.pictures import inspect
 
 PROMPT = "An orange cat at sunset, watercolor"
 
@@ -396,7 +396,7 @@ def test_a_fault_of_the_command_itself(command: Any, emulator: Emulator, monkeyp
     def broken(_result: ImageResult) -> list[str]:
         raise ZeroDivisionError("made up")
 
-    monkeypatch.setattr("apimaster.cli.show.rows", broken)
+    monkeypatch.setattr("apimaster.cli.printing.rows", broken)
     said = command("generate", PROMPT, "-o", "cat.png")
     assert said.code == 1
     assert "a fault of the apimaster command itself: ZeroDivisionError: made up" in said.err

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from apimaster.cli import reach
+from apimaster.cli import connectivity
 from apimaster.cli.app import run
 from apimaster.emulator import Emulator
 
@@ -148,7 +148,7 @@ def test_the_step_that_fails_is_named(
     ],
 )
 def test_what_to_do_about_a_certificate(reason: str, words: str) -> None:
-    advice = reach.certificate_advice(reason)
+    advice = connectivity.certificate_advice(reason)
     assert words in advice
     assert bool(advice) == bool(words)
 
@@ -216,7 +216,7 @@ def test_a_proxy_of_the_environment_is_what_is_tried(
 
 
 def test_a_socks_proxy_needs_a_package(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if reach.can_socks():
+    if connectivity.can_socks():
         pytest.skip("socksio is installed here")
     monkeypatch.setenv("APIMASTER_KEY", "sk-made-up")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from apimaster import errors
-from apimaster.cli import ending, exits, live, show
+from apimaster.cli import error_output, exit_codes, printing, progress
 from apimaster.cli.resume import Resume, Stopped
 from apimaster.results import GeneratedImage, ImageFailure, ImageResult, Progress, Task
 
@@ -45,13 +45,13 @@ EXPECTED = {
 
 
 def test_every_error_has_an_exit_code() -> None:
-    assert {kind.__name__: exits.exit_code(kind("x")) for kind in all_errors()} == EXPECTED
+    assert {kind.__name__: exit_codes.exit_code(kind("x")) for kind in all_errors()} == EXPECTED
 
 
 @pytest.mark.parametrize("kind", all_errors())
 @pytest.mark.parametrize("billed", ["maybe", "yes"])
 def test_what_may_be_paid_for_ends_with_7_whatever_its_class(kind: type[errors.APIMasterError], billed: str) -> None:
-    assert exits.exit_code(kind("x", billed=billed)) == 7
+    assert exit_codes.exit_code(kind("x", billed=billed)) == 7
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_the_exit_code_of_a_part(billed: tuple[str, ...], expected: int) -> None
         ImageFailure(index=index, error="E", message="m", billed=each, retryable=False)
         for index, each in enumerate(billed)
     )
-    assert exits.exit_code_of(failures) == expected
+    assert exit_codes.exit_code_of(failures) == expected
 
 
 @pytest.mark.parametrize("kind", all_errors())
 def test_a_paragraph_says_what_happened_and_whether_it_was_charged(kind: type[errors.APIMasterError]) -> None:
-    said = show.paragraph(kind("It broke"))
+    said = printing.paragraph(kind("It broke"))
     assert said.startswith("It broke. ")
     assert {
         "no": "Nothing was charged.",
@@ -91,11 +91,14 @@ def test_a_paragraph_says_what_happened_and_whether_it_was_charged(kind: type[er
 )
 def test_a_paragraph_says_what_to_do(error: errors.APIMasterError, words: list[str]) -> None:
     for word in words:
-        assert word in show.paragraph(error)
+        assert word in printing.paragraph(error)
 
 
 def test_a_paragraph_does_not_say_twice_that_nothing_was_charged() -> None:
-    assert show.paragraph(errors.ContentPolicyError("Refused; nothing was charged.")) == "Refused; nothing was charged."
+    assert (
+        printing.paragraph(errors.ContentPolicyError("Refused; nothing was charged."))
+        == "Refused; nothing was charged."
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_a_paragraph_does_not_say_twice_that_nothing_was_charged() -> None:
 )
 def test_nobody_is_told_to_pay_twice(billed: str, word: str) -> None:
     for kind in all_errors():
-        assert word not in show.paragraph(kind("It broke", billed=billed))
+        assert word not in printing.paragraph(kind("It broke", billed=billed))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_nobody_is_told_to_pay_twice(billed: str, word: str) -> None:
     ],
 )
 def test_dollars(amount: str | None, shown: str) -> None:
-    assert show.dollars(None if amount is None else Decimal(amount)) == shown
+    assert printing.dollars(None if amount is None else Decimal(amount)) == shown
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_only_what_has_something_to_give_is_offered(task: Task, offered: bool) -
 
 def test_what_an_interrupt_says(capsys: pytest.CaptureFixture[str]) -> None:
     stop = Stopped(None, ["apimaster task task_1 --wait -o ."], unsettled=1, saved=["a.png"])
-    assert ending.stopped(stop, as_json=False) == 130
+    assert error_output.stopped(stop, as_json=False) == 130
     said = capsys.readouterr()
     assert said.out == ""
     for words in ("Interrupted.", "paid for", "usage log", "Saved before that: a.png", "To pick it up: apimaster task"):
@@ -186,7 +189,7 @@ def test_what_an_interrupt_says(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_an_interrupt_as_json(stop: Stopped, billed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ending.stopped(stop, as_json=True) == 130
+    assert error_output.stopped(stop, as_json=True) == 130
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["type"], error["billed"], error["retryable"]) == ("Interrupted", billed, billed == "no")
     assert error["resume"] == list(stop.resume)
@@ -197,7 +200,7 @@ def step(stage: str, index: int = 0, **more: object) -> Progress:
 
 
 def test_the_live_line_of_one_picture() -> None:
-    watch = live.Watch(1, "$0.0375")
+    watch = progress.Watch(1, "$0.0375")
     assert watch.summary() == "starting · 0 s · $0.0375"
     watch.note(step("submitting"))
     assert watch.summary().startswith("submitting · ")
@@ -208,14 +211,14 @@ def test_the_live_line_of_one_picture() -> None:
 
 
 def test_the_live_line_of_several() -> None:
-    watch = live.Watch(4, "price unknown")
+    watch = progress.Watch(4, "price unknown")
     for index, stage in enumerate(["done", "running", "queued"]):
         watch.note(step(stage, index))
     assert watch.summary() == "1 of 4 done, 1 queued, 1 running · 0 s · price unknown"
 
 
 def test_what_is_known_when_it_is_interrupted() -> None:
-    watch = live.Watch(5, "")
+    watch = progress.Watch(5, "")
     saved = IMAGE.model_copy(update={"path": Path("a.png")})
     watch.note(step("submitting", 4))
     watch.note(step("done", 0, task=TASK, image=saved))
@@ -229,7 +232,7 @@ def test_what_is_known_when_it_is_interrupted() -> None:
 
 
 def test_plain_lines_come_once_for_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = live.Watch(2, "")
+    watch = progress.Watch(2, "")
     for percent in (10.0, 20.0, 30.0):
         watch.note(step("running", 1, percent=percent, task=TASK))
     watch.note(step("done", 1, task=TASK))
@@ -246,7 +249,7 @@ def test_rows_are_aligned_and_summed() -> None:
         for name in ("a.jpg", "long.jpg")
     )
     result = ImageResult(images=(*images, IMAGE), cost=Decimal("0.1125"), model="m")
-    assert show.rows(result) == [
+    assert printing.rows(result) == [
         "a.jpg                   1024×768  JPEG  $0.0375",
         "long.jpg                1024×768  JPEG  $0.0375",
         "https://cdn.test/1.png                  $0.0375",
@@ -255,6 +258,6 @@ def test_rows_are_aligned_and_summed() -> None:
 
 
 def test_the_row_of_one_picture_has_no_sum() -> None:
-    assert show.rows(ImageResult(images=(IMAGE,), cost=None, model="m")) == [
+    assert printing.rows(ImageResult(images=(IMAGE,), cost=None, model="m")) == [
         "https://cdn.test/1.png      price unknown"
     ]

@@ -17,9 +17,9 @@ from PIL import Image
 
 from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_MODEL, RESOLUTIONS, spec_for
 from apimaster.emulator import Dialect, Emulator
-from apimaster.emulator.chances import parse_faults
 from apimaster.emulator.checks import pixels_for
 from apimaster.emulator.dialects import WORDS
+from apimaster.emulator.fault_rates import parse_faults
 from apimaster.emulator.options import Latency, make_options, parse_latency
 from apimaster.emulator.records import ReferenceSeen
 from apimaster.emulator.render import Drawing, render

@@ -108,8 +108,8 @@ def emu(server: Emulator) -> Emulator:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, without_pauses: None) -> None:
-    monkeypatch.setattr("apimaster.wire_errors.parse_retry_after", far_or_now)
-    monkeypatch.setattr("apimaster.polling._SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("apimaster._wire.errors.parse_retry_after", far_or_now)
+    monkeypatch.setattr("apimaster._flows.poll._SHORTEST_LOOK", 0.05)
 
 
 def far_or_now(header: str | None, wall: float) -> float | None:
@@ -174,7 +174,7 @@ def test_how_a_task_ends(emu: Emulator, kind: str, dialect: str, name: str) -> N
 def test_a_fault_while_looking_never_costs_the_picture(
     emu: Emulator, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apimaster.polling.ASK_TIMEOUT", 0.2)
+    monkeypatch.setattr("apimaster._flows.poll.ASK_TIMEOUT", 0.2)
     emu.script(name, name)
     result = Door(kind, emu)("generate", "a cat", timeout=30)
     assert len(result.images) == 1

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from hand_driver import WALL, Answer, HandDriver, accepted, context, finished, page, refusal, reply
 
+from apimaster._flows.generation import CallOptions, Mode, generate, retrieve, submit, wait
+from apimaster._flows.operations import Broken, NotSent, Refused
+from apimaster._flows.retry import RetryPolicy
 from apimaster.errors import (
     APIConnectionError,
     APIMasterError,
@@ -24,11 +27,8 @@ from apimaster.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from apimaster.flows import Handling, Mode, generate, retrieve, submit, wait
-from apimaster.operations import Broken, NotSent, Refused
 from apimaster.request import ImageRequest
 from apimaster.results import ImageResult, Task
-from apimaster.retry import RetryPolicy
 
 REQUEST = ImageRequest(prompt="a cat")
 PICTURE = {"created": 1, "data": [{"url": "https://cdn.test/a.png"}]}
@@ -36,7 +36,7 @@ SUBMIT, ONE_SHOT = "POST /images/generations/async", "POST /images/generations"
 
 
 def order(driver: HandDriver, mode: Mode = "sync", timeout: float | None = None, **changes: Any) -> ImageResult:
-    result = driver.run(generate(context(**changes), REQUEST, mode, Handling(timeout)))
+    result = driver.run(generate(context(**changes), REQUEST, mode, CallOptions(timeout)))
     assert isinstance(result, ImageResult)
     return result
 
@@ -174,7 +174,7 @@ def test_async_does_not_fall_back() -> None:
 @pytest.mark.parametrize(("resolution", "seconds"), [(None, 210), ("0.5K", 210), ("2K", 330), ("4K", 930)])
 def test_a_one_shot_call_outlasts_the_gateways_patience(resolution: str | None, seconds: float) -> None:
     driver = HandDriver([reply(PICTURE)])
-    driver.run(generate(context(), ImageRequest(prompt="x", resolution=resolution), "sync", Handling()))
+    driver.run(generate(context(), ImageRequest(prompt="x", resolution=resolution), "sync", CallOptions()))
     ((_, send),) = driver.sent
     assert send.timeout == seconds
     assert send.long
@@ -183,18 +183,18 @@ def test_a_one_shot_call_outlasts_the_gateways_patience(resolution: str | None, 
 def test_submit_returns_the_task_and_tells_of_it() -> None:
     seen: list[Any] = []
     driver = HandDriver([accepted()])
-    task = driver.run(submit(context(), REQUEST, Handling(on_progress=seen.append)))
+    task = driver.run(submit(context(), REQUEST, CallOptions(on_progress=seen.append)))
     assert task == Task(id="task_1", model=REQUEST.model, status="queued", request=REQUEST)
     assert [progress.stage for progress in seen] == ["submitting", "queued"]
     assert seen[-1].task.id == "task_1"
 
 
 def test_submit_that_is_answered_by_a_picture_is_a_finished_task() -> None:
-    task = HandDriver([reply(PICTURE)]).run(submit(context(), REQUEST, Handling()))
+    task = HandDriver([reply(PICTURE)]).run(submit(context(), REQUEST, CallOptions()))
     assert task.status == "succeeded"
     assert [image.url for image in task.images] == ["https://cdn.test/a.png"]
     assert HandDriver([]).run(retrieve(context(), task, 60.0)) == task, "there is nothing to look at"
-    assert HandDriver([]).run(wait(context(), task, Handling())).images[0].url == "https://cdn.test/a.png"
+    assert HandDriver([]).run(wait(context(), task, CallOptions())).images[0].url == "https://cdn.test/a.png"
 
 
 def test_a_failed_reply_to_a_submit_is_a_failed_generation() -> None:
@@ -209,7 +209,7 @@ def test_a_failed_reply_to_a_submit_is_a_failed_generation() -> None:
 def test_several_jobs_share_the_deadline_and_are_bounded() -> None:
     request = ImageRequest(prompt="a cat", n=20)
     driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
-    result = driver.run(generate(context(), request, "sync", Handling()))
+    result = driver.run(generate(context(), request, "sync", CallOptions()))
     assert len(result.images) == 20
     assert result.cost == Decimal("0.75")
     assert driver.most_at_once == 8
@@ -219,7 +219,7 @@ def test_several_jobs_share_the_deadline_and_are_bounded() -> None:
 def test_a_job_that_never_got_its_turn_in_time_costs_nothing() -> None:
     request = ImageRequest(prompt="a cat", n=9)
     driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
-    result = driver.run(generate(context(), request, "sync", Handling(timeout=10)))
+    result = driver.run(generate(context(), request, "sync", CallOptions(timeout=10)))
     assert len(result.images) == 8
     assert [(f.index, f.error, f.billed) for f in result.failures] == [(8, "APIConnectionError", "no")]
 
@@ -228,7 +228,7 @@ def test_a_whole_generation_in_order() -> None:
     seen: list[Any] = []
     answers = [accepted(), reply({"data": {"status": "in_progress", "progress": 50}}), finished()]
     driver = HandDriver(answers)
-    result = driver.run(generate(context(), REQUEST, "auto", Handling(on_progress=seen.append)))
+    result = driver.run(generate(context(), REQUEST, "auto", CallOptions(on_progress=seen.append)))
     assert [image.url for image in result.images] == ["https://cdn.test/a.png"]
     assert [progress.stage for progress in seen] == ["submitting", "queued", "running", "done"]
     assert [progress.percent for progress in seen] == [None, None, 50.0, 100.0]

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from hand_driver import Answer, HandDriver, accepted, context, failed, finished, page, refusal, reply, running
 
+from apimaster._flows.generation import CallOptions, generate, retrieve, wait
+from apimaster._flows.operations import Broken, NotSent, Refused, Send
+from apimaster._polling.rate_limit import RateLimiter
 from apimaster.errors import (
     APIMasterError,
     AuthenticationError,
@@ -20,9 +23,6 @@ from apimaster.errors import (
     PermissionDeniedError,
     TaskTimeoutError,
 )
-from apimaster.flows import Handling, generate, retrieve, wait
-from apimaster.operations import Broken, NotSent, Refused, Send
-from apimaster.pacing import Pacer
 from apimaster.request import ImageRequest
 from apimaster.results import ImageResult, Task
 
@@ -42,7 +42,7 @@ def gateway(duration: float, look: Any = running) -> Any:
 
 
 def make(driver: HandDriver, timeout: float | None = None, **changes: Any) -> ImageResult:
-    result = driver.run(generate(context(**changes), REQUEST, "async", Handling(timeout)))
+    result = driver.run(generate(context(**changes), REQUEST, "async", CallOptions(timeout)))
     assert isinstance(result, ImageResult)
     return result
 
@@ -168,7 +168,7 @@ def test_a_task_that_stays_unknown_ends_the_wait() -> None:
 def test_a_task_of_another_process_that_is_unknown_ends_at_once() -> None:
     driver = HandDriver([refusal(404)])
     with pytest.raises(NotFoundError) as caught:
-        driver.run(wait(context(), TASK, Handling()))
+        driver.run(wait(context(), TASK, CallOptions()))
     assert caught.value.task == TASK
 
 
@@ -204,13 +204,13 @@ def test_a_failed_job_teaches_nothing_about_how_long_jobs_take() -> None:
     shared = context()
     driver = HandDriver(gateway(50.0, failed()))
     with pytest.raises(GenerationFailedError):
-        driver.run(generate(shared, REQUEST, "async", Handling()))
+        driver.run(generate(shared, REQUEST, "async", CallOptions()))
     assert shared.history.known((REQUEST.model, "1K")) == ()
 
 
 def test_a_resumed_task_is_looked_at_right_away() -> None:
     driver = HandDriver([finished()])
-    result = driver.run(wait(context(), TASK, Handling()))
+    result = driver.run(wait(context(), TASK, CallOptions()))
     assert driver.looks() == [0.0]
     assert result.images[0].url == "https://cdn.test/a.png"
 
@@ -218,13 +218,13 @@ def test_a_resumed_task_is_looked_at_right_away() -> None:
 def test_a_task_that_is_done_already_is_not_looked_at() -> None:
     done = TASK.model_copy(update={"status": "failed", "error": "spilt"})
     with pytest.raises(GenerationFailedError, match="spilt"):
-        HandDriver([]).run(wait(context(), done, Handling()))
+        HandDriver([]).run(wait(context(), done, CallOptions()))
 
 
 def test_without_time_a_resumed_task_still_gets_one_look() -> None:
     driver = HandDriver([running()])
     with pytest.raises(TaskTimeoutError):
-        driver.run(wait(context(), TASK, Handling(timeout=0)))
+        driver.run(wait(context(), TASK, CallOptions(timeout=0)))
     assert len(driver.looks()) == 1
 
 
@@ -246,7 +246,7 @@ def test_what_one_task_teaches_the_next_one_uses() -> None:
     polls = []
     for _ in range(20):
         driver = HandDriver(gateway(19.0), takes=0.01)
-        driver.run(generate(shared, REQUEST, "async", Handling()))
+        driver.run(generate(shared, REQUEST, "async", CallOptions()))
         polls.append(len(driver.looks()))
     assert polls[0] >= 8
     assert sum(polls[10:]) / 10 <= 2
@@ -257,7 +257,7 @@ def test_a_hundred_tasks_of_one_call_share_one_cap_on_polls() -> None:
     numbers = iter(range(1000))
     driver = HandDriver(lambda send, at: accepted(f"task_{next(numbers)}") if send.call.method == "POST" else running())
     with pytest.raises(TaskTimeoutError) as caught:
-        driver.run(generate(context(pacer=Pacer(4)), request, "async", Handling(timeout=60)))
+        driver.run(generate(context(rate_limiter=RateLimiter(4)), request, "async", CallOptions(timeout=60)))
     looks = driver.looks()
     assert all(sum(1 for other in looks if at <= other < at + 1.0) <= 6 for at in looks if at < 60)
     assert len(caught.value.tasks) == 8, "those that were submitted; the others had no time left"

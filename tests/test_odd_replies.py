@@ -11,7 +11,11 @@ from doors import DOORS, Door
 from hand_driver import HandDriver, context, refusal, reply
 
 from apimaster import APIMaster, AsyncAPIMaster
-from apimaster.durations import History
+from apimaster._flows.generation import models
+from apimaster._flows.operations import Broken
+from apimaster._polling.history import History
+from apimaster._polling.schedule import Watch
+from apimaster._wire.errors import error_from
 from apimaster.emulator import Emulator
 from apimaster.errors import (
     APIConnectionError,
@@ -22,11 +26,7 @@ from apimaster.errors import (
     NotFoundError,
     OutcomeUnknownError,
 )
-from apimaster.flows import models
-from apimaster.operations import Broken
 from apimaster.results import GeneratedImage
-from apimaster.schedule import Watch
-from apimaster.wire_errors import error_from
 
 pytestmark = pytest.mark.usefixtures("without_pauses")
 
@@ -47,7 +47,7 @@ def test_a_body_that_is_not_encoded_as_it_says(door: Door, server: Emulator) -> 
 
 
 def test_a_reply_without_end(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("drivers", "async_driver"):
+    for module in ("_drivers.sync", "_drivers.aio"):
         monkeypatch.setattr(f"apimaster.{module}.MAX_REPLY_BYTES", 20_000)
     server.script("reply", status=200, body='{"data":"' + "x" * 100_000 + '"}')
     error = door.error("generate", "a cat")

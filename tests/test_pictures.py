@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from apimaster.pictures import NotAPicture, Picture, check_complete, inspect
+from apimaster._images.inspect import NotAPicture, Picture, check_complete, inspect
 
 
 def drawn(kind: str, size: tuple[int, int] = (61, 37), mode: str = "RGB", **options: object) -> bytes:

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from apimaster._references.checked import CheckedReference, check_references
+from apimaster._references.reference import Reference
 from apimaster.errors import BadRequestError, ReferenceImageError
-from apimaster.references import Prepared, Reference, prepare
 
 MIB = 1024 * 1024
 
@@ -36,9 +37,9 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def ready(*values: Any, max_count: int = 14, max_bytes: int = 10 * MIB) -> tuple[Prepared, ...]:
+def ready(*values: Any, max_count: int = 14, max_bytes: int = 10 * MIB) -> tuple[CheckedReference, ...]:
     references = [Reference.of(value) for value in values]
-    return prepare(references, max_count=max_count, max_bytes=max_bytes, model="some-model")
+    return check_references(references, max_count=max_count, max_bytes=max_bytes, model="some-model")
 
 
 class Holder(BaseModel):

@@ -16,7 +16,8 @@ from apimaster import (
     RateLimitError,
     TaskTimeoutError,
 )
-from apimaster.retry import RetryPolicy, parse_retry_after
+from apimaster._flows.retry import RetryPolicy
+from apimaster._wire.retry_after import parse_retry_after
 
 WALL = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 POLICY = RetryPolicy(max_retries=3, base=0.5, cap=8.0, dice=lambda: 1.0)

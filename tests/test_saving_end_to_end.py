@@ -24,10 +24,10 @@ from doors import Door
 from PIL import Image
 
 from apimaster import AsyncAPIMaster, ImageRequest
+from apimaster._images.inspect import inspect
 from apimaster.emulator import Emulator
 from apimaster.emulator.options import DEFAULT_URL_LIFETIME
 from apimaster.errors import BadRequestError, DownloadError, ReferenceImageError, ResultExpiredError
-from apimaster.pictures import inspect
 from apimaster.results import GeneratedImage, Progress, Task
 
 ONE = Decimal("0.0375")
@@ -205,7 +205,7 @@ LASTING = [
 def test_a_lasting_fault_leads_to_the_durable_output(
     door: Door, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apimaster.downloading.MAX_PICTURE_BYTES", 2_000_000)
+    monkeypatch.setattr("apimaster._flows.download.MAX_PICTURE_BYTES", 2_000_000)
     door.emu.script(fault, times=None)
     result = door("generate", "A cat", save_to=tmp_path / "cat.png")
     assert listing(tmp_path) == ["cat.png"]
@@ -233,7 +233,7 @@ def test_a_redirect_is_followed_without_the_key(door: Door, tmp_path: Path) -> N
 
 
 def test_a_stalled_download(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apimaster.wiring.STALLED", 0.05)
+    monkeypatch.setattr("apimaster._drivers.httpx.STALLED", 0.05)
     door.emu.script("download_hang")
     door("generate", "A cat", save_to=tmp_path / "cat.png")
     assert listing(tmp_path) == ["cat.png"]
@@ -252,7 +252,7 @@ def test_a_stalled_download(door: Door, tmp_path: Path, monkeypatch: pytest.Monk
 def test_when_nothing_helps_the_picture_is_still_not_lost(
     door: Door, first: str, second: str, kind: type[DownloadError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apimaster.downloading.MAX_PICTURE_BYTES", 2_000_000)
+    monkeypatch.setattr("apimaster._flows.download.MAX_PICTURE_BYTES", 2_000_000)
     door.emu.script(first, times=None)
     door.emu.script(second, times=None, on="output")
     with pytest.raises(DownloadError, match="Don't generate it again") as lost:

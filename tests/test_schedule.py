@@ -21,8 +21,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from apimaster.durations import History
-from apimaster.schedule import LONGEST_BLIND_STEP, LONGEST_DELAY, SCOUTS, SHORTEST_STEP, Watch, next_delay
+from apimaster._polling.history import History
+from apimaster._polling.schedule import LONGEST_BLIND_STEP, LONGEST_DELAY, SCOUTS, SHORTEST_STEP, Watch, next_delay
 
 KEY = ("some-model", "1K")
 Figures = Callable[[float], float | None]

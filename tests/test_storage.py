@@ -19,10 +19,10 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
-from apimaster import storage_local, storage_remote
+from apimaster._images.inspect import NotAPicture, Picture
+from apimaster._storage import local, remote
+from apimaster._storage.target import MemorySink, PendingFile, SavedPicture, Target
 from apimaster.errors import BadRequestError
-from apimaster.pictures import NotAPicture, Picture
-from apimaster.storage import MemorySink, PendingFile, Saved, Target
 
 
 def drawn(kind: str = "PNG", colour: str = "red") -> bytes:
@@ -34,7 +34,7 @@ def drawn(kind: str = "PNG", colour: str = "red") -> bytes:
 PNG, JPEG, WEBP = drawn("PNG"), drawn("JPEG"), drawn("WEBP")
 
 
-def save(save_to: str | os.PathLike[str], data: bytes = PNG, stem: str = "task_1-0", **place: int) -> Saved:
+def save(save_to: str | os.PathLike[str], data: bytes = PNG, stem: str = "task_1-0", **place: int) -> SavedPicture:
     target = Target.parse(save_to)
     target.check()
     pending = target.open(stem, **place)
@@ -331,7 +331,7 @@ def test_a_full_disk() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     with open("/dev/full", "r+b") as file:
-        spool = storage_local.Spool(file)
+        spool = local.Spool(file)
         spool.file.write(PNG)
         with pytest.raises(OSError, match="No space left"):
             spool.file.flush()
@@ -353,7 +353,7 @@ def test_the_file_system_says_no_at_the_last_moment(tmp_path: Path, monkeypatch:
 
 
 def test_numbers_give_way_to_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apimaster.storage_names._MOST_NUMBERS", 4)
+    monkeypatch.setattr("apimaster._storage.file_names._MOST_NUMBERS", 4)
     for colour in COLOURS:
         save(tmp_path / "cat.png", drawn(colour=colour))
     names = listing(tmp_path)
@@ -478,7 +478,7 @@ def test_an_upload_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_a_name_that_is_being_written_is_taken(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write = MemoryFileSystem.pipe_file
-    others: list[Saved] = []
+    others: list[SavedPicture] = []
 
     def slowly(self: MemoryFileSystem, path: str, value: bytes, **options: Any) -> None:
         if value == PNG:  # in the middle of it, somebody else saves to the same name
@@ -517,7 +517,7 @@ def test_who_may_write_and_not_delete(bucket: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_place_is_proven_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Target.parse(f"{bucket}/").check()
-    monkeypatch.setattr(storage_remote.RemoteFolder, "_make_folder", lambda _: pytest.fail("asked again"))
+    monkeypatch.setattr(remote.RemoteFolder, "_make_folder", lambda _: pytest.fail("asked again"))
     Target.parse(f"{bucket}/").check()
 
 

@@ -26,17 +26,17 @@ import httpx
 import psutil
 import pytest
 
-from apimaster.transport import (
+from apimaster._transport import (
     build_aiohttp_client,
     build_async_client,
     build_client,
     clients,
-    dialling,
+    connect,
     shared_ssl_context,
-    streams,
+    stream,
 )
-from apimaster.transport.idle import IdleLines
-from apimaster.transport.leases import AsyncLeaseTransport, LeaseTransport
+from apimaster._transport.idle_connections import IdleConnections
+from apimaster._transport.lease import AsyncLeaseTransport, LeaseTransport
 
 LONG = 20.0  # seconds: no test waits for it, it only ends one that hangs
 
@@ -237,7 +237,7 @@ def test_a_request_that_must_not_be_sent_twice_wants_a_fresh_connection(
 ) -> None:
     server = serve()
     now = [100.0]
-    idle: Any = IdleLines(clock=lambda: now[0])
+    idle: Any = IdleConnections(clock=lambda: now[0])
     client: httpx.Client | httpx.AsyncClient
     if build is build_client:
         client = httpx.Client(transport=LeaseTransport(shared_ssl_context, idle=idle))
@@ -286,15 +286,15 @@ def test_few_idle_connections_are_kept() -> None:
 
     import httpcore
 
-    from apimaster.transport.idle import Line
+    from apimaster._transport.idle_connections import PooledConnection
 
     now = [0.0]
-    idle: Any = IdleLines(max_idle=2, clock=lambda: now[0])
+    idle: Any = IdleConnections(max_idle=2, clock=lambda: now[0])
     cut: list[int] = []
     for number in range(4):
         now[0] += 1
         origin = httpcore.Origin(b"http", b"host%d" % (number % 2), 80)
-        line: Any = Line(origin, Fake(), lambda number=number: cut.append(number))  # type: ignore[misc]
+        line: Any = PooledConnection(origin, Fake(), lambda number=number: cut.append(number))  # type: ignore[misc]
         idle.give_back(line)
     assert (cut, len(idle)) == ([0, 1], 2)
     now[0] += 56
@@ -346,7 +346,7 @@ def test_requests_beyond_the_limit_wait_for_their_pool_timeout(serve: Callable[.
 FEW_FILES = """
 import asyncio, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from apimaster.transport import build_async_client
+from apimaster._transport import build_async_client
 
 async def main():
     async with build_async_client() as client:
@@ -459,7 +459,7 @@ def test_a_slow_reader_holds_the_sender_back(serve: Callable[..., Server]) -> No
         return sum(map(len, stream._unread))
 
     unread = run(scenario, build_async_client())
-    assert unread <= streams.MAX_UNREAD + streams.READ_SIZE
+    assert unread <= stream.MAX_UNREAD + stream.READ_SIZE
     assert sent[0] < 100_000_000
 
 
@@ -716,17 +716,17 @@ def test_there_is_one_tls_context_and_only_when_it_is_needed(
     assert len(made) == 1
 
 
-# -- dialling ------------------------------------------------------------------------------------------------------
+# -- connecting ------------------------------------------------------------------------------------------------------
 
 
 def test_the_next_address_is_tried_when_one_refuses_or_is_silent(
     serve: Callable[..., Server], full_listener: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
-    monkeypatch.setattr(dialling, "NEXT_ADDRESS_AFTER", 0.01)
+    monkeypatch.setattr(connect, "NEXT_ADDRESS_AFTER", 0.01)
 
     async def port_reached(*ports: int) -> int:
-        with await dialling.dial([(socket.AF_INET, ("127.0.0.1", port)) for port in ports]) as sock:
+        with await connect.connect_first([(socket.AF_INET, ("127.0.0.1", port)) for port in ports]) as sock:
             return int(sock.getpeername()[1])
 
     assert asyncio.run(port_reached(closed_port(), server.port)) == server.port
@@ -830,7 +830,7 @@ def test_a_proxy_gets_what_is_not_excepted(
 
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "apimaster.transport.aio", raising=False)
+    monkeypatch.delitem(sys.modules, "apimaster._transport.aiohttp", raising=False)
     monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
     with pytest.raises(ImportError, match=r"apimaster\[aiohttp\]"):
         build_aiohttp_client()

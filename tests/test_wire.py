@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from apimaster import GeneratedImage, ImageRequest, Task
-from apimaster.operations import Reply
-from apimaster.wire import (
+from apimaster._flows.operations import Reply
+from apimaster._wire.messages import (
     Empty,
     Unreadable,
     generation_call,

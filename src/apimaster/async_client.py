@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import downloading, flows
-from .base import BaseClient
+from ._base_client import BaseClient
+from ._flows import download, generation
+from ._flows.generation import Mode, OnProgress
+from ._references.reference import ReferenceLike
 from .catalog import DEFAULT_MODEL
-from .flows import Mode, OnProgress
-from .references import ReferenceLike
 from .request import ImageRequest, Webhook
 from .results import GeneratedImage, ImageResult, Task
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Self
 
-    from .async_driver import AsyncTransport
+    from ._drivers.aio import AsyncTransport
 
 
 class AsyncAPIMaster(BaseClient):
@@ -53,9 +53,9 @@ class AsyncAPIMaster(BaseClient):
         transport: AsyncTransport = "httpx",
     ) -> None:
         super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
-        from .async_driver import AsyncDriver  # brings asyncio along, which takes as long to import as all of this
+        from ._drivers.aio import AsyncDriver  # brings asyncio along, which takes as long to import as all of this
 
-        self._driver = AsyncDriver(self._wiring, http_client, transport)
+        self._driver = AsyncDriver(self._codec, http_client, transport)
 
     async def generate(
         self,
@@ -90,8 +90,8 @@ class AsyncAPIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        handling = self._handling(timeout, save_to, on_progress)
-        return await self._driver.run(flows.generate(self._context, request, self._mode(mode), handling))
+        options = self._call_options(timeout, save_to, on_progress)
+        return await self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
 
     async def submit(
         self,
@@ -123,12 +123,12 @@ class AsyncAPIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        handling = self._handling(timeout, None, on_progress)
-        return await self._driver.run(flows.submit(self._context, request, handling))
+        options = self._call_options(timeout, None, on_progress)
+        return await self._driver.run(generation.submit(self._context, request, options))
 
     async def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
         """Look at a task once: see ``APIMaster.retrieve``."""
-        return await self._driver.run(flows.retrieve(self._context, self._task(task_id, model), self._ask_timeout))
+        return await self._driver.run(generation.retrieve(self._context, self._task(task_id, model), self._ask_timeout))
 
     async def wait(
         self,
@@ -140,20 +140,20 @@ class AsyncAPIMaster(BaseClient):
         on_progress: OnProgress | None = None,
     ) -> ImageResult:
         """Wait for a task that was submitted here, earlier, or in another process: see ``APIMaster.wait``."""
-        handling = self._handling(timeout, save_to, on_progress)
-        return await self._driver.run(flows.wait(self._context, self._task(task_or_id, model), handling))
+        options = self._call_options(timeout, save_to, on_progress)
+        return await self._driver.run(generation.wait(self._context, self._task(task_or_id, model), options))
 
     async def download(self, image: GeneratedImage, path: str | os.PathLike[str]) -> Path | str:
         """Save a picture: see ``APIMaster.download``."""
-        return await self._driver.run(downloading.download(self._context, image, self._target(path)))
+        return await self._driver.run(download.download(self._context, image, self._target(path)))
 
     async def read(self, image: GeneratedImage) -> bytes:
         """The bytes of a picture, checked to be whole: see ``APIMaster.read``."""
-        return await self._driver.run(downloading.read(self._context, image))
+        return await self._driver.run(download.read(self._context, image))
 
     async def models(self) -> list[str]:
         """The model ids that the gateway lists now: see ``APIMaster.models``."""
-        return await self._driver.run(flows.models(self._context, self._ask_timeout))
+        return await self._driver.run(generation.models(self._context, self._ask_timeout))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Closing twice does no harm."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import downloading, flows
-from .base import BaseClient
+from ._base_client import BaseClient
+from ._drivers.sync import SyncDriver
+from ._flows import download, generation
+from ._flows.generation import Mode, OnProgress
+from ._references.reference import ReferenceLike
 from .catalog import DEFAULT_MODEL
-from .drivers import SyncDriver
-from .flows import Mode, OnProgress
-from .references import ReferenceLike
 from .request import ImageRequest, Webhook
 from .results import GeneratedImage, ImageResult, Task
 
@@ -54,7 +54,7 @@ class APIMaster(BaseClient):
         max_polls_per_second: float | None = None,
     ) -> None:
         super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
-        self._driver = SyncDriver(self._wiring, http_client)
+        self._driver = SyncDriver(self._codec, http_client)
 
     def generate(
         self,
@@ -118,8 +118,8 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        handling = self._handling(timeout, save_to, on_progress)
-        return self._driver.run(flows.generate(self._context, request, self._mode(mode), handling))
+        options = self._call_options(timeout, save_to, on_progress)
+        return self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
 
     def submit(
         self,
@@ -154,8 +154,8 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        handling = self._handling(timeout, None, on_progress)
-        return self._driver.run(flows.submit(self._context, request, handling))
+        options = self._call_options(timeout, None, on_progress)
+        return self._driver.run(generation.submit(self._context, request, options))
 
     def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
         """Look at a task once.
@@ -168,7 +168,7 @@ class APIMaster(BaseClient):
             NotFoundError: the gateway does not know it.
             APIMasterError: the gateway could not be asked. Looking is free.
         """
-        return self._driver.run(flows.retrieve(self._context, self._task(task_id, model), self._ask_timeout))
+        return self._driver.run(generation.retrieve(self._context, self._task(task_id, model), self._ask_timeout))
 
     def wait(
         self,
@@ -184,8 +184,8 @@ class APIMaster(BaseClient):
         Given an id alone, the result's ``request`` is None, and its ``cost`` is known only if the picture is saved
         (its pixels say the resolution). Errors are those of ``generate`` from the moment there is a task.
         """
-        handling = self._handling(timeout, save_to, on_progress)
-        return self._driver.run(flows.wait(self._context, self._task(task_or_id, model), handling))
+        options = self._call_options(timeout, save_to, on_progress)
+        return self._driver.run(generation.wait(self._context, self._task(task_or_id, model), options))
 
     def download(self, image: GeneratedImage, path: str | os.PathLike[str]) -> Path | str:
         """Save a picture: checked to be whole, written beside its place and renamed.
@@ -200,7 +200,7 @@ class APIMaster(BaseClient):
         Raises:
             DownloadError: it is paid for and could not be fetched. Fetching again is free.
         """
-        return self._driver.run(downloading.download(self._context, image, self._target(path)))
+        return self._driver.run(download.download(self._context, image, self._target(path)))
 
     def read(self, image: GeneratedImage) -> bytes:
         """The bytes of a picture, checked to be whole.
@@ -208,7 +208,7 @@ class APIMaster(BaseClient):
         Raises:
             DownloadError: it is paid for and could not be fetched. Fetching again is free.
         """
-        return self._driver.run(downloading.read(self._context, image))
+        return self._driver.run(download.read(self._context, image))
 
     def models(self) -> list[str]:
         """The model ids that the gateway lists now, of all kinds.
@@ -216,7 +216,7 @@ class APIMaster(BaseClient):
         Raises:
             APIMasterError: the gateway could not be asked. Asking is free.
         """
-        return self._driver.run(flows.models(self._context, self._ask_timeout))
+        return self._driver.run(generation.models(self._context, self._ask_timeout))
 
     def close(self) -> None:
         """Close the connections. Closing twice does no harm."""

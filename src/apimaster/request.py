@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from . import sizes
+from ._images import sizes
+from ._references.reference import Reference
 from .catalog import DEFAULT_MODEL, MAX_IMAGES, ModelSpec, spec_for
 from .errors import BadRequestError, ReferenceImageError
-from .references import Reference
 
 # What decides the checks, the count and the price can't come in by the side door.
 _NAMED_FIELDS: Final = {

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from apimaster.batch.display import LiveDisplay, PlainDisplay, panel, plain_line
 from apimaster.batch.run import items_in
 from apimaster.cli.app import run as apimaster
+from apimaster.cli.batch.display import LiveDisplay, PlainDisplay, panel, plain_line
 from apimaster.emulator import Emulator
 
 PROMPTS = [f"picture number {number}" for number in range(12)]
@@ -254,9 +254,9 @@ class Shown:
     def __init__(self) -> None:
         from decimal import Decimal
 
-        from apimaster.batch.backoff import Throttle
         from apimaster.batch.steps import Sum
         from apimaster.batch.tally import Tally
+        from apimaster.batch.throttle import Throttle
 
         price = Decimal("0.0375")
         self.tally = Tally([Sum("planned", True, price, 1000, Decimal(0))], 0.0)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from apimaster import errors
-from apimaster.batch.backoff import Throttle
 from apimaster.batch.budget import Budget, read_limit
 from apimaster.batch.lock import DirectoryLock, DirectoryLocked
 from apimaster.batch.plan import Terms, make_plan, read_terms
 from apimaster.batch.steps import Kind, Sum
 from apimaster.batch.tally import Tally
+from apimaster.batch.throttle import Throttle
 from apimaster.batch.verdicts import after_task, before_task
-from apimaster.batch.words import duration, plan_lines
+from apimaster.cli.batch.wording import duration, plan_lines
 from apimaster.errors import BadRequestError
 
 PRICE = Decimal("0.0375")

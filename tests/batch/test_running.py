@@ -26,7 +26,7 @@ from apimaster import (
     InsufficientBalanceError,
     RateLimitError,
 )
-from apimaster.batch import AsyncBatch, Batch, BatchItem, DirectoryLocked, InvalidLines, LedgerError, backoff, job
+from apimaster.batch import AsyncBatch, Batch, BatchItem, DirectoryLocked, InvalidLines, LedgerError, job, throttle
 from apimaster.batch.steps import Step
 from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError
@@ -254,7 +254,7 @@ def test_a_blocking_loop_that_breaks_off(apimaster_emulator: Emulator, tmp_path:
 
 
 def test_a_gateway_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "SHORTEST_PAUSE", 0.02)
+    monkeypatch.setattr(throttle, "SHORTEST_PAUSE", 0.02)
     with APIMaster("sk", base_url="http://127.0.0.1:9/v1") as client:
         with pytest.raises(APIConnectionError, match="Nothing was sent"):
             Batch(client, tmp_path, concurrency=2).run(["x", "y"]).finish()

@@ -12,12 +12,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from apimaster.durations import History
+from apimaster._flows.context import Context
+from apimaster._flows.operations import (
+    Fetch,
+    Flow,
+    Gather,
+    Instant,
+    Notify,
+    Now,
+    Operation,
+    Reply,
+    RunBlocking,
+    Send,
+    Sleep,
+)
+from apimaster._flows.retry import RetryPolicy
+from apimaster._polling.history import History
+from apimaster._polling.rate_limit import RateLimiter
 from apimaster.errors import APIMasterError
-from apimaster.exchange import Context
-from apimaster.operations import Fetch, Flow, Instant, Now, Operation, Reply, Send, Sleep, Tell, Together, Work
-from apimaster.pacing import Pacer
-from apimaster.retry import RetryPolicy
 
 BASE_URL = "https://gateway.test/v1"
 WALL = 1_760_000_000.0
@@ -69,7 +81,7 @@ def context(**changes: Any) -> Context:
         "base_url": BASE_URL,
         "policy": RetryPolicy(dice=lambda: 1.0),
         "history": History(),
-        "pacer": Pacer(),
+        "rate_limiter": RateLimiter(),
     }
     return Context(**(settings | changes))
 
@@ -153,11 +165,11 @@ class HandDriver:
                 assert seconds >= 0
                 self.slept.append(seconds)
                 return seconds, None
-            case Tell(callback, progress):
+            case Notify(callback, progress):
                 self.told.append(progress)
                 callback(progress)
                 return 0.0, None
-            case Work(function):
+            case RunBlocking(function):
                 try:
                     return 0.0, function()
                 except Exception as error:
@@ -169,7 +181,7 @@ class HandDriver:
                 return self._takes, answer
             case Fetch():
                 raise AssertionError("downloads run against the emulator")
-            case Together(flows, limit):
+            case Gather(flows, limit):
                 strand.outcomes = [None] * len(flows)
                 strand.waiting = list(enumerate(flows))[::-1]
                 for _ in range(min(limit, len(flows))):

@@ -135,11 +135,11 @@ def conversation(png: bytes, data_uri: str) -> list[Any]:
 def test_attachments_in_the_ways_that_chat_models_write_them(store: Store, png: bytes, data_uri: str) -> None:
     messages = conversation(png, data_uri)
     assert len(attached_images(messages)) == 7
-    from apimaster.references import Reference
+    from apimaster._references.reference import Reference
 
     for number in (1, 2, 3):
         found = resolve(store, f"attachment:{number}", messages=messages)
-        assert Reference.of(found).held.data() == png  # type: ignore[union-attr]  # None would fail, as it should
+        assert Reference.of(found).in_memory.data() == png  # type: ignore[union-attr]  # None would fail, as it should
     assert resolve(store, "Attachment 4", messages=messages) == "https://example.com/dog.png"
     for number, words in (
         (5, "not a public address"),

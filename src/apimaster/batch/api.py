@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequestError
+from .async_twin import on_asyncio
 from .blocking import BatchRun
 from .items import BatchItem
 from .lines import Entry, Line, Reader
 from .plan import read_terms
 from .run import AsyncRun, items_in
 from .runner import Wishes
-from .twins import on_asyncio
 
 if TYPE_CHECKING:
     from .. import APIMaster, AsyncAPIMaster

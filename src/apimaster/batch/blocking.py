@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .async_twin import on_asyncio
 from .items import BatchItem
 from .lines import Line
 from .plan import Plan, Terms
 from .run import AsyncRun
 from .runner import Wishes
-from .twins import on_asyncio
 
 if TYPE_CHECKING:
     from types import TracebackType

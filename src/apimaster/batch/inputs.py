@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from .._references.checked import check_references
+from .._references.reference import Reference
 from ..errors import BadRequestError, ReferenceImageError
-from ..references import Reference, prepare
 from .lines import ACCEPTED, Fault, Line, Reader, refuse
 from .tables import DELIMITERS, rows, split
 
@@ -59,7 +60,7 @@ def read_file(source: str, *, form: Format | None = None, defaults: Mapping[str,
     lines = parse(text, form=form, defaults=defaults, folder=path.parent if path is not None else Path())
     if not lines:
         raise BadRequestError(f"{'stdin' if path is None else path} holds no lines; there is nothing to do")
-    check_references(lines)
+    check_line_references(lines)
     return lines
 
 
@@ -84,7 +85,7 @@ def parse(
     return reader.finish()
 
 
-def check_references(lines: Iterable[Line]) -> None:
+def check_line_references(lines: Iterable[Line]) -> None:
     """Look at every reference image once. Blocking: opens the files.
 
     Raises:
@@ -107,7 +108,7 @@ def check_references(lines: Iterable[Line]) -> None:
 def _verdict(reference: Reference, line: Line) -> str | None:
     spec = line.request.spec
     try:
-        prepare([reference], max_count=1, max_bytes=spec.max_reference_bytes, model=spec.id)
+        check_references([reference], max_count=1, max_bytes=spec.max_reference_bytes, model=spec.id)
     except ReferenceImageError as error:
         return error.message
     return None

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import APIMasterError, BudgetExceededError
-from .backoff import Throttle
 from .budget import Budget
 from .items import BatchItem
 from .job import Job, Tools
 from .journal import Journal
 from .tally import Tally
+from .throttle import Throttle
 from .upcoming import Upcoming
 from .verdicts import Verdict
 

@@ -15,9 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .._images.inspect import inspect
+from .._references.reference import Reference
 from ..errors import BadRequestError
-from ..pictures import inspect
-from ..references import Reference
 from ..request import ImageRequest
 from .budget import Budget
 from .job import IMAGES
@@ -150,16 +150,16 @@ class Session:
 
     def _on_disk(self, line: Line) -> Line:
         """The line with reference images that are only in memory written to the folder, so that a resume has them."""
-        if all(reference.held is None for reference in line.request.references):
+        if all(reference.in_memory is None for reference in line.request.references):
             return line
         kept = [self._keep(reference) for reference in line.request.references]
         fields = {name: getattr(line.request, name) for name in ImageRequest.model_fields}
         return replace(line, request=ImageRequest(**{**fields, "references": kept}))
 
     def _keep(self, reference: Reference) -> Reference:
-        if reference.held is None:
+        if reference.in_memory is None:
             return reference
-        data = reference.held.data()
+        data = reference.in_memory.data()
         ending = inspect(data).media_type.removeprefix("image/")
         folder = self.directory / REFERENCES
         folder.mkdir(exist_ok=True)

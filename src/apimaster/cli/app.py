@@ -17,14 +17,14 @@ from typing import Annotated
 
 import typer
 
-from ..batch.cli import register as register_batch
 from ..errors import APIMasterError
-from . import ending, show
-from .catalogue import cost, models
+from . import error_output, printing
+from .batch.app import register as register_batch
 from .doctor import doctor
 from .emulator import emulator
-from .exits import BUG, OK
+from .exit_codes import BUG, OK
 from .generate import generate
+from .models import cost, models
 from .resume import Stopped
 from .task import task
 
@@ -46,7 +46,7 @@ register_batch(app)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        show.say(f"apimaster {version('apimaster')}")
+        printing.say(f"apimaster {version('apimaster')}")
         raise typer.Exit(OK)
 
 
@@ -88,15 +88,15 @@ def _carry_out(arguments: Sequence[str], *, as_json: bool) -> int:
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="apimaster", standalone_mode=False)
     except Stopped as stop:
-        return ending.stopped(stop, as_json=as_json)
+        return error_output.stopped(stop, as_json=as_json)
     except APIMasterError as error:
-        return ending.stopped(Stopped(error), as_json=as_json)
+        return error_output.stopped(Stopped(error), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return ending.stopped(Stopped(None), as_json=as_json)
+        return error_output.stopped(Stopped(None), as_json=as_json)
     except _CommandLineFault as fault:
-        return ending.wrong_command_line(fault, as_json=as_json)
+        return error_output.wrong_command_line(fault, as_json=as_json)
     except Exception as fault:
         if os.environ.get("APIMASTER_DEBUG"):
             raise
-        return ending.bug(fault, as_json=as_json)
+        return error_output.bug(fault, as_json=as_json)
     return code if isinstance(code, int) else OK

@@ -17,10 +17,10 @@ from .. import APIMaster
 from ..catalog import DEFAULT_MODEL
 from ..errors import APIMasterError
 from ..settings import BASE_URL_VARIABLE, KEY_VARIABLES, find_base_url, find_key, hint_for_404
-from . import options, show
-from .exits import OK, exit_code
+from . import options, printing
+from .connectivity import walk
+from .exit_codes import OK, exit_code
 from .findings import Finding
-from .reach import walk
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -38,12 +38,12 @@ def doctor(
     for finding in examine(os.environ, base_url, timeout):
         findings.append(finding)
         if not as_json:
-            show.say(finding.line())
+            printing.say(finding.line())
     worst = next((finding.exit_code for finding in findings if finding.state == "wrong"), OK)
     if as_json:
-        show.print_json({"ok": worst == OK, "findings": [each.facts() for each in findings], "exit_code": worst})
+        printing.print_json({"ok": worst == OK, "findings": [each.facts() for each in findings], "exit_code": worst})
     else:
-        show.say("Something is wrong: see above." if worst else "All is well.")
+        printing.say("Something is wrong: see above." if worst else "All is well.")
     return worst
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ..errors import BadRequestError
-from . import show
-from .exits import OK
-from .waiting import import_emulator
+from . import printing
+from .client_runner import import_emulator
+from .exit_codes import OK
 
 
 def emulator(
@@ -44,18 +44,18 @@ def emulator(
     try:
         with made as running:
             root = running.base_url.removesuffix("/v1")
-            show.say(f"The emulator listens at {root} (status page: the same address in a browser).")
-            show.say("To use it, in another shell:")
-            show.say(f"  export APIMASTER_BASE_URL={running.base_url} APIMASTER_API_KEY={running.api_key}")
-            show.say('  apimaster generate "An orange cat at sunset, watercolor" -o cat.png')
-            show.say("Ctrl-C ends it.")
-            show.flush()
+            printing.say(f"The emulator listens at {root} (status page: the same address in a browser).")
+            printing.say("To use it, in another shell:")
+            printing.say(f"  export APIMASTER_BASE_URL={running.base_url} APIMASTER_API_KEY={running.api_key}")
+            printing.say('  apimaster generate "An orange cat at sunset, watercolor" -o cat.png')
+            printing.say("Ctrl-C ends it.")
+            printing.flush()
             threading.Event().wait()
     except KeyboardInterrupt:
         bill = made.bill
-        show.say(
+        printing.say(
             f"{len(bill.charges)} charges, {len(bill.refunds)} refunds: "
-            f"{show.dollars(bill.total)} at the gateway, nothing here."
+            f"{printing.dollars(bill.total)} at the gateway, nothing here."
         )
     except OSError as fault:
         raise BadRequestError(f"port {port} can't be used: {fault.strerror or fault}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from .exits import OK
+from .exit_codes import OK
 
 State = Literal["right", "odd", "wrong"]
 

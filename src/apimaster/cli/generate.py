@@ -9,11 +9,11 @@ import typer
 
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
 from ..results import ImageFailure
-from . import options, show
-from .exits import exit_code_of
-from .live import watching
+from . import options, printing
+from .client_runner import endpoint, wait_for
+from .exit_codes import exit_code_of
+from .progress import watching
 from .resume import Resume
-from .waiting import endpoint, wait_for
 
 
 class ModeName(str, Enum):
@@ -69,7 +69,7 @@ def generate(
 
     with (
         endpoint(emulator=emulator, base_url=base_url) as place,
-        watching(request.n, show.dollars(request.cost)) as watch,
+        watching(request.n, printing.dollars(request.cost)) as watch,
     ):
 
         async def work(client: AsyncAPIMaster) -> ImageResult:
@@ -78,24 +78,24 @@ def generate(
         result = wait_for(work, place, watch=watch, resume=resume)
     unfinished = [] if emulator else _resumable(result, resume)
     if as_json:
-        show.print_json({**result.model_dump(mode="json"), "resume": unfinished, "emulated": emulator})
+        printing.print_json({**result.model_dump(mode="json"), "resume": unfinished, "emulated": emulator})
     else:
         _show(result, unfinished)
     if emulator:
-        show.note("Drawn by the emulator on this machine: no money was spent.")
+        printing.note("Drawn by the emulator on this machine: no money was spent.")
     return exit_code_of(result.failures)
 
 
 def _show(result: ImageResult, unfinished: list[str]) -> None:
-    for line in show.rows(result):
-        show.say(line)
+    for line in printing.rows(result):
+        printing.say(line)
     for image in result.images:
         for deviation in image.deviations:
-            show.note(f"Note: {image.path or image.url}: {deviation}.")
+            printing.note(f"Note: {image.path or image.url}: {deviation}.")
     for failure in result.failures:
-        show.note(f"Image {failure.index + 1} is missing: {show.sentence(failure.message, failure.billed)}")
+        printing.note(f"Image {failure.index + 1} is missing: {printing.sentence(failure.message, failure.billed)}")
     for command in unfinished:
-        show.note(f"To pick it up: {command}")
+        printing.note(f"To pick it up: {command}")
 
 
 def _resumable(result: ImageResult, resume: Resume) -> list[str]:

@@ -9,11 +9,11 @@ import typer
 
 from .. import AsyncAPIMaster, ImageResult, Task
 from ..errors import BadRequestError, NotFoundError
-from . import options, show
-from .exits import FAILED, OK
-from .live import watching
+from . import options, printing
+from .client_runner import Endpoint, wait_for
+from .exit_codes import FAILED, OK
+from .progress import watching
 from .resume import Resume, Stopped
-from .waiting import Endpoint, wait_for
 
 T = TypeVar("T")
 
@@ -47,10 +47,10 @@ def task(
 
         result = _known(lambda: wait_for(work, place, watch=watch, resume=Resume(target, base_url)), task_id)
     if as_json:
-        show.print_json(result.model_dump(mode="json"))
+        printing.print_json(result.model_dump(mode="json"))
     else:
-        for line in show.rows(result):
-            show.say(line)
+        for line in printing.rows(result):
+            printing.say(line)
     return OK
 
 
@@ -76,13 +76,13 @@ def _look(task_id: str, model: str | None, place: Endpoint, *, as_json: bool) ->
 
     found = _known(lambda: wait_for(work, place, resume=Resume(".", place.base_url)), task_id)
     if as_json:
-        show.print_json(found.model_dump(mode="json"))
+        printing.print_json(found.model_dump(mode="json"))
     else:
         percent = f" {found.progress:.0f} %" if found.progress is not None and not found.done else ""
-        show.say(f"{found.id}  {found.status}{percent}")
+        printing.say(f"{found.id}  {found.status}{percent}")
         for image in found.images:
-            show.say(image.url or "(the picture came without a URL)")
+            printing.say(image.url or "(the picture came without a URL)")
         if found.status == "failed":
             reason = found.error or "the gateway gave no reason"
-            show.note(f"It failed: {reason.rstrip('.')}. The charge was given back.")
+            printing.note(f"It failed: {reason.rstrip('.')}. The charge was given back.")
     return FAILED if found.status == "failed" else OK

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from .answers import Answer
-from .chances import parse_faults
 from .checks import Refusal, parse_body
 from .dialects import Dialect
+from .fault_rates import parse_faults
 from .faults import FAULTS
 from .gateway import Gateway
 from .options import parse_latency

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .bill import Bill
-from .chances import parse_faults
 from .dialects import Dialect
+from .fault_rates import parse_faults
 from .gateway import Gateway
 from .jobs import Job
 from .options import DEFAULT_KEY, Latency, make_options, parse_latency

@@ -20,10 +20,10 @@ from .dialects import Dialect
 from .fault import Fault, Place
 from .gallery import Gallery
 from .jobs import Clock, Job, Jobs
-from .marks import read_marks
 from .options import Latency, Options, is_loopback
 from .records import RecordedRequest, Records
 from .replies import error_body
+from .request_headers import read_marks
 from .scripting import Script
 from .workers import Workers
 
@@ -148,7 +148,7 @@ class Gateway:
     # --- what applies to one request ----------------------------------------------------------------------
 
     def marked(self, record: RecordedRequest, place: Place) -> tuple[Fault | None, Dialect, Latency]:
-        """The fault, dialect and latency for this request by its own headers; see ``marks.py``.
+        """The fault, dialect and latency for this request by its own headers; see ``request_headers.py``.
 
         Raises:
             ValueError: one of the headers can't be read.

@@ -16,8 +16,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypedDict, get_args
 
 from ..catalog import KNOWN_MODELS
-from .chances import parse_faults
 from .dialects import Dialect
+from .fault_rates import parse_faults
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from .options import PictureFormat, Pictures
-from .scenery import scene
+from .picture import scene
 
 MEDIA_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _SMALL_SIDE: Final = 64

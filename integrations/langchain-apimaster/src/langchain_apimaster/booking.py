@@ -19,7 +19,7 @@ from apimaster import (
     ImageResult,
     Task,
 )
-from apimaster.outcomes import failure
+from apimaster._flows.combine import failure
 
 from .records import StoredImage
 from .steps import Disk, Flow

@@ -14,7 +14,7 @@ from apimaster import (
     ImageResult,
     Task,
 )
-from apimaster.outcomes import failure
+from apimaster._flows.combine import failure
 
 from .booking import Delivered, keep
 from .ledger import error_of

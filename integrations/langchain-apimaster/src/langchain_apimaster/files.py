@@ -11,8 +11,8 @@ import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
-from apimaster.sinks import as_os_errors
-from apimaster.storage import Target
+from apimaster._storage.sinks import as_os_errors
+from apimaster._storage.target import Target
 
 
 class Files(Protocol):

@@ -29,10 +29,10 @@ from urllib.parse import urlsplit
 from langchain_core.messages import HumanMessage
 
 from apimaster import ReferenceImageError
-from apimaster.transport import ForbiddenAddress, check_url
+from apimaster._transport import ForbiddenAddress, check_url
 
 if TYPE_CHECKING:
-    from apimaster.references import ReferenceLike
+    from apimaster._references.reference import ReferenceLike
 
     from .store import Store
 

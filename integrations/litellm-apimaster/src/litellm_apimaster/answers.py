@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 from litellm.types.utils import ImageObject
 
 from apimaster import GeneratedImage, ImageResult
+from apimaster._images.inspect import inspect
 from apimaster.errors import APIMasterError
-from apimaster.pictures import inspect
 
 from .prices import stamp
 

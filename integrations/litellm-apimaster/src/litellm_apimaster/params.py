@@ -29,9 +29,9 @@ import litellm
 from litellm.exceptions import UnsupportedParamsError
 
 from apimaster import ImageRequest
+from apimaster._images.sizes import read_size
 from apimaster.catalog import ModelSpec, spec_for
 from apimaster.errors import BadRequestError
-from apimaster.sizes import read_size
 
 from . import pictures_in
 from .call import is_foreign

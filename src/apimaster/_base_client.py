@@ -1,0 +1,136 @@
+"""What the blocking and the asyncio client share: settings, and from arguments to a checked request."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from pydantic import SecretStr
+
+from ._drivers.httpx import HttpxCodec, checked
+from ._flows.context import Context
+from ._flows.generation import CallOptions, Mode, OnProgress
+from ._flows.retry import RetryPolicy
+from ._polling.history import History
+from ._polling.rate_limit import RateLimiter
+from ._storage.target import Target
+from .catalog import spec_for
+from .errors import BadRequestError
+from .request import ImageRequest
+from .results import Task
+from .settings import resolve
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_MODES: Final = get_args(Mode)
+_ASK_TIMEOUT: Final = 60.0
+
+
+class BaseClient:
+    """Everything but the I/O."""
+
+    _takes_async_callbacks = False
+
+    def __init__(
+        self,
+        api_key: str | SecretStr | None,
+        base_url: str | None,
+        model: str,
+        timeout: float | None,
+        max_retries: int,
+        max_polls_per_second: float | None,
+    ) -> None:
+        self._settings = resolve(api_key, base_url)
+        self._codec = HttpxCodec(self._settings)
+        self._timeout = _seconds(timeout)
+        self.model = spec_for(model).id
+        rate_limiter = RateLimiter(max_polls_per_second)
+        self._context = Context(
+            self._settings.base_url, RetryPolicy(_count("max_retries", max_retries)), History(), rate_limiter
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's URL, as it is used."""
+        return self._settings.base_url
+
+    def with_options(
+        self, *, extra_headers: Mapping[str, str] | None = None, purchase_retries: int | None = None
+    ) -> Self:
+        """The same client with other options: connections, pacing and what was learned are shared, and so is closing.
+
+        Args:
+            extra_headers: HTTP headers for every call to the gateway (never for downloads), for example of a tracer.
+            purchase_retries: repeats of a call that buys, after a fault that provably cost nothing; polls and
+                downloads keep the client's own ``max_retries``. For callers that repeat by themselves: 0.
+
+        Raises:
+            BadRequestError: a header can't be set from outside, or is not text for one; or the number is negative.
+        """
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        if extra_headers is not None:
+            made._context = replace(made._context, headers=checked(extra_headers))
+        if purchase_retries is not None:
+            policy = RetryPolicy(_count("purchase_retries", purchase_retries))
+            made._context = replace(made._context, purchases=policy)
+        return made
+
+    @property
+    def _ask_timeout(self) -> float:
+        return _ASK_TIMEOUT if self._timeout is None else self._timeout
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r}, model={self.model!r})"
+
+    def __getstate__(self) -> object:
+        raise TypeError(
+            f"{type(self).__name__} holds a key and connections and is not pickled; make one where it is needed"
+        )
+
+    def _request(self, prompt: str | ImageRequest, **changes: Any) -> ImageRequest:
+        if changes.get("model") is None and not isinstance(prompt, ImageRequest):
+            changes["model"] = self.model
+        return ImageRequest.build(prompt, changes)
+
+    def _call_options(
+        self, timeout: float | None, save_to: str | os.PathLike[str] | None, on_progress: OnProgress | None
+    ) -> CallOptions:
+        if on_progress is not None and not self._takes_async_callbacks and inspect.iscoroutinefunction(on_progress):
+            raise BadRequestError("on_progress is an async function; this client takes a plain one")
+        seconds = self._timeout if timeout is None else _seconds(timeout)
+        return CallOptions(seconds, None if save_to is None else self._target(save_to), on_progress)
+
+    def _target(self, place: str | os.PathLike[str]) -> Target:
+        return Target.parse(place)
+
+    def _mode(self, mode: Mode) -> Mode:
+        if mode not in _MODES:
+            raise BadRequestError(f"mode {mode!r} is not known; accepted: {', '.join(_MODES)}")
+        return mode
+
+    def _task(self, task: Task | str, model: str | None) -> Task:
+        if isinstance(task, Task):
+            return task if model is None else task.model_copy(update={"model": spec_for(model).id})
+        if not isinstance(task, str) or not task.strip():
+            raise BadRequestError(f"task must be a task or its id, not {task!r}")
+        return Task(id=task.strip(), model=self.model if model is None else spec_for(model).id)
+
+
+def _count(name: str, value: int) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise BadRequestError(f"{name} must be a whole number, 0 or more, not {value!r}")
+    return value
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    # The comparison is false for NaN too.
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
+        raise BadRequestError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
+    return float(timeout)

@@ -1,0 +1,1 @@
+"""Drivers carry out the operations of flows: blocking (``sync``) and asyncio (``aio``)."""

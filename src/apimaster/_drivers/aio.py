@@ -1,0 +1,206 @@
+"""The asyncio driver. ``sync.py`` says what a driver does. A module of its own, since importing asyncio takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Literal, TypeVar, cast
+
+import httpx
+
+from .._flows.operations import (
+    Fetch,
+    Flow,
+    Gather,
+    Instant,
+    Notify,
+    Now,
+    Operation,
+    Reply,
+    RunBlocking,
+    Send,
+    Sink,
+    Sleep,
+)
+from .._transport import build_aiohttp_client, build_async_client
+from ..errors import APIMasterError
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
+from .sync import log, refuse_if, tell
+
+T = TypeVar("T")
+AsyncTransport = Literal["httpx", "aiohttp"]
+
+GATE: Final = 32
+"""Short calls on the wire at once, per client and event loop."""
+
+_SINK_STEP: Final = 256 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
+
+
+class _Session:
+    """What an asyncio driver holds per event loop: neither sockets nor gates can move to another one."""
+
+    def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient, *, own: bool) -> None:
+        self.gateway = gateway
+        self.outside = outside
+        self.gate = asyncio.Semaphore(GATE)
+        if own:
+            self._keeper = self._until_the_loop_ends()
+            with suppress(StopIteration):  # the generator stands at its yield, known to the loop
+                self._keeper.__anext__().send(None)
+
+    async def aclose(self) -> None:
+        await self.gateway.aclose()
+        await self.outside.aclose()
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        # A loop that shuts down in order (asyncio.run) first closes the asynchronous generators begun on it. That is
+        # the last chance to close these connections: afterwards nobody can, and they would stay open for good.
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+
+class AsyncDriver:
+    """Runs flows on the running event loop; flows that go together get a task each."""
+
+    def __init__(self, codec: HttpxCodec, http_client: httpx.AsyncClient | None, transport: AsyncTransport) -> None:
+        self._codec = codec
+        self._given = http_client
+        self._transport = transport
+        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._closed = False
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run ``flow`` to its end. Cancelling the task stops it at once, wherever it is."""
+        answer: Any = None
+        thrown: BaseException | None = None
+        try:
+            while True:
+                operation = flow.send(answer) if thrown is None else flow.throw(thrown)
+                answer = thrown = None
+                try:
+                    answer = await self._perform(operation)
+                except Exception as error:  # noqa: BLE001  # whatever it is, the flow decides
+                    thrown = error
+        except StopIteration as end:
+            return cast("T", end.value)
+        finally:
+            flow.close()
+
+    async def _perform(self, operation: Operation) -> object:
+        match operation:
+            case Now():
+                return Instant(time.monotonic(), time.time())
+            case Send():
+                return await self._send(operation)
+            case Sleep(seconds):
+                await asyncio.sleep(seconds)
+                return None
+            case Notify():
+                await _tell_awaiting(operation)
+                return None
+            case RunBlocking(function):
+                return await asyncio.to_thread(function)
+            case Fetch():
+                return await self._fetch(operation)
+            case Gather():
+                return await _in_tasks(self.run, operation)
+
+    async def _send(self, operation: Send) -> Reply:
+        session = self._session()
+        if operation.long:
+            return await self._exchange(session.gateway, operation)
+        async with session.gate:
+            return await self._exchange(session.gateway, operation)
+
+    async def _exchange(self, client: httpx.AsyncClient, operation: Send) -> Reply:
+        body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
+        with mapped_errors():
+            request = self._codec.request(client, operation)
+            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                body = b"".join([body_limit.check(piece, time.monotonic()) async for piece in response.aiter_bytes()])
+            finally:
+                await response.aclose()
+        return self._codec.reply(response, body)
+
+    async def _fetch(self, operation: Fetch) -> Reply:
+        body_limit = BodyLimit(operation.max_bytes, time.monotonic() + operation.timeout)
+        with mapped_errors():
+            client = self._session().outside
+            request = self._codec.download(client, operation)
+            if self._given is not None:
+                await asyncio.to_thread(self._codec.check_address, operation.url)
+            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                held: list[bytes] = []
+                if response.is_success:
+                    async for piece in response.aiter_raw():
+                        held.append(body_limit.check(piece, time.monotonic()))
+                        if sum(map(len, held)) >= _SINK_STEP:
+                            await asyncio.to_thread(_write, operation.sink, held)
+                            held = []  # a new list: were this task cancelled, the thread would go on with the old one
+                    await asyncio.to_thread(_write, operation.sink, held)
+            finally:
+                await response.aclose()
+        return Reply(response.status_code, headers_of(response))
+
+    def _session(self) -> _Session:
+        refuse_if(self._closed)
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            given = self._given
+            if given is not None:
+                session = _Session(given, given, own=False)
+            else:
+                gateway = build_aiohttp_client() if self._transport == "aiohttp" else build_async_client()
+                session = _Session(gateway, build_async_client(guard=self._codec.guard), own=True)
+            for ended in [each for each in self._sessions if each.is_closed()]:
+                self._sessions.pop(ended, None)
+            self._sessions[loop] = session
+        return session
+
+    async def aclose(self) -> None:
+        """Close what this driver opened on the running loop; a client that was handed in stays open."""
+        self._closed = True
+        session = self._sessions.pop(asyncio.get_running_loop(), None)
+        if session is not None and self._given is None:
+            await session.aclose()
+
+
+async def _tell_awaiting(operation: Notify) -> None:
+    outcome = tell(operation)
+    if hasattr(outcome, "__await__"):
+        try:
+            await outcome
+        except Exception:  # noqa: BLE001  # the same
+            log.exception("on_progress raised; the image goes on without it")
+
+
+async def _in_tasks(run: Callable[[Flow[object]], Awaitable[object]], operation: Gather) -> list[object]:
+    """Outcomes in order. Cancelling the caller cancels all flows and waits until they are gone."""
+    gate = asyncio.Semaphore(operation.limit)
+
+    async def one(flow: Flow[object]) -> object:
+        async with gate:
+            try:
+                return await run(flow)
+            except APIMasterError as error:
+                return error
+
+    tasks = [asyncio.ensure_future(one(flow)) for flow in operation.flows]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write(sink: Sink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sink.write(piece)

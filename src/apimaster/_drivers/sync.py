@@ -1,0 +1,187 @@
+"""The blocking driver. With the asyncio one (``aio.py``), it alone touches network, clock and sleep.
+
+A driver runs a flow to its end: it performs each operation and sends the answer back in, or throws the exception
+in. Everything that is worth deciding was decided in the flow; what is left is how httpx, threads and asyncio do it.
+
+What runs side by side keeps the same promises in both: at most so many at once, an APIMasterError of one flow is
+its outcome and does not touch the others, and anything else (Ctrl-C, a cancelled task, a bug) stops them all.
+
+Requests wait outside httpx's pool, whose bookkeeping grows with every queued request: a gate lets through as many
+short calls as pay off, and calls that are held open for minutes pass it by, on connections of their own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from .._flows.operations import Fetch, Flow, Gather, Instant, Notify, Now, Operation, Reply, RunBlocking, Send, Sleep
+from .._transport import build_client
+from ..errors import APIMasterError
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
+
+T = TypeVar("T")
+
+log = logging.getLogger("apimaster")
+
+
+class _Stopped(BaseException):
+    """A sibling was interrupted: unwinds a worker thread past every ``except Exception``."""
+
+
+class SyncDriver:
+    """Runs flows on the calling thread; flows that go together get a thread each. Safe to share between threads."""
+
+    def __init__(self, codec: HttpxCodec, http_client: httpx.Client | None) -> None:
+        self._codec = codec
+        self._given = http_client
+        self._lock = threading.Lock()
+        self._clients: tuple[httpx.Client, httpx.Client] | None = None
+        self._closed = False
+
+    def run(self, flow: Flow[T], stop: threading.Event | None = None) -> T:
+        """Run ``flow`` to its end. ``stop`` interrupts it between two operations and in its sleeps."""
+        answer: Any = None
+        thrown: BaseException | None = None
+        try:
+            while True:
+                operation = flow.send(answer) if thrown is None else flow.throw(thrown)
+                answer = thrown = None
+                if stop is not None and stop.is_set():
+                    raise _Stopped
+                try:
+                    answer = self._perform(operation, stop)
+                except Exception as error:  # noqa: BLE001  # whatever it is, the flow decides
+                    thrown = error
+        except StopIteration as end:
+            return cast("T", end.value)
+        finally:
+            flow.close()
+
+    def _perform(self, operation: Operation, stop: threading.Event | None) -> object:
+        match operation:
+            case Now():
+                return Instant(time.monotonic(), time.time())
+            case Send():
+                return self._send(operation)
+            case Sleep(seconds):
+                if stop is None:
+                    time.sleep(seconds)
+                else:
+                    stop.wait(seconds)
+                return None
+            case Notify():
+                return tell(operation)
+            case RunBlocking(function):
+                return function()
+            case Fetch():
+                return self._fetch(operation)
+            case Gather():
+                return _in_threads(self.run, operation, stop or threading.Event())
+
+    def _send(self, operation: Send) -> Reply:
+        body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
+        with mapped_errors():
+            client = self._opened()[0]
+            request = self._codec.request(client, operation)
+            response = client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                body = b"".join([body_limit.check(piece, time.monotonic()) for piece in response.iter_bytes()])
+            finally:
+                response.close()
+        return self._codec.reply(response, body)
+
+    def _fetch(self, operation: Fetch) -> Reply:
+        body_limit = BodyLimit(operation.max_bytes, time.monotonic() + operation.timeout)
+        with mapped_errors():
+            client = self._opened()[1]
+            request = self._codec.download(client, operation)
+            if self._given is not None:
+                self._codec.check_address(operation.url)
+            response = client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                if response.is_success:
+                    for piece in response.iter_raw():
+                        operation.sink.write(body_limit.check(piece, time.monotonic()))
+            finally:
+                response.close()
+        return Reply(response.status_code, headers_of(response))
+
+    def _opened(self) -> tuple[httpx.Client, httpx.Client]:
+        if self._clients is None or self._closed:
+            with self._lock:
+                refuse_if(self._closed)
+                if self._clients is None:
+                    given = self._given
+                    self._clients = (given, given) if given else (build_client(), build_client(guard=self._codec.guard))
+        return self._clients
+
+    def close(self) -> None:
+        """Close what this driver opened; a client that was handed in stays open."""
+        with self._lock:
+            clients, self._clients, self._closed = self._clients, None, True
+        if clients is not None and self._given is None:
+            for client in clients:
+                client.close()
+
+
+def _in_threads(
+    run: Callable[[Flow[object], threading.Event], object], operation: Gather, stop: threading.Event
+) -> list[object]:
+    """Outcomes in order. Setting ``stop`` interrupts all flows at their next operation or in their sleep."""
+    outcomes: list[object] = [None] * len(operation.flows)
+    broken: list[BaseException] = []
+    waiting, turn = iter(range(len(operation.flows))), threading.Lock()
+
+    def work() -> None:
+        while not stop.is_set():
+            with turn:
+                index = next(waiting, None)
+            if index is None:
+                return
+            try:
+                outcomes[index] = run(operation.flows[index], stop)
+            except APIMasterError as error:
+                outcomes[index] = error
+            except BaseException as error:  # noqa: BLE001  # carried over to the calling thread
+                broken.append(error)
+                stop.set()
+
+    # Each thread sees the caller's context variables (callbacks and traces rely on them); daemons, so that an
+    # interrupted program can end while a call is still held open.
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="apimaster")
+        for _ in range(min(operation.limit, len(operation.flows)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop.set()
+        raise
+    if broken:
+        raise next((error for error in broken if not isinstance(error, _Stopped)), broken[0])
+    return outcomes
+
+
+def refuse_if(closed: bool) -> None:
+    """A closed client stays closed: opening it again by accident would leak."""
+    if closed:
+        raise RuntimeError("This client is closed; make a new one.")
+
+
+def tell(operation: Notify) -> object:
+    """Call the caller's callback. What goes wrong in it must not cost a picture that is being paid for."""
+    try:
+        return operation.callback(operation.progress)
+    except Exception:  # the caller's code may raise anything
+        log.exception("on_progress raised; the image goes on without it")
+        return None

@@ -1,0 +1,99 @@
+"""From what became of each job to one result, or to the one error that says most.
+
+A result holds what succeeded and names what did not; only where nothing succeeded does a call raise. A picture
+that was made and could not be fetched counts on both sides: it is in ``images``, with its URL, and in ``failures``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from ..errors import APIMasterError, Billed, DownloadError
+from ..request import ImageRequest
+from ..results import GeneratedImage, ImageFailure, ImageResult, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One job that went well."""
+
+    images: tuple[GeneratedImage, ...]
+    task: Task | None
+
+
+# Which of several errors to raise: the one after which carelessness costs most.
+_WEIGHT: Final[dict[Billed, int]] = {"maybe": 2, "yes": 1, "no": 0}
+
+
+def combine(
+    outcomes: Sequence[Delivery | APIMasterError], *, request: ImageRequest | None, model: str, price: Decimal | None
+) -> ImageResult:
+    """One result for all jobs of a call, in the order in which they were asked for.
+
+    ``price`` is US dollars per job: what a job delivers is one charge, however many pictures are in it.
+
+    Raises:
+        APIMasterError: every job failed; the error names all their tasks and failures.
+    """
+    images: list[GeneratedImage] = []
+    tasks: list[Task] = []
+    failures: list[ImageFailure] = []
+    charged = 0
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, APIMasterError):
+            failures.append(failure(index, outcome))
+        pictures = outcome.images if isinstance(outcome, (Delivery, DownloadError)) else ()
+        charged += bool(pictures)
+        first = len(images)
+        images.extend(picture.model_copy(update={"index": first + offset}) for offset, picture in enumerate(pictures))
+        if outcome.task is not None:
+            tasks.append(outcome.task)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, APIMasterError)]
+    if len(errors) == len(outcomes):
+        raise worst(errors, images, tasks, failures)
+    return ImageResult(
+        images=tuple(images),
+        cost=None if price is None else price * charged,
+        model=model,
+        tasks=tuple(tasks),
+        failures=tuple(failures),
+        request=request,
+    )
+
+
+def worst(
+    errors: Sequence[APIMasterError],
+    images: Sequence[GeneratedImage],
+    tasks: Sequence[Task],
+    failures: Sequence[ImageFailure],
+) -> APIMasterError:
+    """The most serious error, completed with what the others knew: a task id must never get lost."""
+    error = max(errors, key=lambda each: _WEIGHT[each.billed])
+    if len(errors) > 1:
+        error.message = f"None of {len(errors)} images arrived. The most serious reason: {error.message}"
+        error.args = (error.message,)
+        error.tasks = tuple(tasks)
+        error.failures = tuple(failures)
+        # One that would be fine to repeat alone is not, if another of the same call may have been paid for.
+        error.retryable = all(each.retryable for each in errors)
+        if isinstance(error, DownloadError):
+            error.images = tuple(images)
+    return error
+
+
+def failure(index: int, error: APIMasterError) -> ImageFailure:
+    """The facts of an error as data."""
+    return ImageFailure(
+        index=index,
+        error=type(error).__name__,
+        message=error.message,
+        billed=error.billed,
+        retryable=error.retryable,
+        status_code=error.status_code,
+        code=error.code,
+        request_id=error.request_id,
+        task=error.task,
+    )

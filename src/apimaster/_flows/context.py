@@ -1,0 +1,25 @@
+"""What the flows of one client share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._polling.history import History
+from .._polling.rate_limit import RateLimiter
+from .retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the flows of one client share.
+
+    ``purchases`` is the policy for calls that buy, where it differs; ``headers`` go on every call to the gateway.
+    """
+
+    base_url: str
+    policy: RetryPolicy
+    history: History
+    rate_limiter: RateLimiter
+    purchases: RetryPolicy | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,205 @@
+"""Fetching a picture that is paid for: try its URL, then the gateway's durable copy, and give up late.
+
+All of it is free, so every passing fault is repeated. The key travels on the first hop at most, and only to the
+base URL's origin: a redirect is followed without it. What arrives must be a whole picture; a page of HTML that
+calls itself image/png is a fault like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar, cast
+from urllib.parse import urljoin
+
+from .._images.inspect import NotAPicture
+from .._storage.target import MemorySink, SavedPicture, Target
+from .._wire.messages import output_path
+from ..errors import DownloadError, ResultExpiredError
+from ..request import ImageRequest
+from ..results import GeneratedImage
+from .context import Context
+from .operations import Broken, Fetch, Flow, Instant, NotSent, Now, Refused, Reply, RunBlocking, Sink, Sleep
+
+T = TypeVar("T")
+
+_log = logging.getLogger("apimaster")
+
+MAX_PICTURE_BYTES: Final = 256 * 1024 * 1024
+"""The largest picture of the catalogue, 12288×1536, is 57 MB of raw pixels: more than this is no picture."""
+
+FETCH_TIMEOUT: Final = 120.0
+DOWNLOAD_TIMEOUT: Final = 300.0
+"""Seconds for ``download`` and ``read``, repeats included."""
+
+GRACE: Final = 10.0
+"""Seconds that a download gets at least: a picture that is paid for is not dropped at the last moment."""
+
+_MAX_HOPS: Final = 5
+_GONE: Final = frozenset({401, 403, 404, 410})
+_PASSING: Final = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one picture goes, and the name it gets if the caller gave none."""
+
+    target: Target
+    stem: str
+    position: int = 0
+    total: int = 1
+
+
+def save(
+    context: Context, image: GeneratedImage, place: Destination, *, request: ImageRequest | None, deadline: float
+) -> Flow[GeneratedImage]:
+    """Fetch ``image`` into ``place``; the picture that comes back knows its path, media type and pixels.
+
+    Raises:
+        DownloadError: it could not be fetched or saved. It is paid for: never generate again for this.
+    """
+    try:
+        pending = yield RunBlocking(lambda: place.target.open(place.stem, position=place.position, total=place.total))
+    except OSError as cause:
+        raise DownloadError(_lost(image, f"could not write it: {cause}"), images=(image,)) from cause
+    try:
+        saved: SavedPicture = yield from _fill(context, image, pending, pending.commit, deadline)
+    except Exception:
+        yield RunBlocking(pending.discard)
+        raise
+    except BaseException:
+        pending.discard()  # the flow is closed from outside, where nothing may be yielded any more
+        raise
+    deviations = _deviations(saved, request)
+    for sentence in deviations:
+        # Not warnings.warn: a program that turns warnings into errors must not lose a paid picture to one.
+        _log.warning("%s: %s", saved.path, sentence)
+    return image.model_copy(
+        update={
+            "path": saved.path,
+            "media_type": saved.picture.media_type,
+            "width": saved.picture.width,
+            "height": saved.picture.height,
+            "deviations": deviations,
+        }
+    )
+
+
+def download(context: Context, image: GeneratedImage, target: Target) -> Flow[Path | str]:
+    """Fetch ``image`` to where the caller says."""
+    now: Instant = yield Now()
+    yield RunBlocking(target.check)
+    stem = f"{image.task_id}-{image.output_index}" if image.task_id else f"image-{now.wall:.0f}-{image.index}"
+    place = Destination(target, stem)
+    saved = yield from save(context, image, place, request=None, deadline=now.monotonic + DOWNLOAD_TIMEOUT)
+    return cast("Path | str", saved.path)
+
+
+def read(context: Context, image: GeneratedImage) -> Flow[bytes]:
+    """The bytes of ``image``, checked to be a whole picture."""
+    now: Instant = yield Now()
+    sink = MemorySink(MAX_PICTURE_BYTES)
+    return (yield from _fill(context, image, sink, sink.commit, now.monotonic + DOWNLOAD_TIMEOUT))
+
+
+def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[[], T], deadline: float) -> Flow[T]:
+    """Bring the picture into ``sink`` from the first source that has it, then ``finish`` it."""
+    expired = True
+    reason = "it has no URL"
+    if image._data is not None:
+        data = image._data
+
+        def keep() -> T:
+            sink.reset()
+            sink.write(data)
+            return finish()
+
+        try:
+            return (yield from _finish(image, keep))
+        except NotAPicture as cause:
+            expired, reason = False, f"what came inside the reply is no whole picture: {cause}"
+    for url in _sources(context, image):
+        attempt = 0
+        while True:
+            attempt += 1
+            now: Instant = yield Now()
+            fault = yield from _get(url, sink, min(FETCH_TIMEOUT, max(GRACE, deadline - now.monotonic)), context)
+            if fault is None:
+                try:
+                    return (yield from _finish(image, finish))
+                except NotAPicture as cause:
+                    fault = _Fault(f"what arrived is no whole picture: {cause}", passing=True)
+            reason = fault.reason
+            expired &= fault.gone
+            now = yield Now()
+            pause = context.policy.backoff(attempt)
+            if not fault.passing or attempt > context.policy.max_retries or now.monotonic + pause >= deadline + GRACE:
+                break
+            yield Sleep(pause)
+    kind = ResultExpiredError if expired and (image.url or image.task_id) else DownloadError
+    raise kind(_lost(image, reason), images=(image,))
+
+
+def _finish(image: GeneratedImage, finish: Callable[[], T]) -> Flow[T]:
+    try:
+        done: T = yield RunBlocking(finish)
+    except OSError as cause:
+        raise DownloadError(_lost(image, f"could not write it: {cause}"), images=(image,)) from cause
+    return done
+
+
+def _sources(context: Context, image: GeneratedImage) -> list[str]:
+    found = [image.url] if image.url else []
+    if image.task_id:
+        durable = context.base_url + output_path(image.task_id, image.output_index)
+        found += [durable] if durable not in found else []
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    reason: str
+    passing: bool = False
+    gone: bool = False
+
+
+def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault | None]:
+    """One try, redirects followed by hand: None if the sink is full, else what went wrong."""
+    for hop in range(_MAX_HOPS):
+        sink.reset()
+        try:
+            reply: Reply = yield Fetch(url, sink, timeout, MAX_PICTURE_BYTES, keyed=hop == 0)
+        except (NotSent, Broken) as cause:
+            return _Fault(f"the connection failed: {cause}", passing=True)
+        except (Refused, NotAPicture) as cause:
+            return _Fault(str(cause))
+        except OSError as cause:
+            return _Fault(f"could not write it: {cause}")
+        location = reply.headers.get("location")
+        if reply.status in (301, 302, 303, 307, 308) and location:
+            url = urljoin(url, location)
+            continue
+        if 200 <= reply.status < 300:
+            return None
+        passing = reply.status >= 500 or reply.status in _PASSING
+        return _Fault(f"its URL answered HTTP {reply.status}", passing=passing, gone=reply.status in _GONE)
+    return _Fault(f"its URL redirected more than {_MAX_HOPS} times")
+
+
+def _deviations(saved: SavedPicture, request: ImageRequest | None) -> tuple[str, ...]:
+    wanted = None if request is None else request.pixels
+    found = (saved.picture.width, saved.picture.height)
+    if request is None or wanted is None or found == wanted:
+        return ()
+    asked = f"{request.aspect_ratio} at {request.resolution or '1K'}"
+    return (f"asked for {asked}, {wanted[0]}×{wanted[1]} pixels; delivered {found[0]}×{found[1]}",)
+
+
+def _lost(image: GeneratedImage, reason: str) -> str:
+    where = f" of task {image.task_id}" if image.task_id else ""
+    return (
+        f"The picture{where} is made and paid for, and could not be fetched: {reason}. Don't generate it again: "
+        "client.download(image, path) tries once more, with the image that this error holds."
+    )

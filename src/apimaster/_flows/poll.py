@@ -1,0 +1,175 @@
+"""Waiting for a task that is already paid for.
+
+Looking is free, so nothing that goes wrong while looking ends the wait before its deadline: a fault only makes
+the next look later. What ends it early is a definite answer: finished, failed, or a refusal that looking again
+can't change (the key was revoked, the task is unknown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .._polling.schedule import Watch
+from .._wire.errors import error_from, task_failure
+from .._wire.messages import Unreadable, read_task, task_call
+from ..catalog import DEFAULT_RESOLUTION
+from ..errors import (
+    APIConnectionError,
+    APIMasterError,
+    InternalServerError,
+    NoImageError,
+    NotFoundError,
+    RateLimitError,
+    TaskTimeoutError,
+)
+from ..results import Task
+from .context import Context
+from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
+from .send import ASK_TIMEOUT, with_hint
+
+Report = Callable[[Task], Flow[None]]
+
+_SHORTEST_LOOK: Final = 1.0
+_INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
+_PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
+# A task can be unknown for a moment after its submit, until the gateway's replicas agree.
+_PATIENCE_WITH_UNKNOWN: Final = 5
+
+
+def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Task]:
+    """One look at a task, not repeated.
+
+    Raises:
+        APIConnectionError, InternalServerError, RateLimitError: a passing fault.
+        APIMasterError: anything else that the gateway answered.
+    """
+    try:
+        reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
+    except (NotSent, Broken, Refused) as cause:
+        raise APIConnectionError(f"Could not look at task {task.id}: {cause}.", task=task) from None
+    if 200 <= reply.status < 300:
+        try:
+            return read_task(reply, task)
+        except Unreadable as cause:
+            raise InternalServerError(f"Could not read task {task.id}: {cause}.", task=task) from None
+    now: Instant = yield Now()
+    error = with_hint(error_from(reply, paid=False, wall=now.wall), context.base_url)
+    error.task, error.tasks = task, (task,)
+    raise error
+
+
+def poll(context: Context, task: Task, *, begun: float | None, deadline: float, report: Report) -> Flow[Task]:
+    """Look until the task has succeeded.
+
+    Args:
+        context: what the client's flows share.
+        task: the task as it is known.
+        begun: monotonic time at which it was submitted, or None if another process did that.
+        deadline: monotonic time at which the wait ends; the last look is made then.
+        report: called after each answered look with the task's new state.
+
+    Raises:
+        TaskTimeoutError: the deadline passed; the task goes on.
+        GenerationFailedError, ContentPolicyError: it failed, and the charge was given back.
+        NoImageError: it succeeded with nothing in it.
+        APIMasterError: the gateway refuses to tell; the task goes on and is paid for.
+    """
+    key = (task.model, (task.request.resolution if task.request else None) or DEFAULT_RESOLUTION)
+    now: Instant = yield Now()
+    start = now.monotonic if begun is None else begun
+    watch = Watch(context.history, key, fresh=begun is not None)
+    fault: APIMasterError | None = None
+    faults = 0
+    # A task of another process may have finished long ago: that one is looked at right away.
+    earliest = now.monotonic
+    rested = begun is None
+    while True:
+        if not rested:
+            yield from _rest(watch, start, earliest, deadline)
+        rested = False
+        now = yield Now()
+        turn = context.rate_limiter.reserve(now.monotonic)
+        if turn > 0:
+            yield Sleep(turn)
+            now = yield Now()
+        sent = now.monotonic
+        try:
+            task = yield from look(context, task, min(ASK_TIMEOUT, max(_SHORTEST_LOOK, deadline - sent)))
+        except APIMasterError as error:
+            fault, faults = error, faults + 1
+            if not _may_pass(error, faults, fresh=begun is not None):
+                error.billed = "yes"
+                raise
+            now = yield Now()
+            earliest = now.monotonic + _pause_after(context, error, faults, now.monotonic)
+        else:
+            fault, faults = None, 0
+            now = yield Now()
+            earliest = now.monotonic
+            if task.status != "failed":  # how soon a job fails says nothing about how long one takes
+                watch.looked(
+                    sent - start,
+                    now.monotonic - start,
+                    done=task.done,
+                    progress=task.progress,
+                    estimated=task.estimated_time,
+                )
+            yield from report(task)
+            if task.done:
+                return ended(task)
+        if sent >= deadline - _INSTANT:
+            raise _timed_out(task, now.monotonic - start, fault)
+
+
+def _rest(watch: Watch, start: float, earliest: float, deadline: float) -> Flow[None]:
+    """Sleep until the next look is due: in naps, since what sibling tasks find out may change when that is."""
+    while True:
+        now: Instant = yield Now()
+        at = now.monotonic
+        rest = max(watch.nap(at - start), earliest - at)
+        left = deadline - at
+        if min(rest, left) < _INSTANT:
+            return
+        yield Sleep(min(rest, left))
+
+
+def _pause_after(context: Context, error: APIMasterError, faults: int, now: float) -> float:
+    pause = context.policy.backoff(faults)
+    if isinstance(error, RateLimitError):
+        context.rate_limiter.slow_down(now, error.retry_after)
+        return max(pause, error.retry_after or 0.0)
+    return pause
+
+
+def _may_pass(error: APIMasterError, faults: int, *, fresh: bool) -> bool:
+    if isinstance(error, NotFoundError):
+        return fresh and faults < _PATIENCE_WITH_UNKNOWN
+    # A redirect is somebody in between (a page for maintenance, a login of the network), not the gateway's word.
+    redirected = error.status_code is not None and 300 <= error.status_code < 400
+    return redirected or isinstance(error, _PASSING)
+
+
+def ended(task: Task) -> Task:
+    """The task itself if it succeeded with a picture; the error that it ended in otherwise."""
+    if task.status == "failed":
+        reason = task.error or "the gateway gave no reason"
+        raise task_failure(task.error_code)(
+            f"Task {task.id} failed: {reason.rstrip('.')}. The charge was given back.", code=task.error_code, task=task
+        )
+    if not task.images:
+        raise NoImageError(
+            f"Task {task.id} succeeded and there is no picture in it; it may have been billed. Report it with this id.",
+            task=task,
+        )
+    return task
+
+
+def _timed_out(task: Task, waited: float, fault: APIMasterError | None) -> TaskTimeoutError:
+    trouble = f" The last look failed: {fault.message}" if fault is not None else ""
+    return TaskTimeoutError(
+        f"The wait ended after {waited:.0f} s and task {task.id} goes on; it is already paid for. "
+        f"Pick it up with client.wait(error.task) or `apimaster task {task.id} --wait`; "
+        f"asking again would be a second charge.{trouble}",
+        task=task,
+    )

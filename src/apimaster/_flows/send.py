@@ -1,0 +1,91 @@
+"""One exchange with the gateway, repeated as often as the rules allow and never more.
+
+Two flows, for the two kinds of call: ``buy`` for the one that costs money and ``ask`` for everything that is
+free. They differ in one thing: after a break, nobody knows whether a purchase went through, so ``buy`` stops
+there, while ``ask`` goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .._wire.errors import error_from
+from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError
+from ..settings import hint_for_404
+from .context import Context
+from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
+
+ASK_TIMEOUT: Final = 30.0
+"""Seconds for one free call: a look at a task or the catalogue answers at once or not at all."""
+
+UNKNOWN_ADVICE: Final = (
+    "The request went out and no answer came back, so it may have been billed. Look at the account's usage log "
+    "before asking again: a second request may be a second charge."
+)
+
+
+def buy(
+    context: Context, call: Call, *, deadline: float, timeout: float | None = None, long: bool = False
+) -> Flow[Reply]:
+    """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` bounds one try, in seconds.
+
+    Raises:
+        OutcomeUnknownError: it went out and nobody knows what became of it; it is not sent again.
+        APIMasterError: as the reply says, after the repeats that the wire contract allows.
+    """
+    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long))
+
+
+def ask(context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT) -> Flow[Reply]:
+    """Send a call that is free and may be repeated after any passing fault."""
+    return (yield from _exchange(context, call, deadline, timeout, paid=False, long=False))
+
+
+def _exchange(
+    context: Context, call: Call, deadline: float, timeout: float | None, *, paid: bool, long: bool
+) -> Flow[Reply]:
+    policy = context.purchases if paid and context.purchases is not None else context.policy
+    attempt = 0
+    last: APIMasterError | None = None
+    while True:
+        now: Instant = yield Now()
+        remaining = deadline - now.monotonic
+        if remaining <= 0:
+            raise last or APIConnectionError("The time ran out before anything was sent; nothing was charged.")
+        attempt += 1
+        try:
+            reply: Reply = yield Send(
+                call, remaining if timeout is None else min(timeout, remaining), long, context.headers
+            )
+        except NotSent as cause:
+            last = APIConnectionError(
+                f"Could not reach {context.base_url}: {cause}. Nothing was sent, so nothing was charged. "
+                "Check the network and the base URL."
+            )
+        except (Broken, Refused) as cause:  # a reply of a gigabyte is no answer either
+            last = _broken(cause, paid=paid)
+        else:
+            if 200 <= reply.status < 300:
+                return reply
+            now = yield Now()
+            last = with_hint(error_from(reply, paid=paid, wall=now.wall), context.base_url)
+        pause = policy.pause(attempt, last)
+        now = yield Now()
+        if pause is None or now.monotonic + pause >= deadline:
+            raise last
+        yield Sleep(pause)
+
+
+def _broken(cause: Exception, *, paid: bool) -> APIMasterError:
+    if paid:
+        return OutcomeUnknownError(f"{cause}. {UNKNOWN_ADVICE}")
+    return APIConnectionError(f"The connection broke: {cause}. This call is free, so nothing was charged.")
+
+
+def with_hint(error: APIMasterError, base_url: str) -> APIMasterError:
+    """A 404 is most often a base URL without ``/v1``: say so."""
+    hint = hint_for_404(base_url) if isinstance(error, NotFoundError) else None
+    if hint:
+        error.message = f"{error.message} {hint}"
+        error.args = (error.message,)
+    return error

@@ -1,0 +1,1 @@
+"""What picture bytes are, read from the bytes, and how sizes are written."""

@@ -1,0 +1,204 @@
+"""What kind of picture some bytes are, how large it is, and whether all of it is there.
+
+Names, endings and Content-Type headers lie; the first bytes don't. Three formats are read (PNG, JPEG, WebP: what the
+endpoint takes and delivers), from their published layouts and with the standard library alone; others are only told
+apart (``other_formats.py``). Input is hostile until proven otherwise: every read has a fixed size, every walk a fixed
+number of steps, and ``NotAPicture`` is the only error that bytes can cause.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from . import other_formats
+
+_HEAD: Final = 512  # enough to tell every format apart
+_STEP: Final = 64 * 1024
+_MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_JPEG_END: Final = b"\xff\xd9"
+_START_OF_SCAN: Final = 0xDA
+# Frame headers carry the size; C4, C8 and CC lie in their range and are tables.
+_FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
+
+_ENDINGS: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+
+
+class NotAPicture(ValueError):  # a fact about bytes; its callers say whose picture it was
+    """The bytes are not a whole PNG, JPEG or WebP picture; the text says what they are instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the bytes say.
+
+    Attributes:
+        media_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
+        width: pixels, as stored (an EXIF rotation is not applied).
+        height: pixels, as stored.
+    """
+
+    media_type: str
+    width: int
+    height: int
+
+    @property
+    def ending(self) -> str:
+        """The usual ending of a file name, with its dot."""
+        return _ENDINGS[self.media_type]
+
+
+def inspect(source: BinaryIO | bytes) -> Picture:
+    """Read the kind and the size in pixels from the first bytes.
+
+    Args:
+        source: the bytes, or a seekable binary file, which is read from its beginning and left anywhere.
+
+    Raises:
+        NotAPicture: it is not a PNG, JPEG or WebP picture.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    file.seek(0)
+    head = _read(file, _HEAD)
+    if head.startswith(_PNG):
+        picture = _png(head)
+    elif head.startswith(b"\xff\xd8\xff"):
+        picture = _jpeg(file)[0]
+    elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        picture = _webp(head)
+    else:
+        raise NotAPicture(other_formats.what_it_is(head))
+    if picture.width < 1 or picture.height < 1:
+        raise NotAPicture(f"it says that it is {picture.width}×{picture.height} pixels")
+    return picture
+
+
+def check_complete(source: BinaryIO | bytes, picture: Picture) -> None:
+    """Make sure that the picture reaches its own end, as a cut download or copy does not.
+
+    Bytes after the end are accepted: cameras and phones put padding, previews and whole videos there.
+
+    Args:
+        source: the bytes, or a seekable binary file.
+        picture: what ``inspect`` said about them.
+
+    Raises:
+        NotAPicture: the end is missing.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    size = file.seek(0, io.SEEK_END)
+    whole = {"image/png": _png_is_whole, "image/jpeg": _jpeg_is_whole, "image/webp": _webp_is_whole}
+    if not whole[picture.media_type](file, size):
+        kind = picture.media_type.removeprefix("image/").upper()
+        raise NotAPicture(f"this {kind} picture is cut short after {size} bytes")
+
+
+def _png(head: bytes) -> Picture:
+    if head[12:16] != b"IHDR" or len(head) < 24:
+        raise NotAPicture("it begins like PNG, but its header is missing")
+    return Picture("image/png", _big(head[16:20]), _big(head[20:24]))
+
+
+def _png_is_whole(file: BinaryIO, size: int) -> bool:
+    file.seek(max(0, size - len(_PNG_END)))
+    if _read(file, len(_PNG_END)) == _PNG_END:
+        return True
+    # Something follows the end, or there is none: look for it, not caring for chunk borders. A false hit
+    # inside compressed data would take eight bytes by chance.
+    return _find(file, _PNG_END[4:], len(_PNG))
+
+
+def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
+    """The picture, and where its first scan begins; segment by segment, never through the data."""
+    file.seek(2)
+    picture: Picture | None = None
+    for _ in range(_MAX_SEGMENTS):
+        marker = _next_marker(file)
+        if marker in _BARE_MARKERS:
+            continue
+        length = _big(_read(file, 2))
+        if length < 2:
+            break
+        if marker in _FRAME_HEADERS and picture is None:
+            frame = _read(file, 5)
+            if len(frame) < 5:
+                break
+            picture = Picture("image/jpeg", _big(frame[3:5]), _big(frame[1:3]))
+            length -= 5
+        if marker == _START_OF_SCAN:
+            if picture is None:
+                break
+            return picture, file.tell()
+        file.seek(max(0, length - 2), io.SEEK_CUR)
+    if picture is None:
+        raise NotAPicture("it begins like JPEG, but no size can be found in it")
+    raise NotAPicture("this JPEG picture is cut short before its data")
+
+
+def _next_marker(file: BinaryIO) -> int:
+    start = _read(file, 2)
+    # Any number of fill bytes (FF) may stand before a marker; nobody writes hundreds.
+    for _ in range(_HEAD):
+        if len(start) < 2 or start[0] != 0xFF:
+            break
+        if start[1] not in (0x00, 0xFF):
+            return start[1]
+        start = start[1:] + _read(file, 1)
+    raise NotAPicture("it begins like JPEG, but is cut short or damaged")
+
+
+def _jpeg_is_whole(file: BinaryIO, size: int) -> bool:
+    _, scan = _jpeg(file)
+    # Inside a scan every FF is followed by 00 or a restart marker, so after its start FF D9 means the end. Most
+    # files end with it; only where something follows is the scan itself searched.
+    file.seek(max(scan, size - 2))
+    return _read(file, 2) == _JPEG_END or _find(file, _JPEG_END, scan)
+
+
+def _webp(head: bytes) -> Picture:
+    kind, data = head[12:16], head[20:30]
+    if len(data) == 10:
+        if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
+            return Picture("image/webp", _little(data[6:8]) & 0x3FFF, _little(data[8:10]) & 0x3FFF)
+        if kind == b"VP8L" and data[0] == 0x2F:
+            bits = _little(data[1:5])
+            return Picture("image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        if kind == b"VP8X":
+            return Picture("image/webp", _little(data[4:7]) + 1, _little(data[7:10]) + 1)
+    raise NotAPicture("it begins like WebP, but no size can be found in it")
+
+
+def _webp_is_whole(file: BinaryIO, size: int) -> bool:
+    file.seek(4)
+    return _little(_read(file, 4)) + 8 <= size
+
+
+def _find(file: BinaryIO, needle: bytes, start: int) -> bool:
+    file.seek(start)
+    kept = b""
+    while piece := _read(file, _STEP):
+        if needle in kept + piece:
+            return True
+        kept = piece[-(len(needle) - 1) :]
+    return False
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """Up to ``size`` bytes, fewer only at the end: a raw file may return less at once."""
+    data = file.read(size) or b""
+    while len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

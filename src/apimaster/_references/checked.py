@@ -1,0 +1,197 @@
+"""References that were looked at: of an accepted kind, whole, small enough, and ready to go on the wire.
+
+This is where disk is read for the first time, so everything here blocks; flows run it as ``operations.RunBlocking``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from .._images.inspect import NotAPicture, check_complete, inspect
+from ..errors import ReferenceImageError
+
+if TYPE_CHECKING:
+    from .reference import Reference
+
+_ACCEPTED: Final = "the endpoint takes JPEG, PNG and WebP"
+_HOW_TO_CONVERT: Final = {
+    "HEIC": "convert it first, for example with `heif-convert` or by exporting it as JPEG",
+    "SVG": "draw it as PNG first, for example with `rsvg-convert`",
+    "PDF": "export the page as PNG first",
+    "the text of a data URI": "hand in that text itself instead of a file",
+    "an HTML page": "save the picture itself, not the page that shows it",
+}
+_CONVERT: Final = "convert it first, for example to PNG"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedReference:
+    """One reference, checked. Exactly one of ``url``, ``data`` and ``path`` is set.
+
+    Attributes:
+        name: what to call it in a message.
+        url: sent as it is.
+        data: picture bytes in memory.
+        path: a local file that is read while the request is sent.
+        media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes; empty for a URL.
+        size: bytes of the picture; 0 for a URL.
+        changed_ns: the file's modification time when it was checked, in nanoseconds.
+    """
+
+    name: str
+    url: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    path: Path | None = None
+    media_type: str = ""
+    size: int = 0
+    changed_ns: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """True where the bytes go into the request body."""
+        return self.url is None
+
+    def open(self) -> BinaryIO:
+        """The file, opened again for sending.
+
+        Raises:
+            ReferenceImageError: it can't be read any more, or is not the one that was checked.
+        """
+        try:
+            file = open_file(self.path or Path())
+        except OSError as wrong:
+            raise ReferenceImageError(f"reference {self.name} can't be read any more: {_reason(wrong)}") from wrong
+        try:
+            self.check_unchanged(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def check_unchanged(self, file: BinaryIO) -> None:
+        """Make sure that an open file is still the one that was checked.
+
+        Raises:
+            ReferenceImageError: its size or its modification time is another one.
+        """
+        now = os.fstat(file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.changed_ns) or not stat.S_ISREG(now.st_mode):
+            raise self.changed()
+
+    def changed(self) -> ReferenceImageError:
+        """The error for a file that is not what it was."""
+        return ReferenceImageError(
+            f"reference {self.name} was changed while the request was being made; nothing was sent whole"
+        )
+
+
+def check_references(
+    references: Sequence[Reference], *, max_count: int, max_bytes: int, model: str
+) -> tuple[CheckedReference, ...]:
+    """Look at every reference before anything is sent. Blocking: it opens the files.
+
+    Args:
+        references: in the order in which the model sees them.
+        max_count: how many ``model`` takes (P: 14, C: 16 for ``gpt-image-2``).
+        max_bytes: how large each may be (P, C: 10 MB).
+        model: the model id, for the message.
+
+    Raises:
+        ReferenceImageError: too many, or one is missing, unreadable, empty, too large, cut short or of another kind;
+            the message says which one, what was found and what is accepted.
+    """
+    if len(references) > max_count:
+        raise ReferenceImageError(f"{len(references)} references were given; {model} takes at most {max_count}")
+    return tuple(_prepared(one, number, max_bytes) for number, one in enumerate(references, start=1))
+
+
+def _prepared(reference: Reference, number: int, max_bytes: int) -> CheckedReference:
+    place = f"reference {number} ({reference.name})"
+    if reference.is_url:
+        return CheckedReference(name=reference.name, url=str(reference))
+    if reference.in_memory is not None:
+        return check_data(reference.in_memory.data(max_bytes), reference.name, place, max_bytes)
+    if reference.path is None:
+        raise ReferenceImageError(
+            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes: give the bytes again"
+        )
+    return check_file(reference.path, reference.name, place, max_bytes)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file for unbuffered reading. Opening never waits, whatever a hostile path names."""
+    return open(path, "rb", buffering=0, opener=_without_waiting)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # else a named pipe blocks until it has a writer
+
+
+def check_data(data: bytes, name: str, place: str, max_bytes: int) -> CheckedReference:
+    """Check picture bytes that are in memory. ``place`` says which reference it is, as in ``reference 2``."""
+    _check_size(len(data), place, max_bytes)
+    return CheckedReference(name=name, data=data, media_type=_media_type(data, place), size=len(data))
+
+
+def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedReference:
+    """Check a local file: there, regular, readable, whole, small enough and of an accepted kind."""
+    try:
+        with open_file(path) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise ReferenceImageError(f"{place} is not a regular file; give the path of a picture")
+            _check_size(facts.st_size, place, max_bytes)
+            media_type = _media_type(file, place)
+    except OSError as wrong:
+        raise ReferenceImageError(f"{place}: {_reason(wrong)}") from wrong
+    return CheckedReference(
+        name=name, path=path, media_type=media_type, size=facts.st_size, changed_ns=facts.st_mtime_ns
+    )
+
+
+def _check_size(size: int, place: str, max_bytes: int) -> None:
+    if size == 0:
+        raise ReferenceImageError(f"{place} is empty")
+    if size > max_bytes:
+        # What was read from a stream ends one byte after the limit, so no figure for it.
+        raise ReferenceImageError(
+            f"{place} is larger than the {_megabytes(max_bytes)} that the endpoint takes; "
+            "make it smaller or save it as JPEG"
+        )
+
+
+def _media_type(source: BinaryIO | bytes, place: str) -> str:
+    try:
+        picture = inspect(source)
+        check_complete(source, picture)
+    except NotAPicture as wrong:
+        found = str(wrong)
+        advice = ""
+        if found.startswith("this is "):
+            advice = f"; {_HOW_TO_CONVERT.get(found.removeprefix('this is '), _CONVERT)}"
+        raise ReferenceImageError(f"{place}: {found}; {_ACCEPTED}{advice}") from wrong
+    return picture.media_type
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024 / 1024:g} MiB" if size >= 1024 * 1024 else f"{size} bytes"
+
+
+_REASONS: Final[tuple[tuple[type[OSError], str], ...]] = (
+    (FileNotFoundError, "there is no such file"),
+    (PermissionError, "it may not be read"),
+    (IsADirectoryError, "it is a folder, not a picture"),
+    (NotADirectoryError, "part of its path is not a folder"),
+)
+
+
+def _reason(wrong: OSError) -> str:
+    for kind, text in _REASONS:
+        if isinstance(wrong, kind):
+            return text
+    return wrong.strerror or str(wrong)

@@ -1,0 +1,99 @@
+"""Picture bytes that are in memory, or will be once somebody asks: bytes, an open file, a PIL image.
+
+An open file is read once, from where it stands, and an image is encoded once; the bytes are kept, since a request may
+be sent several times (four images of one prompt, a retry) and a file can't be counted on to be read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from typing import Any, BinaryIO, Final, Protocol, runtime_checkable
+
+from ..catalog import MAX_REFERENCE_BYTES
+from ..errors import ReferenceImageError
+
+# What PNG can store as it is; everything else (CMYK, Lab, float) is drawn as RGB first.
+_PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+
+
+@runtime_checkable
+class ImageLike(Protocol):
+    """A PIL image, told by what it can do: PIL itself is imported by whoever made the image."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None: ...  # noqa: A002 - PIL's own name
+    def convert(self, mode: str | None = None) -> Any: ...
+
+
+class PictureInMemory:
+    """The bytes behind one reference. Safe to share between threads."""
+
+    __slots__ = ("_digest", "_lock", "_source", "name")
+
+    def __init__(self, source: bytes | BinaryIO | ImageLike) -> None:
+        self._source = source
+        self._digest: str | None = None
+        self._lock = threading.Lock()
+        self.name = _name(source)
+
+    def data(self, limit: int = MAX_REFERENCE_BYTES) -> bytes:
+        """The bytes; blocking where they are not there yet.
+
+        Args:
+            limit: how large the picture may be: of a file that is larger, one byte more than this is read.
+
+        Raises:
+            ReferenceImageError: the file can't be read, or the image can't be encoded.
+        """
+        with self._lock:
+            if not isinstance(self._source, bytes):
+                source = self._source
+                self._source = _encoded(source) if isinstance(source, ImageLike) else _read(source, self.name, limit)
+            return self._source
+
+    def digest(self) -> str:
+        """``sha256:…`` of the bytes: what stands for them in JSON."""
+        if self._digest is None:
+            self._digest = "sha256:" + hashlib.sha256(self.data()).hexdigest()
+        return self._digest
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Locks and open files don't travel to another process; bytes do.
+        return (PictureInMemory, (self.data(),))
+
+    def __deepcopy__(self, memo: object) -> PictureInMemory:
+        return self  # never changes once read, and an open file can't be copied
+
+
+def _read(file: BinaryIO, name: str, limit: int) -> bytes:
+    found = bytearray()
+    try:
+        while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
+            found += piece
+    except (OSError, ValueError, TypeError) as wrong:
+        raise ReferenceImageError(f"reference {name} can't be read: {wrong}") from wrong
+    return bytes(found)
+
+
+def _encoded(image: ImageLike) -> bytes:
+    out = io.BytesIO()
+    try:
+        drawn = image if image.mode in _PNG_MODES else image.convert("RGB")
+        drawn.save(out, format="PNG")
+    except (OSError, ValueError, TypeError, SyntaxError) as wrong:  # PIL reports broken files as all of these
+        raise ReferenceImageError(f"a reference, a PIL image, can't be encoded as PNG: {wrong}") from wrong
+    return out.getvalue()
+
+
+def _name(source: bytes | BinaryIO | ImageLike) -> str:
+    if isinstance(source, bytes):
+        return f"{len(source)} bytes in memory"
+    if isinstance(source, ImageLike):
+        return "PIL image {}×{}".format(*source.size)
+    name = getattr(source, "name", None)
+    return f"open file {name}" if isinstance(name, str) else "open file"

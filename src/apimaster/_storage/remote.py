@@ -1,0 +1,162 @@
+"""A folder behind fsspec: object stores, remote disks, memory. Needs ``pip install "apimaster[storage]"``.
+
+Pictures are spooled to a nameless local file, since they must be looked at before their name is known and
+remote files can't be read back while they are written. How the upload becomes visible in one step depends on the place:
+
+* object stores show an object once it is complete: written under its own name;
+* systems with a rename of their own (SFTP, SMB, HDFS): written under a temporary name, then renamed;
+* others get the whole picture in one call.
+
+No exclusive creation is offered by all of them, so "never overwrite" is exact within this process and a look before
+writing between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import BadRequestError
+from .local import Spool, same_bytes
+from .sinks import as_os_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "cos", "obs"})
+_BLOCK: Final = 1024 * 1024
+
+_lock: Final = threading.Lock()
+_being_written: Final[set[str]] = set()
+_proven: Final[set[str]] = set()
+
+
+def is_folder(url: str) -> bool:
+    """True where ``url`` is an existing folder.
+
+    Raises:
+        BadRequestError: fsspec or the backend for it is missing, or the place can't be looked at.
+    """
+    files, path = _filesystem(url)
+    try:
+        with as_os_errors():
+            return bool(files.isdir(path))
+    except OSError as wrong:
+        raise BadRequestError(f"save_to {url!r} can't be looked at: {wrong}") from wrong
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    except ImportError:
+        raise BadRequestError(
+            f'save_to {url!r} is a URL, which needs fsspec: pip install "apimaster[storage]"'
+        ) from None
+    try:
+        files, path = url_to_fs(url)
+    except (ImportError, ValueError) as wrong:
+        raise BadRequestError(f"save_to {url!r} can't be opened: {wrong}") from wrong
+    return files, str(path)
+
+
+@dataclass(slots=True)
+class RemoteFolder:
+    """A folder given as a URL."""
+
+    url: str
+    _files: Any = field(init=False, repr=False)
+    _path: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._files, path = _filesystem(self.url)
+        self._path = path.rstrip("/")
+
+    def check(self, names: Iterator[str]) -> None:
+        """Write and remove an empty file, once per place and process: each is a request that may cost something."""
+        if self.url in _proven:
+            return
+        place = f"{self._path}/.apimaster-{secrets.token_hex(8)}.tmp"
+        with as_os_errors():
+            self._files.exists(place)  # asked before each picture, and refused to some who may write
+            self._make_folder()
+            self._files.pipe_file(place, b"")
+        _proven.add(self.url)
+        with contextlib.suppress(OSError), as_os_errors():
+            self._files.rm_file(place)  # who may write and not delete can still save pictures
+
+    def spool(self) -> Spool:
+        """A nameless local file."""
+        return Spool(tempfile.TemporaryFile())
+
+    def publish(self, spool: Spool, names: Iterator[str]) -> Path | str:
+        """Take the first name that is free or that holds the same bytes."""
+        while True:
+            name = next(names)
+            place = f"{self._path}/{name}"
+            key = f"{type(self._files).__name__}:{place}"
+            with _lock:
+                if key in _being_written:
+                    continue
+                _being_written.add(key)
+            try:
+                with as_os_errors():
+                    is_there = self._put(spool, place)
+                if is_there:
+                    return f"{self.url.rstrip('/')}/{name}"
+            finally:
+                with _lock:
+                    _being_written.discard(key)
+
+    def _make_folder(self) -> None:
+        # In an object store folders don't exist, and asking for one can make a bucket.
+        if not self._is_object_store:
+            self._files.makedirs(self._path, exist_ok=True)
+
+    @property
+    def _is_object_store(self) -> bool:
+        protocol = self._files.protocol
+        return not _OBJECT_STORES.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
+
+    def _put(self, spool: Spool, place: str) -> bool:
+        """Write the bytes to ``place``, or find them there; False where something else is."""
+        files, file = self._files, spool.file
+        size = file.seek(0, 2)
+        file.seek(0)
+        if files.exists(place):
+            if not files.isfile(place) or files.size(place) != size:
+                return False
+            with files.open(place, "rb") as other:
+                return same_bytes(file, other)
+        self._make_folder()
+        if self._is_object_store:
+            with files.open(place, "wb") as out:
+                shutil.copyfileobj(file, out, _BLOCK)
+        elif _renames(files):
+            self._put_and_rename(spool, place)
+        else:
+            files.pipe_file(place, file.read())
+        return True
+
+    def _put_and_rename(self, spool: Spool, place: str) -> None:
+        part = f"{self._path}/.apimaster-{secrets.token_hex(8)}.part"
+        try:
+            with self._files.open(part, "wb") as out:
+                shutil.copyfileobj(spool.file, out, _BLOCK)
+            self._files.mv(part, place)
+        except BaseException:
+            if self._files.exists(part):
+                self._files.rm_file(part)
+            raise
+
+
+def _renames(files: Any) -> bool:
+    """True where ``mv`` is the backend's own, and not a copy and a removal."""
+    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+    return type(files).mv is not AbstractFileSystem.mv

@@ -1,0 +1,156 @@
+"""httpx clients for the drivers: leased connections, one TLS context per process, proxies from the environment.
+
+httpx reads the proxies of the environment only when it makes its own transports. So they are read here, by the same
+rules, and mounted beside ours: a proxied request goes through httpx's own proxy transport, a direct one (``NO_PROXY``
+included) through a lease. Everything that is dear (TLS context, httpcore, connections) is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Final
+from urllib.request import getproxies
+
+import httpx
+
+from .._version import VERSION
+from .lazy import LazyTransport
+from .lean_client import LeanAsyncClient, LeanClient
+from .ssrf import AddressGuard
+
+TIMEOUT: Final = httpx.Timeout(None, connect=15.0)
+"""Seconds. Only the connection has a limit of its own: the drivers set the rest for each request."""
+# A proxy may drop an idle connection just as a server may: see lease.py for why that matters to a paid request.
+LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=4.0)
+
+_tls_lock = threading.Lock()
+_tls: ssl.SSLContext | None = None
+
+
+def shared_ssl_context() -> ssl.SSLContext:
+    """The one TLS context of this process, made at the first call: it takes longer to make than a request takes.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured as by httpx.
+    """
+    global _tls
+    if _tls is None:
+        with _tls_lock:
+            if _tls is None:
+                context = httpx.create_ssl_context()
+                context.set_alpn_protocols(["http/1.1"])
+                _tls = context
+    return _tls
+
+
+USER_AGENT: Final = f"apimaster-python/{VERSION}"
+
+
+def connections_to_spare() -> int | None:
+    """Three quarters of the files that this process may hold open (256 on macOS, 1,024 on Linux), None if unlimited.
+
+    A call beyond that waits for a connection, where it would else fail for want of a socket.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if files == resource.RLIM_INFINITY else max(files * 3 // 4, 1)
+
+
+def proxies_from_environment() -> dict[str, str | None]:
+    """httpx mount patterns to proxy URLs; None for hosts that are reached directly. Rules as in httpx."""
+    found = getproxies()
+    mounts: dict[str, str | None] = {}
+    for scheme in ("http", "https", "all"):
+        proxy = found.get(scheme)
+        if proxy:
+            mounts[f"{scheme}://"] = proxy if "://" in proxy else f"http://{proxy}"
+    for entry in found.get("no", "").split(","):
+        host = entry.strip()
+        if host == "*":
+            return {}
+        if host:
+            mounts[_direct_pattern(host)] = None
+    return mounts
+
+
+def _direct_pattern(host: str) -> str:
+    if "://" in host:
+        return host
+    try:
+        address = ipaddress.ip_address(host.partition("/")[0])
+    except ValueError:
+        return f"all://{host}" if host.lower() == "localhost" else f"all://*{host}"
+    return f"all://[{host}]" if address.version == 6 else f"all://{host}"
+
+
+def build_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> httpx.Client:
+    """A client whose requests lease their connections.
+
+    Args:
+        guard: refuses addresses that are not public; through a proxy only what the URL itself gives away.
+        max_connections: requests in flight at once, further ones wait; None for as many as there are files to open.
+    """
+    most = max_connections or connections_to_spare()
+
+    def direct() -> httpx.BaseTransport:
+        from .lease import LeaseTransport
+
+        return LeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
+
+    def proxied(url: str) -> httpx.BaseTransport:
+        return httpx.HTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
+
+    mounts = {
+        pattern: None if url is None else LazyTransport(functools.partial(proxied, url), guard)
+        for pattern, url in proxies_from_environment().items()
+    }
+    return LeanClient(LazyTransport(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
+
+
+def build_async_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> httpx.AsyncClient:
+    """The same for asyncio. The client may be used from several event loops: each has connections of its own."""
+    most = max_connections or connections_to_spare()
+
+    def direct() -> httpx.AsyncBaseTransport:
+        from .lease import AsyncLeaseTransport
+
+        return AsyncLeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
+
+    def proxied(url: str) -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
+
+    return _async_client(direct, proxied, guard)
+
+
+def build_aiohttp_client(*, max_connections: int | None = None) -> httpx.AsyncClient:
+    """The same on top of aiohttp, which parses HTTP in C: for very many concurrent calls. It takes no guard.
+
+    Raises:
+        ImportError: the extra ``aiohttp`` is not installed.
+    """
+    try:
+        from .aiohttp import transport
+    except ImportError as error:
+        raise ImportError("this client needs the extra aiohttp: pip install 'apimaster[aiohttp]'") from error
+    make = functools.partial(transport, shared_ssl_context, max_connections or connections_to_spare())
+    return _async_client(make, lambda url: make(url), None)
+
+
+def _async_client(
+    direct: Callable[[], httpx.AsyncBaseTransport],
+    proxied: Callable[[str], httpx.AsyncBaseTransport],
+    guard: AddressGuard | None,
+) -> httpx.AsyncClient:
+    from .per_loop import PerLoop  # it imports asyncio, which a program without a loop need not load
+
+    mounts = {
+        pattern: None if url is None else PerLoop(functools.partial(proxied, url), guard)
+        for pattern, url in proxies_from_environment().items()
+    }
+    return LeanAsyncClient(PerLoop(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)

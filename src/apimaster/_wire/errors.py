@@ -1,0 +1,132 @@
+"""Which reply becomes which error: the wire contract's error table (section 4), as a table.
+
+The one question behind every row: was it billed, and may a paid call be sent again by itself? JSON from the
+gateway can be believed; HTML, an empty body or a proxy's status means that nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .._flows.operations import Reply
+from ..errors import (
+    APIMasterError,
+    AuthenticationError,
+    BadRequestError,
+    ContentPolicyError,
+    GenerationFailedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from .messages import excerpt
+from .retry_after import parse_retry_after
+
+_MODERATION: Final = frozenset(
+    {
+        "sensitive_words_detected",
+        "prompt_blocked",
+        "content_policy_violation",
+        "moderation_blocked",
+        "image_safety",
+        "prohibited_content",
+        "safety",
+    }
+)
+_NO_BALANCE: Final = frozenset({"insufficient_user_quota", "insufficient_quota", "insufficient_balance"})
+_GENERATION_FAILED: Final = "image_generation_failed"
+_BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
+    401: AuthenticationError,
+    402: InsufficientBalanceError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    405: NotFoundError,
+}
+_ADVICE: Final[dict[type[APIMasterError], str]] = {
+    AuthenticationError: "Check the API key (APIMASTER_API_KEY).",
+    InsufficientBalanceError: "Top up the account; nothing was charged.",
+    PermissionDeniedError: "This key may not use this model; nothing was charged.",
+    ContentPolicyError: "Change the prompt or the reference images; nothing was charged.",
+    OutcomeUnknownError: (
+        "It may have been billed: look at the account's usage log before asking again, "
+        "for a second request may be a second charge."
+    ),
+}
+_REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
+
+
+def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
+    """The error that a reply stands for. ``paid`` says whether the call buys an image; ``wall`` is unix time."""
+    error, from_gateway = _error_object(reply)
+    message = _text(error.get("message")) or excerpt(reply)
+    code = _text(error.get("code")) or _text(error.get("type"))
+    kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
+    advice = _ADVICE.get(kind, "")
+    text = f"{message.rstrip('.')}. {advice}".strip() if advice else message
+    details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    if kind is RateLimitError:
+        wait = parse_retry_after(reply.headers.get("retry-after"), wall)
+        return RateLimitError(text, retry_after=wait, **details)
+    return kind(text, **details)  # type: ignore[arg-type]  # each value has its own type
+
+
+def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:
+    lowered = (code or "").lower()
+    if status == 429:
+        return RateLimitError
+    if status in (402, 403) and lowered in _NO_BALANCE:
+        return InsufficientBalanceError
+    if status == 408 or status >= 500:
+        return _kind_of_server_fault(status, lowered, from_gateway=from_gateway, paid=paid)
+    if lowered in _MODERATION:
+        return ContentPolicyError
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if 300 <= status < 500:
+        return BadRequestError  # a redirect too: the request was not taken
+    # 1xx and 2xx that are no success: the request went out, and this is all that is known
+    return OutcomeUnknownError if paid else InternalServerError
+
+
+def _kind_of_server_fault(status: int, code: str, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:
+    if from_gateway and code == _GENERATION_FAILED:
+        return GenerationFailedError
+    if not paid or (from_gateway and status in (500, 502, 503)):
+        return InternalServerError
+    return OutcomeUnknownError
+
+
+def task_failure(code: str | None) -> type[APIMasterError]:
+    """The class for a task that ended as failed."""
+    return ContentPolicyError if (code or "").lower() in _MODERATION else GenerationFailedError
+
+
+def _error_object(reply: Reply) -> tuple[dict[str, Any], bool]:
+    """What the body says of the error, and whether the gateway wrote it.
+
+    Only an ``error`` member is the gateway's own; a bare ``message`` is how some proxies write.
+    """
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        return {}, False
+    if not isinstance(document, dict):
+        return {}, False
+    error = document.get("error")
+    if isinstance(error, dict):
+        return error, True
+    if isinstance(error, str) and error:
+        return {"message": error, "code": document.get("code")}, True
+    return document, False
+
+
+def _request_id(reply: Reply) -> str | None:
+    return next((reply.headers[name] for name in _REQUEST_ID_HEADERS if name in reply.headers), None)
+
+
+def _text(value: object) -> str | None:
+    return str(value).strip() or None if value is not None else None

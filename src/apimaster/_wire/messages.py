@@ -1,0 +1,242 @@
+"""Requests and replies in the endpoint's own field names: request → call, reply → task, pictures, model ids.
+
+Both poll dialects are read by one set of rules, in the words of the wire contract, section 4:
+
+===========================  =================================================================
+part of a reply              where it may be
+===========================  =================================================================
+the object itself            under ``data``; the only item of a list there; or at the top
+the state                    ``status``: see the word lists below; any other word: keep waiting
+pictures                     ``result.images`` (a task) or ``data`` (one shot and submit)
+a picture's URL              ``url``: a string, or a list of strings; or ``b64_json`` instead
+why it failed                ``error``: text, or an object with ``message``; often nothing at all
+===========================  =================================================================
+
+Errors, the other half of what comes back, are read in ``errors.py`` beside this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from .._flows.operations import Call, Reply
+from .._references.checked import CheckedReference
+from ..request import ImageRequest
+from ..results import GeneratedImage, Task, TaskStatus
+from .json_body import json_body
+
+ONE_SHOT_PATH: Final = "/images/generations"
+SUBMIT_PATH: Final = "/images/generations/async"
+
+_FINISHED: Final = frozenset({"completed", "succeeded", "success"})
+_FAILED: Final = frozenset({"failed", "error", "cancelled", "canceled"})
+_QUEUED: Final = frozenset({"submitted", "queued", "pending", "not_start", "created"})
+
+
+class Unreadable(ValueError):
+    """A success reply that this client can't make sense of; the text says what it held instead."""
+
+
+class Empty(Unreadable):
+    """A well-formed success reply with neither a task nor a picture in it."""
+
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+def generation_call(request: ImageRequest, references: Sequence[CheckedReference], *, submit: bool) -> Call:
+    """The call that buys one image. ``n`` is never sent: the gateway does not keep to it (section 3)."""
+    resolution = request.resolution
+    if resolution is not None and request.spec.lower_case_resolution:
+        resolution = resolution.lower()
+    fields: dict[str, object] = {"model": request.model, "prompt": request.prompt}
+    optional: dict[str, object] = {
+        "size": request.aspect_ratio,
+        "resolution": resolution,
+        "google_search": request.google_search,
+        "google_image_search": request.google_image_search,
+        "client_reference_id": request.client_reference_id,
+    }
+    fields.update({name: value for name, value in optional.items() if value is not None})
+    if request.webhook is not None:
+        fields["notifications"] = {
+            "webhook": {"endpoint_id": request.webhook.endpoint_id, "events": list(request.webhook.events)}
+        }
+    fields.update(request.extra_body)
+    arrays = {"image_urls": references} if references else {}
+    return Call("POST", SUBMIT_PATH if submit else ONE_SHOT_PATH, body=json_body(fields, arrays))
+
+
+def task_call(task_id: str, model: str) -> Call:
+    """One look at a task. Without ``model`` the gateway assumes another one (section 2)."""
+    return Call("GET", f"/tasks/{quote(task_id, safe='')}", query={"model": model})
+
+
+def output_path(task_id: str, index: int) -> str:
+    """The durable output of a task, below the base URL; it needs the key (section 2)."""
+    return f"/tasks/{quote(task_id, safe='')}/outputs/{index}/content"
+
+
+def models_call() -> Call:
+    """The catalogue of model ids."""
+    return Call("GET", "/models")
+
+
+# --- replies ----------------------------------------------------------------------------------------------
+
+
+def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[GeneratedImage, ...]:
+    """What the gateway answered to a generation, one shot or submit: each may answer like the other.
+
+    Raises:
+        Empty: the reply is well formed and holds neither a task nor a picture.
+        Unreadable: the reply is no JSON object, or it is an error that came with a success status.
+    """
+    document = _document(reply)
+    items = _items(document.get("data", document))
+    images = tuple(_images(items, task_id=None))
+    if images:
+        return images
+    for item in items:
+        # A sync call may come back as a whole finished or running task (section 4).
+        task_id = item.get("task_id") or item.get("id")
+        if isinstance(task_id, str) and task_id:
+            return _task(item, Task(id=task_id, model=request.model, request=request))
+    kind = Unreadable if document.get("error") else Empty
+    raise kind(f"neither a task nor a picture in {excerpt(reply)}")
+
+
+def read_task(reply: Reply, known: Task) -> Task:
+    """The new state of ``known`` after a look at it.
+
+    Raises:
+        Unreadable: the reply is no JSON object with a status: a passing fault, look again.
+    """
+    document = _document(reply)
+    items = _items(document.get("data", document))
+    if not items or not isinstance(items[0].get("status"), str):
+        raise Unreadable(f"no task status in {excerpt(reply)}")
+    return _task(items[0], known)
+
+
+def read_models(reply: Reply) -> list[str]:
+    """The ids of the catalogue, in the gateway's order.
+
+    Raises:
+        Unreadable: the reply is no catalogue.
+    """
+    listed = _document(reply).get("data")
+    if not isinstance(listed, list):
+        raise Unreadable(f"no list of models in {excerpt(reply)}")
+    return [item["id"] for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)]
+
+
+def excerpt(reply: Reply, limit: int = 160) -> str:
+    """The beginning of a body, for an error message; pictures in base64 never get that far."""
+    text = " ".join(reply.body[: limit * 4].decode("utf-8", "replace").split())
+    if not text:
+        return f"an empty body (HTTP {reply.status})"
+    return f"{text[:limit]!r}{'…' if len(text) > limit else ''} (HTTP {reply.status})"
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _document(reply: Reply) -> dict[str, Any]:
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        raise Unreadable(f"no JSON in {excerpt(reply)}") from None
+    if not isinstance(document, dict):
+        raise Unreadable(f"no JSON object in {excerpt(reply)}")
+    return cast("dict[str, Any]", document)
+
+
+def _items(data: object) -> list[dict[str, Any]]:
+    found = data if isinstance(data, list) else [data]
+    return [item for item in found if isinstance(item, dict)]
+
+
+def _task(item: Mapping[str, Any], known: Task) -> Task:
+    status = _status(item.get("status"))
+    changes: dict[str, object] = {"status": status}
+    percent = _number(item.get("progress"))
+    if percent is not None and 0 <= percent <= 100:
+        changes["progress"] = percent
+    estimate = _number(item.get("estimated_time"))
+    if estimate is not None and estimate > 0:
+        changes["estimated_time"] = estimate
+    if status == "succeeded":
+        result = item.get("result")
+        pictures = result.get("images") if isinstance(result, dict) else result
+        changes["images"] = tuple(_images(_with_urls(pictures), task_id=known.id))
+    if status == "failed":
+        error = item.get("error")
+        changes["error"] = _text(error.get("message") if isinstance(error, dict) else error)
+        changes["error_code"] = _text(error.get("code")) if isinstance(error, dict) else None
+    return known.model_copy(update=changes)
+
+
+def _status(word: object) -> TaskStatus:
+    text = word.strip().lower() if isinstance(word, str) else ""
+    if text in _FINISHED:
+        return "succeeded"
+    if text in _FAILED:
+        return "failed"
+    return "queued" if text in _QUEUED else "running"
+
+
+def _with_urls(pictures: object) -> list[dict[str, Any]]:
+    listed = pictures if isinstance(pictures, list) else [pictures]
+    return [{"url": item} if isinstance(item, str) else item for item in listed if isinstance(item, (str, dict))]
+
+
+def _images(items: Sequence[Mapping[str, Any]], task_id: str | None) -> Iterator[GeneratedImage]:
+    position = 0
+    for item in items:
+        urls = item.get("url")
+        expires = _number(item.get("expires_at"))
+        for url in urls if isinstance(urls, list) else [urls]:
+            if isinstance(url, str) and url:
+                yield GeneratedImage(
+                    url=url,
+                    expires_at=None if expires is None else int(expires),
+                    task_id=task_id,
+                    output_index=position,
+                )
+                position += 1
+        encoded = item.get("b64_json")
+        if not urls and isinstance(encoded, str) and encoded:
+            yield _inline_image(encoded, task_id, position)
+            position += 1
+
+
+def _inline_image(encoded: str, task_id: str | None, position: int) -> GeneratedImage:
+    try:
+        data = base64.b64decode(encoded.rpartition(",")[2])
+    except (binascii.Error, ValueError):
+        raise Unreadable("a picture whose base64 is broken") from None
+    image = GeneratedImage(task_id=task_id, output_index=position)
+    image._data = data
+    return image
+
+
+def _number(value: object) -> float | None:
+    """A finite number; the legacy dialect writes some as text, with or without a percent sign."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().rstrip("%"))
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 1e15 else None  # also false for NaN
+
+
+def _text(value: object) -> str | None:
+    return str(value).strip() or None if value is not None else None

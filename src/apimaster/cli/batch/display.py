@@ -1,0 +1,252 @@
+"""What a person watches while a batch runs: a live panel on a terminal, a plain line now and then elsewhere.
+
+``panel`` makes the picture out of a ``Tally`` and is pure, so that it can be drawn without a terminal; ``Live`` and
+``Plain`` decide when. Everything goes to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ...batch.items import BatchItem
+from ...batch.tally import Tally
+from .wording import dollars, duration
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from ...batch.throttle import Throttle
+
+_COLOURS: Final = {
+    "saved": "green",
+    "running": "blue",
+    "failed": "red",
+    "unknown": "yellow",
+    "planned": "bright_black",
+}
+_SIGNS: Final = {"saved": "✓", "failed": "✗", "unknown": "?", "submitted": "…", "delivered": "…"}
+_RECENT: Final = 6
+_PLAIN_EVERY: Final = 10.0
+_REFRESH: Final = 0.25
+_STOPPING: Final = "Stopping: nothing more is submitted. Ctrl-C again ends it now."
+
+
+class Watched(Protocol):
+    """What is shown of a run."""
+
+    @property
+    def tally(self) -> Tally: ...
+    @property
+    def throttle(self) -> Throttle: ...
+    @property
+    def halted(self) -> bool: ...
+    @property
+    def limit(self) -> Decimal | None: ...
+
+
+class Display(Protocol):
+    """Shows a run until it is cancelled."""
+
+    def ended(self, item: BatchItem) -> None:
+        """An image ended."""
+
+    def stopping(self) -> None:
+        """Somebody asked the run to end."""
+
+    async def show(self, run: Watched) -> None:
+        """Keep showing how ``run`` stands."""
+
+
+def counts_of(tally: Tally) -> list[tuple[str, int]]:
+    """The five figures that people look for."""
+    counts = tally.counts
+    return [
+        ("saved", counts["saved"]),
+        ("running", tally.running),
+        ("failed", counts["failed"]),
+        ("unknown", counts["unknown"]),
+        ("planned", counts["planned"]),
+    ]
+
+
+def bar(tally: Tally, width: int) -> Text:
+    """A bar of ``width`` cells, one colour for each figure; nothing that exists is invisible."""
+    from rich.text import Text
+
+    figures = [(name, count) for name, count in counts_of(tally) if count]
+    cells = {name: max(1, round(count * width / tally.total)) for name, count in figures}
+    while cells and sum(cells.values()) != width:
+        widest = max(cells, key=lambda name: cells[name])
+        cells[widest] += 1 if sum(cells.values()) < width else -1
+    line = Text()
+    for name, count in cells.items():
+        line.append(("━" if name != "planned" else "─") * count, style=_COLOURS[name])
+    return line
+
+
+def panel(run: Watched, recent: list[BatchItem], now: float, title: str) -> RenderableType:
+    """The whole picture."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    tally = run.tally
+    grid = Table.grid()
+    for _ in range(5):
+        grid.add_column(width=11)
+    grid.add_row(*(Text(name, style="dim") for name, _ in counts_of(tally)))
+    grid.add_row(
+        *(Text(f"{count:,}", style=f"bold {_COLOURS[name]}" if count else "dim") for name, count in counts_of(tally))
+    )
+    rows: list[RenderableType] = [_Bar(tally), Text(), grid, Text(), *_facts(run, now)]
+    if recent:
+        rows.append(Text())
+        rows += [_recent(item) for item in recent]
+    percent = 100 * tally.ended // max(1, tally.total)
+    return Panel(
+        Group(*rows),
+        title=Text(title, style="bold"),
+        title_align="left",
+        subtitle=Text(f"{tally.ended:,} of {tally.total:,} · {percent} %"),
+        subtitle_align="right",
+        padding=(1, 2),
+        border_style="bright_black",
+    )
+
+
+def _facts(run: Watched, now: float) -> list[Text]:
+    from rich.text import Text
+
+    tally = run.tally
+    money = Text.assemble((dollars(tally.spent), "bold"), (" spent", "dim"))
+    if tally.to_come:
+        money.append_text(Text.assemble(("  ·  ", "dim"), (dollars(tally.to_come), "bold"), (" to come", "dim")))
+    if run.limit is not None:
+        money.append(f"  ·  limit {dollars(run.limit)}", style="dim")
+    speed = tally.per_minute(now)
+    left = tally.seconds_left(now)
+    parts = [f"{speed:,.0f} images/min" if speed >= 10 else f"{speed:.1f} images/min"]
+    parts += [f"{duration(left)} left"] if left is not None else []
+    parts.append(f"{duration(now - tally.begun)} so far")
+    found = [money, Text("  ·  ".join(parts))]
+    note = state_of(run, now)
+    if note:
+        found.append(Text(note, style="yellow"))
+    return found
+
+
+def state_of(run: Watched, now: float) -> str:
+    """Why it goes slowly, if it does."""
+    if run.halted:
+        return _STOPPING
+    pause = run.throttle.pause(now)
+    if pause > 0:
+        reason = "asked for a pause" if run.throttle.crowded else "can't be reached"
+        return f"The gateway {reason}: next submit in {max(1.0, pause):.0f} s."
+    if run.throttle.ceiling < run.throttle.concurrency:
+        return f"The gateway takes fewer at once: {run.throttle.ceiling} instead of {run.throttle.concurrency}."
+    return ""
+
+
+def _recent(item: BatchItem) -> Text:
+    from rich.text import Text
+
+    group = item.state if item.state in _COLOURS else "running"
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{_SIGNS.get(item.state, '·')} ", style=_COLOURS[group])
+    line.append(item.id)
+    if item.state == "saved":
+        seconds = (item.finished_at or 0.0) - (item.submitted_at or 0.0)
+        line.append(f"  {item.width}×{item.height}  {duration(max(0.0, seconds))}", style="dim")
+    elif item.error:
+        line.append(f"  {item.error}", style="dim")
+    return line
+
+
+class _Bar:
+    """The bar at whatever width the terminal has now."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def __rich_console__(self, console: Console, options: object) -> list[Text]:
+        return [bar(self._tally, max(10, getattr(options, "max_width", 60)))]
+
+
+class LiveDisplay:
+    """A panel that is drawn anew four times a second, on a terminal."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._recent: deque[BatchItem] = deque(maxlen=_RECENT)
+
+    def ended(self, item: BatchItem) -> None:
+        """Remember it for the list at the bottom."""
+        self._recent.append(item)
+
+    def stopping(self) -> None:
+        """The panel's next picture says so."""
+
+    async def show(self, run: Watched) -> None:
+        """Draw until cancelled; the last picture stays."""
+        from rich.live import Live
+
+        with Live(console=self._console, auto_refresh=False) as live:
+            try:
+                while True:
+                    live.update(self._picture(run), refresh=True)
+                    await asyncio.sleep(_REFRESH)
+            finally:
+                live.update(self._picture(run), refresh=True)
+
+    def _picture(self, run: Watched) -> RenderableType:
+        return panel(run, list(self._recent), time.monotonic(), self._title)
+
+
+class PlainDisplay:
+    """A line for each image that did not go well, and one now and then for all, where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def ended(self, item: BatchItem) -> None:
+        """Say what went wrong."""
+        if item.state != "saved":
+            self._say(f"{item.state}: {item.id} (line {item.line}): {item.error}")
+
+    def stopping(self) -> None:
+        """Say so at once: the answers to what is on the wire may take a while."""
+        self._say(_STOPPING)
+
+    async def show(self, run: Watched) -> None:
+        """Say how it stands, every ten seconds and at the end."""
+        try:
+            while True:
+                await asyncio.sleep(_PLAIN_EVERY)
+                self._say(plain_line(run, time.monotonic()))
+        finally:
+            self._say(plain_line(run, time.monotonic()))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def plain_line(run: Watched, now: float) -> str:
+    """How it stands, in one line."""
+    tally = run.tally
+    parts = [f"{count:,} {name}" for name, count in counts_of(tally) if count]
+    parts.append(f"{dollars(tally.spent)} spent")
+    parts += [f"{dollars(tally.to_come)} to come"] if tally.to_come else []
+    parts.append(f"{tally.per_minute(now):.1f} images/min")
+    left = tally.seconds_left(now)
+    parts += [f"{duration(left)} left"] if left is not None else []
+    note = state_of(run, now)
+    return ", ".join(parts) + (f". {note}" if note else ".")

@@ -1,0 +1,76 @@
+"""``apimaster models`` and ``apimaster cost``: what there is, and what it costs."""
+
+from __future__ import annotations
+
+from .. import AsyncAPIMaster, ImageRequest
+from ..catalog import DEFAULT_MODEL, RESOLUTIONS, spec_for
+from . import options, printing
+from .client_runner import Endpoint, wait_for
+from .exit_codes import OK
+from .resume import Resume
+
+
+def models(base_url: options.BaseUrl = None, as_json: options.AsJson = False) -> int:
+    """List the models that the key may use.
+
+    One id a line.
+    """
+
+    async def work(client: AsyncAPIMaster) -> list[str]:
+        return await client.models()
+
+    ids = wait_for(work, Endpoint(base_url=base_url), resume=Resume("."))
+    if as_json:
+        printing.print_json({"models": ids})
+    else:
+        for each in ids:
+            printing.say(each)
+    return OK
+
+
+def cost(
+    aspect_ratio: options.AspectRatio = None,
+    resolution: options.Resolution = None,
+    count: options.Count = 1,
+    model: options.Model = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Say what pictures cost, sending nothing.
+
+    Without --aspect-ratio and --resolution, at every resolution.
+    """
+    if aspect_ratio is None and resolution is None:
+        tiers: tuple[str | None, ...] = RESOLUTIONS
+    else:
+        tiers = (resolution,)
+    requests = [
+        ImageRequest(
+            prompt="cost", model=model or DEFAULT_MODEL, aspect_ratio=aspect_ratio or "1:1", resolution=tier, n=count
+        )
+        for tier in tiers
+    ]
+    if as_json:
+        printing.print_json({"model": requests[0].model, "costs": [_facts(request) for request in requests]})
+        return OK
+    for request in requests:
+        facts = _facts(request)
+        size = f"{facts['width']}×{facts['height']}" if facts["width"] else "size chosen by the model"
+        total = (
+            f"{request.n} images: {printing.dollars(request.cost)}" if request.n > 1 else printing.dollars(request.cost)
+        )
+        printing.say(f"{facts['resolution']:>4}  {request.aspect_ratio:>5}  {size:>11}  {total}")
+    return OK
+
+
+def _facts(request: ImageRequest) -> dict[str, object]:
+    width, height = request.pixels or (None, None)
+    price = spec_for(request.model).price(request.resolution)
+    return {
+        "resolution": request.resolution or "1K",
+        "aspect_ratio": request.aspect_ratio,
+        "width": width,
+        "height": height,
+        "n": request.n,
+        "each": None if price is None else str(price),
+        "cost": None if request.cost is None else str(request.cost),
+    }
