@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 # Folders and modules of the package, and what each may import of the others. ``client`` stands for both clients.
 DATA = {"catalog", "errors", "request", "results", "settings"}
-PUBLIC_MODULES = {"", "async_client", "client", "webhooks", *DATA}
+PUBLIC_MODULES = {"", "adapters", "async_client", "client", "webhooks", *DATA}
 MAY_IMPORT: dict[str, set[str]] = {
     # what callers import
     "_version": set(),
@@ -40,13 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
     "_base_client": {"_drivers", "_flows", "_polling", "_storage", *DATA},
-    "client": {"_base_client", "_drivers", "_flows", "_references", *DATA},
-    "async_client": {"_base_client", "_drivers", "_flows", "_references", *DATA},
+    "client": {"_base_client", "_drivers", "_flows", "async_client", *DATA},
+    "async_client": {"_base_client", "_drivers", "_flows", *DATA},
     "": {"async_client", "client", *DATA},
+    # the one page of private pieces that integrations may use
+    "adapters": {"_flows", "_images", "_references", "_storage", "_transport", "errors"},
     # what is built on the core
     "emulator": {"catalog"},
-    "batch": {"_images", "_references", *PUBLIC_MODULES},
-    "cli": {"_transport", "batch", "emulator", *PUBLIC_MODULES},
+    "batch": PUBLIC_MODULES,
+    "cli": {"batch", "emulator", *PUBLIC_MODULES},
 }
 APPLICATIONS = ("cli", "emulator", "batch")
 
@@ -83,22 +86,23 @@ def room(name: str) -> str:
     return "" if first == "__init__" else first
 
 
-def imported(path: Path) -> set[str]:
-    """Absolute names of what a module imports at run time: not below ``if TYPE_CHECKING``."""
+def imported(path: Path, *, for_types: bool = False) -> set[str]:
+    """Absolute names of what a module imports at run time, and with ``for_types`` also below ``if TYPE_CHECKING``."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types:
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level == 0:
-                found.add(node.module or "")
-            else:
-                folder = path.relative_to(PACKAGE).parent.parts
-                base = [*folder[: len(folder) - (node.level - 1)], *(node.module or "").split(".")]
-                found.update({".".join(["apimaster", *filter(None, [*base, alias.name])]) for alias in node.names})
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module or "")
+            if (node.module or "").partition(".")[0] == "apimaster":
+                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and path.is_relative_to(PACKAGE):
+            folder = path.relative_to(PACKAGE).parent.parts
+            base = [*folder[: len(folder) - (node.level - 1)], *(node.module or "").split(".")]
+            found.update({".".join(["apimaster", *filter(None, [*base, alias.name])]) for alias in node.names})
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -128,7 +132,7 @@ def ours(names: set[str]) -> set[str]:
 @pytest.mark.parametrize("name", FILES)
 def test_each_folder_imports_only_what_its_row_of_the_table_names(name: str) -> None:
     here = room(name)
-    for found in ours(imported(FILES[name])):
+    for found in ours(imported(FILES[name], for_types=here in APPLICATIONS)):
         there = found.partition(".")[0]
         allowed = MAY_IMPORT[here]
         assert there == here or there in allowed or any(below({found}, allowed)), f"{name} imports {found}"
@@ -157,21 +161,44 @@ def test_every_field_name_of_the_wire_is_known_to_one_folder() -> None:
         assert room(name) in allowed or not any(word in text for word in words), name
 
 
-@pytest.mark.parametrize("package", ["langchain-apimaster", "litellm-apimaster"])
-def test_adapters_map_and_do_nothing_else(package: str) -> None:
-    sources = REPOSITORY / "integrations" / package / "src"
-    if not sources.exists():
-        pytest.skip("this is not the repository")
-    for path in sources.rglob("*.py"):
-        names = {
-            node.module if isinstance(node, ast.ImportFrom) else alias.name
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-            for alias in node.names
-        }
-        assert not below({name for name in names if name}, {"requests", "aiohttp", "socket", "urllib.request"}), path
+INTEGRATIONS = {
+    package: list((REPOSITORY / "integrations" / package / "src").rglob("*.py"))
+    for package in ("langchain-apimaster", "litellm-apimaster")
+}
+# Adapters map: they have the core's clients for all of this, and the page ``adapters`` for what is not a public name.
+MAY_INTEGRATIONS_IMPORT = {"", "adapters", "webhooks", *DATA}
+NOT_IN_AN_INTEGRATION = {*NETWORK, "requests", "urllib3", "socket", "urllib.request", "sqlite3", "psycopg"}
+# What the clients, tasks and pictures keep for themselves.
+PRIVATE = {"_codec", "_context", "_data", "_driver", "_given", "_settings", "_timeout"}
+
+
+@pytest.mark.parametrize("package", INTEGRATIONS)
+def test_integrations_map_and_do_nothing_else(package: str) -> None:
+    assert INTEGRATIONS[package]
+    for path in INTEGRATIONS[package]:
+        found = imported(path, for_types=True)
+        assert {name.partition(".")[0] for name in ours(found)} <= MAY_INTEGRATIONS_IMPORT, path
+        assert not below(found, NOT_IN_AN_INTEGRATION), path
         text = path.read_text(encoding="utf-8")
         assert "/images/generations" not in text, path
+        assert not re.search(r"\b(time|asyncio)\.sleep\(", text), path
+
+
+def test_nobody_outside_the_core_reaches_into_its_objects() -> None:
+    outside = [FILES[name] for name in FILES if room(name) in APPLICATIONS]
+    for path in [*outside, *(path for paths in INTEGRATIONS.values() for path in paths)]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in PRIVATE:
+                assert ast.unparse(node.value) in ("self", "cls", "made"), f"{path}:{node.lineno} {ast.unparse(node)}"
+
+
+def test_every_name_of_the_adapters_page_is_documented_there() -> None:
+    from apimaster import adapters
+
+    assert list(adapters.__all__) == sorted(adapters.__all__)
+    for name in adapters.__all__:
+        assert getattr(adapters, name).__doc__, name
+        assert f"``{name}" in (adapters.__doc__ or ""), name
 
 
 def test_importing_the_package_loads_no_extra_and_no_event_loop() -> None:
@@ -219,7 +246,9 @@ def public_methods(kind: type) -> set[str]:
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    assert public_methods(APIMaster) - {"close"} == public_methods(AsyncAPIMaster) - {"aclose"} == set(METHODS)
+    assert (
+        public_methods(APIMaster) - {"as_async", "close"} == public_methods(AsyncAPIMaster) - {"aclose"} == set(METHODS)
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -27,6 +27,8 @@ from apimaster.errors import (
     PermissionDeniedError,
     RateLimitError,
     TaskTimeoutError,
+    describe_charge,
+    sentence,
 )
 
 
@@ -46,7 +48,7 @@ class Row:
 
 
 REPEATED = 4
-ADVICE = "usage log before asking again"
+ADVICE = "usage log before you ask again"
 PURCHASE: dict[str, Row] = {
     "bad_request": Row(BadRequestError, 400, "unsupported parameter value"),
     "wrong_endpoint": Row(BadRequestError, 400, "not served by the Images API"),
@@ -85,7 +87,7 @@ PURCHASE: dict[str, Row] = {
     "truncated_body": Row(OutcomeUnknownError, None, ADVICE, charged=1),
     "garbage_json": Row(OutcomeUnknownError, 200, "can't be read", charged=1),
     "html_200": Row(OutcomeUnknownError, 200, "can't be read", charged=1),
-    "empty_success": Row(NoImageError, 200, "may have been billed", charged=1),
+    "empty_success": Row(NoImageError, 200, "success without a picture", charged=1),
 }
 IMPATIENT = ("hang", "slow_body")
 TASK: dict[str, tuple[type[APIMasterError], str, int]] = {
@@ -116,6 +118,15 @@ def far_or_now(header: str | None, wall: float) -> float | None:
     return None if header is None else 86400.0 if header == "86400" else 0.0
 
 
+def assert_facts_and_advice_are_apart(error: APIMasterError) -> None:
+    charge = describe_charge(error.billed)
+    assert str(error) == f"{sentence(error.message)} {charge} {error.advice}"
+    for text in (charge, error.advice):
+        assert text
+        assert text.rstrip(".").lower() not in error.message.lower()
+    assert error.advice == sentence(error.advice)  # one whole sentence
+
+
 def test_every_fault_of_the_emulator_has_a_row() -> None:
     named = {name for name, fault in FAULTS.items() if fault.place == "generate"} - {"ok", "reply"}
     assert named == set(PURCHASE)
@@ -134,8 +145,8 @@ def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
     assert error.billed == row.billed
     assert error.retryable == (row.sent == REPEATED or isinstance(error, (RateLimitError, APIConnectionError)))
     assert error.status_code == row.status
-    assert row.words in error.message
-    assert str(error) == error.message
+    assert row.words in f"{error.message} {error.advice}"
+    assert_facts_and_advice_are_apart(error)
     assert len(emu.requests) == row.sent
     assert len(emu.bill.charges) - len(emu.bill.refunds) == len(emu.bill.standing) == row.charged
     assert emu.complaints == []
@@ -202,7 +213,8 @@ def test_nobody_there(emu: Emulator, kind: str, mode: str) -> None:
     assert isinstance(error, APIConnectionError)
     assert (error.billed, error.retryable) == ("no", True)
     assert "http://127.0.0.1:9/v1" in error.message
-    assert "nothing was charged" in error.message
+    assert_facts_and_advice_are_apart(error)
+    assert "Nothing was charged." in str(error)
 
 
 @pytest.mark.parametrize("kind", DOORS)
@@ -220,7 +232,7 @@ def test_a_base_url_without_v1_is_named_as_the_likely_cause(emu: Emulator, kind:
     for method, args in [("generate", ("a cat",)), ("models", ()), ("retrieve", ("task_1",))]:
         error = door.error(method, *args)
         assert isinstance(error, NotFoundError)
-        assert "/v1" in error.message
+        assert "/v1" in error.advice
 
 
 @pytest.mark.parametrize("kind", DOORS)

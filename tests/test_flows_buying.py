@@ -144,7 +144,7 @@ def test_repeats_end_before_the_deadline() -> None:
 
 def test_no_time_at_all_sends_nothing() -> None:
     driver = HandDriver([])
-    with pytest.raises(APIConnectionError, match="nothing was charged") as caught:
+    with pytest.raises(APIConnectionError, match="Nothing was charged") as caught:
         order(driver, timeout=0)
     assert caught.value.billed == "no"
 

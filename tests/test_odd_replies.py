@@ -139,7 +139,7 @@ def test_a_free_call_repeats_what_a_purchase_must_not() -> None:
     listed = reply({"object": "list", "data": [{"id": "m-1"}, {"id": 5}, "odd"]})
     driver = HandDriver([Broken("reset"), refusal(503), reply("<html>", 502), listed])
     assert driver.run(models(context(), 60.0)) == ["m-1"]
-    with pytest.raises(APIConnectionError, match="nothing was charged"):
+    with pytest.raises(APIConnectionError, match="Nothing was charged"):
         HandDriver([Broken("reset")] * 4).run(models(context(), 60.0))
 
 

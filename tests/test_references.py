@@ -240,8 +240,8 @@ def sparse(path: Path, size: int) -> Path:
 
 WRONG_BYTES = [
     (b"", "is empty"),
-    (heic(), "this is HEIC; the endpoint takes JPEG, PNG and WebP; convert it first"),
-    (drawn("GIF"), "this is GIF; .* convert it first"),
+    (heic(), "this is HEIC; the endpoint takes JPEG, PNG and WebP. Nothing was charged. Convert it first"),
+    (drawn("GIF"), "this is GIF; .* Convert it first"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "this is SVG; .*rsvg-convert"),
     (b"<!doctype html>", "not the page that shows it"),
     (PNG[:-1], "PNG picture is cut short"),

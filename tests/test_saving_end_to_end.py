@@ -255,7 +255,7 @@ def test_when_nothing_helps_the_picture_is_still_not_lost(
     monkeypatch.setattr("apimaster._flows.download.MAX_PICTURE_BYTES", 2_000_000)
     door.emu.script(first, times=None)
     door.emu.script(second, times=None, on="output")
-    with pytest.raises(DownloadError, match="Don't generate it again") as lost:
+    with pytest.raises(DownloadError, match="a second charge") as lost:
         door("generate", "A cat", save_to=tmp_path / "cat.png")
     error = lost.value
     assert type(error) is kind

@@ -133,7 +133,7 @@ def test_a_missing_key_says_where_to_put_one(absent: Path) -> None:
     with pytest.raises(AuthenticationError) as caught:
         settings.resolve(env={}, config_path=absent)
     message = str(caught.value)
-    for place in ("api_key=", "APIMASTER_API_KEY", str(absent), "https://apimaster.ai", "Nothing was sent"):
+    for place in ("api_key=", "APIMASTER_API_KEY", str(absent), "https://apimaster.ai", "Nothing was charged"):
         assert place in message
 
 

@@ -58,6 +58,11 @@ class BaseClient:
         """The gateway's URL, as it is used."""
         return self._settings.base_url
 
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How often this client repeats a request after a fault that provably cost nothing, and how patiently."""
+        return self._context.policy
+
     def with_options(
         self, *, extra_headers: Mapping[str, str] | None = None, purchase_retries: int | None = None
     ) -> Self:

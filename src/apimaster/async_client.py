@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ._base_client import BaseClient
 from ._flows import download, generation
 from ._flows.generation import Mode, OnProgress
-from ._references.reference import ReferenceLike
 from .catalog import DEFAULT_MODEL
-from .request import ImageRequest, Webhook
+from .request import ImageRequest, ReferenceLike, Webhook
 from .results import GeneratedImage, ImageResult, Task
 
 if TYPE_CHECKING:

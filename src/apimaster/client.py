@@ -11,9 +11,9 @@ from ._base_client import BaseClient
 from ._drivers.sync import SyncDriver
 from ._flows import download, generation
 from ._flows.generation import Mode, OnProgress
-from ._references.reference import ReferenceLike
 from .catalog import DEFAULT_MODEL
-from .request import ImageRequest, Webhook
+from .errors import BadRequestError
+from .request import ImageRequest, ReferenceLike, Webhook
 from .results import GeneratedImage, ImageResult, Task
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import SecretStr
     from typing_extensions import Self
+
+    from .async_client import AsyncAPIMaster
 
 
 class APIMaster(BaseClient):
@@ -217,6 +219,23 @@ class APIMaster(BaseClient):
             APIMasterError: the gateway could not be asked. Asking is free.
         """
         return self._driver.run(generation.models(self._context, self._ask_timeout))
+
+    def as_async(self) -> AsyncAPIMaster:
+        """An asyncio client with the same settings, which shares pacing and what was learned. Close it yourself.
+
+        Raises:
+            BadRequestError: this client works through an ``http_client`` of your own, which can't be used on asyncio.
+        """
+        if self._driver.uses_given_client:
+            raise BadRequestError(
+                "a client with an http_client of its own can't be used on asyncio",
+                advice="Make an AsyncAPIMaster with an httpx.AsyncClient.",
+            )
+        from .async_client import AsyncAPIMaster
+
+        made = AsyncAPIMaster(self._settings.api_key, base_url=self.base_url, model=self.model, timeout=self._timeout)
+        made._context = self._context
+        return made
 
     def close(self) -> None:
         """Close the connections. Closing twice does no harm."""

@@ -1,6 +1,6 @@
 """Every error that a caller can meet.
 
-APIMasterError            .billed "no" | "maybe" | "yes"   .retryable   .status_code   .code   .request_id   .task
+APIMasterError            .message  .billed "no" | "maybe" | "yes"  .advice  .retryable  .status_code  .code  .task
 ├─ APIConnectionError       nothing was sent
 ├─ BadRequestError          400, 413, 422, and every local check (also a ValueError)
 │   ├─ ContentPolicyError     moderation, refusal
@@ -19,25 +19,51 @@ APIMasterError            .billed "no" | "maybe" | "yes"   .retryable   .status_
 │   └─ ResultExpiredError
 └─ BudgetExceededError      a limit of the caller's own: nothing was sent
 
-``retryable`` means: asking again cannot pay twice and may well succeed. Which reply becomes which error
-is a table in ``wire.py``; this module knows nothing of HTTP beyond a status to show.
+Facts and advice are apart: ``message`` says what happened and nothing else, ``billed`` what it cost, ``advice`` what to
+do next. ``str(error)`` puts the three together. Code that needs to know something reads an attribute, never a text.
+
+``retryable`` means: asking again cannot pay twice and may well succeed. Which reply becomes which error is a table in
+``_wire/errors.py``; this module knows nothing of HTTP beyond a status to show.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from .results import GeneratedImage, ImageFailure, Task
 
 Billed = Literal["no", "maybe", "yes"]
 
+_CHARGE: Final[dict[Billed, str]] = {
+    "no": "Nothing was charged.",
+    "maybe": "It may have been charged.",
+    "yes": "It was charged.",
+}
+_LOOK_FIRST: Final = (
+    "Look at the account's usage log before you ask again, since a second request may be a second charge."
+)
+_TRY_AGAIN: Final = "Try again."
+
+
+def describe_charge(billed: Billed) -> str:
+    """``billed`` as a sentence: ``Nothing was charged.``, ``It may have been charged.``, ``It was charged.``"""
+    return _CHARGE[billed]
+
+
+def sentence(text: str) -> str:
+    """``text`` as a sentence: stripped, and with a full stop at its end if it has no end of its own."""
+    stripped = text.strip()
+    return stripped if stripped.endswith((".", "!", "?", "…")) else f"{stripped}."
+
 
 class APIMasterError(Exception):
     """Base of every error of this package.
 
     Attributes:
+        message: what happened, without what it cost and without advice.
         billed: whether the account was charged: ``"no"``, ``"maybe"`` or ``"yes"``.
+        advice: what to do next, in one sentence; empty where nothing can be said.
         retryable: True where the same call may be made again without the risk of paying twice.
         status_code: HTTP status of the reply, or None where there was none.
         code: the gateway's own error code, as text, if it sent one.
@@ -49,6 +75,7 @@ class APIMasterError(Exception):
 
     billed: Billed = "no"
     retryable: bool = False
+    advice: str = ""
 
     def __init__(
         self,
@@ -56,6 +83,7 @@ class APIMasterError(Exception):
         *,
         billed: Billed | None = None,
         retryable: bool | None = None,
+        advice: str | None = None,
         status_code: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
@@ -67,12 +95,17 @@ class APIMasterError(Exception):
             self.billed = billed
         if retryable is not None:
             self.retryable = retryable
+        if advice is not None:
+            self.advice = advice
         self.status_code = status_code
         self.code = code
         self.request_id = request_id
         self.task = task
         self.tasks: tuple[Task, ...] = () if task is None else (task,)
         self.failures: tuple[ImageFailure, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (sentence(self.message), describe_charge(self.billed), self.advice)))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments don't pickle by themselves; process pools and queues need it.
@@ -89,74 +122,97 @@ class APIConnectionError(APIMasterError):
     """Nothing was sent: the connection never opened (DNS, connect, TLS, pool)."""
 
     retryable = True
+    advice = "Check the network and the base URL, then try again."
 
 
 class BadRequestError(APIMasterError, ValueError):
     """The request was refused, by the gateway (400, 413, 422) or by a check on this side. Nothing was billed."""
 
+    advice = "Correct the request."
+
 
 class ContentPolicyError(BadRequestError):
-    """Moderation refused the prompt or a reference image. Nothing was billed; change the request."""
+    """Moderation refused the prompt or a reference image. Nothing was billed."""
+
+    advice = "Change the prompt or the reference images: the same request would be refused again."
 
 
 class ReferenceImageError(BadRequestError):
     """A reference image is unreadable, too large, of the wrong kind, one too many, or from a forbidden place."""
 
+    advice = "Correct or replace the reference image."
+
 
 class AuthenticationError(APIMasterError):
     """There is no key, or the gateway does not accept it (401)."""
+
+    advice = "Check the API key (APIMASTER_API_KEY)."
 
 
 class PermissionDeniedError(APIMasterError):
     """The key may not use this model (403)."""
 
+    advice = "Use another model, or a key that may use this one."
+
 
 class InsufficientBalanceError(APIMasterError):
     """The account has no balance left (402, or 403 ``insufficient_user_quota``)."""
 
+    advice = "Top up the account, then try again."
+
 
 class NotFoundError(APIMasterError):
     """The base URL is wrong, or the task is unknown (404)."""
+
+    advice = "Check the base URL, or the task's id and model."
 
 
 class RateLimitError(APIMasterError):
     """Too many requests (429). ``retry_after`` is in seconds, or None if the gateway did not say."""
 
     retryable = True
+    advice = "Try again later."
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the base class checks the names
         self.retry_after = retry_after
+        if retry_after is not None and "advice" not in details:
+            self.advice = f"Try again in {retry_after:.0f} s." if retry_after >= 1 else _TRY_AGAIN
 
 
 class InternalServerError(APIMasterError):
     """The gateway refused or failed, and said so in JSON (500, 502, 503): what was reserved is given back."""
 
     retryable = True
+    advice = _TRY_AGAIN
 
 
 class GenerationFailedError(APIMasterError):
     """The task ended as failed. The charge was given back."""
 
     retryable = True
+    advice = "Try again, and change the request if it fails once more."
 
 
 class NoImageError(APIMasterError):
     """The gateway reported success, and there was no picture in its answer."""
 
     billed = "maybe"
+    advice = _LOOK_FIRST
 
 
 class OutcomeUnknownError(APIMasterError):
     """The request went out and nobody knows what became of it: asking again may pay twice."""
 
     billed = "maybe"
+    advice = _LOOK_FIRST
 
 
 class TaskTimeoutError(APIMasterError, TimeoutError):
     """The wait ended and the task goes on, already paid for: ``client.wait(error.task)`` picks it up again."""
 
     billed = "yes"
+    advice = "Continue with client.wait(error.task), which is free: a new request would be a second charge."
 
 
 class DownloadError(APIMasterError):
@@ -167,6 +223,7 @@ class DownloadError(APIMasterError):
 
     billed = "yes"
     retryable = False
+    advice = "Try client.download(image, path), which is free: to generate the picture again would be a second charge."
 
     def __init__(self, message: str, *, images: tuple[GeneratedImage, ...] = (), **details: object) -> None:
         super().__init__(message, **details)  # type: ignore[arg-type]  # the base class checks the names
@@ -176,6 +233,10 @@ class DownloadError(APIMasterError):
 class ResultExpiredError(DownloadError):
     """The result URL has expired and the gateway holds no durable copy."""
 
+    advice = "The picture can't be fetched any more: to generate it again would be a second charge."
+
 
 class BudgetExceededError(APIMasterError):
     """A limit that the caller set would be exceeded. Nothing was sent."""
+
+    advice = "Raise the limit, or wait until images that are under way have failed and freed their share of it."

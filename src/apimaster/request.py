@@ -12,9 +12,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ._images import sizes
-from ._references.reference import Reference
+from ._references.reference import Reference, ReferenceLike
 from .catalog import DEFAULT_MODEL, MAX_IMAGES, ModelSpec, spec_for
 from .errors import BadRequestError, ReferenceImageError
+
+__all__ = ["ImageRequest", "Reference", "ReferenceLike", "Webhook"]
 
 # What decides the checks, the count and the price can't come in by the side door.
 _NAMED_FIELDS: Final = {
@@ -127,7 +129,7 @@ class ImageRequest(BaseModel):
         self.__dict__["aspect_ratio"] = ratio
         self.__dict__["resolution"] = resolution
         if len(self.references) > spec.max_references:
-            raise ValueError(
+            raise ReferenceImageError(
                 f"references holds {len(self.references)} pictures; {spec.id} takes at most {spec.max_references}"
             )
         for name, argument in _NAMED_FIELDS.items():
@@ -166,17 +168,18 @@ def _as_bad_request(invalid: ValidationError) -> BadRequestError:
     """One clear sentence per fault, without pydantic's own frame around it."""
     sentences = []
     about_references = True
-    for fault in invalid.errors(include_url=False, include_context=False):
+    for fault in invalid.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
-        own_words = fault["msg"].removeprefix("Value error, ")
-        about_references &= place.startswith("references") or own_words.startswith("references")
-        if fault["type"] == "value_error":
-            sentences.append(own_words)
+        cause = fault.get("ctx", {}).get("error")
+        about_references &= fault["loc"][:1] == ("references",) or isinstance(cause, ReferenceImageError)
+        if cause is not None:
+            sentences.append(cause.message if isinstance(cause, BadRequestError) else str(cause))
         elif fault["type"] == "extra_forbidden":
             accepted = ", ".join(ImageRequest.model_fields)
             sentences.append(f"{place} is not a field; accepted: {accepted}")
         else:
-            sentences.append(f"{place}: {own_words[0].lower()}{own_words[1:]}, not {_shown(fault['input'])}")
+            problem = fault["msg"]
+            sentences.append(f"{place}: {problem[0].lower()}{problem[1:]}, not {_shown(fault['input'])}")
     kind = ReferenceImageError if about_references else BadRequestError
     return kind("; ".join(sentences))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from .errors import Billed
 from .request import ImageRequest
+
+if TYPE_CHECKING:
+    from .errors import APIMasterError
 
 TaskStatus = Literal["queued", "running", "succeeded", "failed"]
 Stage = Literal["submitting", "queued", "running", "downloading", "done", "failed"]
@@ -49,6 +52,11 @@ class GeneratedImage(_Frozen):
 
     # A picture that came as base64 has no other home until it is saved; JSON and repr never show it.
     _data: bytes | None = PrivateAttr(default=None)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the picture came inside the reply and is in memory still, so that it can be saved without a URL."""
+        return self._data is not None
 
 
 class Task(_Frozen):
@@ -93,10 +101,27 @@ class ImageFailure(_Frozen):
     message: str
     billed: Billed
     retryable: bool
+    advice: str = ""
     status_code: int | None = None
     code: str | None = None
     request_id: str | None = None
     task: Task | None = None
+
+    @classmethod
+    def of(cls, index: int, error: APIMasterError) -> ImageFailure:
+        """The facts of ``error``, for the image at ``index``."""
+        return cls(
+            index=index,
+            error=type(error).__name__,
+            message=error.message,
+            billed=error.billed,
+            retryable=error.retryable,
+            advice=error.advice,
+            status_code=error.status_code,
+            code=error.code,
+            request_id=error.request_id,
+            task=error.task,
+        )
 
 
 class ImageResult(_Frozen):

@@ -156,9 +156,12 @@ def find_key(
     found = config.text(*_KEY_FIELDS, needed=True)
     if found is None:
         raise AuthenticationError(
-            "There is no API key. Put one in one of three places: the argument api_key=…, the environment variable "
-            f'{KEY_VARIABLES[0]}, or the file {config.path} as {{"key": "…"}}. '
-            f"Keys are made in the console at {WHERE_TO_GET_A_KEY}. Nothing was sent."
+            "There is no API key.",
+            advice=(
+                f"Make a key in the console at {WHERE_TO_GET_A_KEY} and put it in one of three places: the argument "
+                f"api_key=…, the environment variable {KEY_VARIABLES[0]}, or the file {config.path} as "
+                '{"key": "…"}.'
+            ),
         )
     text, source = found
     return _clean_key(text, source), source
@@ -199,12 +202,13 @@ def _clean_key(text: str, source: str) -> SecretStr:
     key = text.strip(_AROUND)
     key = _PREFIX.sub("", key).strip(_AROUND)
     if not key:
-        raise AuthenticationError(f"The API key from {source} is empty. Nothing was sent.")
+        raise AuthenticationError(f"The API key from {source} is empty.")
     for position, character in enumerate(key, 1):
         if not "!" <= character <= "~":
             raise AuthenticationError(
                 f"The API key from {source} can't be right: character {position} of {len(key)} is "
-                f"{_describe(character)}. Copy the key again, without anything around it. Nothing was sent."
+                f"{_describe(character)}.",
+                advice="Copy the key again, without anything around it.",
             )
     return SecretStr(key)
 

@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import APIMasterError, BadRequestError
+from .errors import APIMasterError, BadRequestError, sentence
 from .results import GeneratedImage, Task
 
 VERIFICATION: Final = "webhook.endpoint_verification"
@@ -44,6 +44,11 @@ _MAX_BODY: Final = 1024 * 1024
 
 class WebhookVerificationError(APIMasterError):
     """The delivery is not proven to come from the gateway, or is not an event. Do not act on it; answer 400."""
+
+    advice = "Don't act on the delivery, and answer 400."
+
+    def __str__(self) -> str:
+        return f"{sentence(self.message)} {self.advice}"  # a delivery costs nothing whatever it is
 
 
 class WebhookEvent(BaseModel):

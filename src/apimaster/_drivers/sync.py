@@ -45,6 +45,11 @@ class SyncDriver:
         self._clients: tuple[httpx.Client, httpx.Client] | None = None
         self._closed = False
 
+    @property
+    def uses_given_client(self) -> bool:
+        """Whether requests go through an ``httpx.Client`` of the caller's own."""
+        return self._given is not None
+
     def run(self, flow: Flow[T], stop: threading.Event | None = None) -> T:
         """Run ``flow`` to its end. ``stop`` interrupts it between two operations and in its sleeps."""
         answer: Any = None

@@ -44,7 +44,7 @@ def combine(
     charged = 0
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, APIMasterError):
-            failures.append(failure(index, outcome))
+            failures.append(ImageFailure.of(index, outcome))
         pictures = outcome.images if isinstance(outcome, (Delivery, DownloadError)) else ()
         charged += bool(pictures)
         first = len(images)
@@ -82,18 +82,3 @@ def worst(
         if isinstance(error, DownloadError):
             error.images = tuple(images)
     return error
-
-
-def failure(index: int, error: APIMasterError) -> ImageFailure:
-    """The facts of an error as data."""
-    return ImageFailure(
-        index=index,
-        error=type(error).__name__,
-        message=error.message,
-        billed=error.billed,
-        retryable=error.retryable,
-        status_code=error.status_code,
-        code=error.code,
-        request_id=error.request_id,
-        task=error.task,
-    )

@@ -199,7 +199,4 @@ def _deviations(saved: SavedPicture, request: ImageRequest | None) -> tuple[str,
 
 def _lost(image: GeneratedImage, reason: str) -> str:
     where = f" of task {image.task_id}" if image.task_id else ""
-    return (
-        f"The picture{where} is made and paid for, and could not be fetched: {reason}. Don't generate it again: "
-        "client.download(image, path) tries once more, with the image that this error holds."
-    )
+    return f"The picture{where} was made and could not be fetched: {reason}."

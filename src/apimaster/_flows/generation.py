@@ -27,7 +27,7 @@ from .context import Context
 from .download import GRACE, Destination, save
 from .operations import Flow, Gather, Instant, Notify, Now, Reply, RunBlocking, Sleep
 from .poll import ended, look, poll
-from .send import UNKNOWN_ADVICE, ask, buy, with_hint
+from .send import ask, buy, with_hint
 
 Mode = Literal["auto", "sync", "async"]
 OnProgress = Callable[[Progress], Awaitable[object] | object]
@@ -223,16 +223,13 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
         return read_accepted(reply, request)
     except Empty as cause:
         raise NoImageError(
-            f"The gateway reported success without a picture: {cause}. It may have been billed.",
-            status_code=reply.status,
+            f"The gateway reported success without a picture: {cause}.", status_code=reply.status
         ) from None
     except Unreadable as cause:
         now: Instant = yield Now()
         error = error_from(reply, paid=True, wall=now.wall)
         if isinstance(error, OutcomeUnknownError):
-            error = OutcomeUnknownError(
-                f"The answer can't be read: {cause}. {UNKNOWN_ADVICE}", status_code=reply.status
-            )
+            error = OutcomeUnknownError(f"The answer can't be read: {cause}.", status_code=reply.status)
         raise error from None
 
 

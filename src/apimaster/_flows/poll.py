@@ -32,6 +32,9 @@ Report = Callable[[Task], Flow[None]]
 
 _SHORTEST_LOOK: Final = 1.0
 _INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
+_AFTER_A_REFUSAL: Final = (
+    "Mend the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
+)
 _PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
 # A task can be unknown for a moment after its submit, until the gateway's replicas agree.
 _PATIENCE_WITH_UNKNOWN: Final = 5
@@ -99,7 +102,7 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
         except APIMasterError as error:
             fault, faults = error, faults + 1
             if not _may_pass(error, faults, fresh=begun is not None):
-                error.billed = "yes"
+                error.billed, error.advice = "yes", _AFTER_A_REFUSAL
                 raise
             now = yield Now()
             earliest = now.monotonic + _pause_after(context, error, faults, now.monotonic)
@@ -155,21 +158,19 @@ def ended(task: Task) -> Task:
     if task.status == "failed":
         reason = task.error or "the gateway gave no reason"
         raise task_failure(task.error_code)(
-            f"Task {task.id} failed: {reason.rstrip('.')}. The charge was given back.", code=task.error_code, task=task
+            f"Task {task.id} failed, and its charge was given back: {reason.rstrip('.')}.",
+            code=task.error_code,
+            task=task,
         )
     if not task.images:
         raise NoImageError(
-            f"Task {task.id} succeeded and there is no picture in it; it may have been billed. Report it with this id.",
+            f"Task {task.id} succeeded, and there is no picture in it.",
             task=task,
+            advice="Report this task to the vendor, and look at the account's usage log before you ask again.",
         )
     return task
 
 
 def _timed_out(task: Task, waited: float, fault: APIMasterError | None) -> TaskTimeoutError:
-    trouble = f" The last look failed: {fault.message}" if fault is not None else ""
-    return TaskTimeoutError(
-        f"The wait ended after {waited:.0f} s and task {task.id} goes on; it is already paid for. "
-        f"Pick it up with client.wait(error.task) or `apimaster task {task.id} --wait`; "
-        f"asking again would be a second charge.{trouble}",
-        task=task,
-    )
+    trouble = f" The last poll failed: {fault.message}" if fault is not None else ""
+    return TaskTimeoutError(f"The wait ended after {waited:.0f} s, and task {task.id} goes on.{trouble}", task=task)

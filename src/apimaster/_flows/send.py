@@ -18,11 +18,6 @@ from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Repl
 ASK_TIMEOUT: Final = 30.0
 """Seconds for one free call: a look at a task or the catalogue answers at once or not at all."""
 
-UNKNOWN_ADVICE: Final = (
-    "The request went out and no answer came back, so it may have been billed. Look at the account's usage log "
-    "before asking again: a second request may be a second charge."
-)
-
 
 def buy(
     context: Context, call: Call, *, deadline: float, timeout: float | None = None, long: bool = False
@@ -51,17 +46,16 @@ def _exchange(
         now: Instant = yield Now()
         remaining = deadline - now.monotonic
         if remaining <= 0:
-            raise last or APIConnectionError("The time ran out before anything was sent; nothing was charged.")
+            raise last or APIConnectionError(
+                "The time ran out before anything was sent.", advice="Try again with a longer timeout."
+            )
         attempt += 1
         try:
             reply: Reply = yield Send(
                 call, remaining if timeout is None else min(timeout, remaining), long, context.headers
             )
         except NotSent as cause:
-            last = APIConnectionError(
-                f"Could not reach {context.base_url}: {cause}. Nothing was sent, so nothing was charged. "
-                "Check the network and the base URL."
-            )
+            last = APIConnectionError(f"Could not reach {context.base_url}: {cause}. Nothing was sent.")
         except (Broken, Refused) as cause:  # a reply of a gigabyte is no answer either
             last = _broken(cause, paid=paid)
         else:
@@ -78,14 +72,12 @@ def _exchange(
 
 def _broken(cause: Exception, *, paid: bool) -> APIMasterError:
     if paid:
-        return OutcomeUnknownError(f"{cause}. {UNKNOWN_ADVICE}")
-    return APIConnectionError(f"The connection broke: {cause}. This call is free, so nothing was charged.")
+        return OutcomeUnknownError(f"The request went out, and no answer came back: {cause}.")
+    return APIConnectionError(f"The connection broke: {cause}.")
 
 
 def with_hint(error: APIMasterError, base_url: str) -> APIMasterError:
-    """A 404 is most often a base URL without ``/v1``: say so."""
-    hint = hint_for_404(base_url) if isinstance(error, NotFoundError) else None
-    if hint:
-        error.message = f"{error.message} {hint}"
-        error.args = (error.message,)
+    """A 404 is most often a base URL without ``/v1``: advise that."""
+    if isinstance(error, NotFoundError):
+        error.advice = hint_for_404(base_url) or error.advice
     return error

@@ -30,7 +30,14 @@ _ENDINGS: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".we
 
 
 class NotAPicture(ValueError):  # a fact about bytes; its callers say whose picture it was
-    """The bytes are not a whole PNG, JPEG or WebP picture; the text says what they are instead."""
+    """The bytes are not a whole PNG, JPEG or WebP picture; the text says what they are instead.
+
+    ``format`` names another format that was recognised, such as ``HEIC``; None if none was.
+    """
+
+    def __init__(self, message: str, *, format: str | None = None) -> None:  # noqa: A002  # what it is
+        super().__init__(message)
+        self.format = format
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def inspect(source: BinaryIO | bytes) -> Picture:
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         picture = _webp(head)
     else:
-        raise NotAPicture(other_formats.what_it_is(head))
+        raise _not_one_of_ours(head)
     if picture.width < 1 or picture.height < 1:
         raise NotAPicture(f"it says that it is {picture.width}×{picture.height} pixels")
     return picture
@@ -96,6 +103,17 @@ def check_complete(source: BinaryIO | bytes, picture: Picture) -> None:
     if not whole[picture.media_type](file, size):
         kind = picture.media_type.removeprefix("image/").upper()
         raise NotAPicture(f"this {kind} picture is cut short after {size} bytes")
+
+
+def _not_one_of_ours(head: bytes) -> NotAPicture:
+    found = other_formats.identify(head)
+    if found is not None:
+        return NotAPicture(f"this is {found}", format=found)
+    if not head:
+        return NotAPicture("it is empty")
+    if not any(head):
+        return NotAPicture("it holds nothing but zeros")
+    return NotAPicture("these bytes are no picture format that is known here")
 
 
 def _png(head: bytes) -> Picture:

@@ -1,4 +1,4 @@
-"""What bytes are that are not a PNG, JPEG or WebP picture, so that an error can say "this is HEIC", not "unknown"."""
+"""What bytes are that are not a PNG, JPEG or WebP picture, so that an error can name them: HEIC, SVG, an HTML page."""
 
 from __future__ import annotations
 
@@ -22,31 +22,25 @@ _OTHER_KINDS: Final = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "gzip data"),
 )
+_TEXT_KINDS: Final = (
+    ((b"<!doctype html", b"<html"), "an HTML page"),
+    ((b"<",), "XML or HTML"),
+    ((b"{", b"["), "JSON"),
+    ((b"data:image/",), "the text of a data URI"),
+)
 
 
-def what_it_is(head: bytes) -> str:
-    """A clause for an error message, from the first bytes (a few hundred are enough): ``this is HEIC``."""
-    if not head:
-        return "it is empty"
+def identify(head: bytes) -> str | None:
+    """The name of the format, from the first bytes (a few hundred are enough): ``HEIC``, ``an HTML page``, or None."""
     if head[4:8] == b"ftyp":
         brands = {head[at : at + 4] for at in range(8, min(int.from_bytes(head[:4], "big"), len(head)), 4)}
         if brands & {b"avif", b"avis"}:
-            return "this is AVIF"
-        return "this is HEIC" if brands & _HEIF_BRANDS else "this is a video (MP4 or QuickTime)"
+            return "AVIF"
+        return "HEIC" if brands & _HEIF_BRANDS else "a video (MP4 or QuickTime)"
     for start, name in _OTHER_KINDS:
         if head.startswith(start):
-            return f"this is {name}"
+            return name
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if b"<svg" in text:
-        return "this is SVG"
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "this is an HTML page"
-    if text.startswith(b"<"):
-        return "this is XML or HTML"
-    if text.startswith((b"{", b"[")):
-        return "this is JSON"
-    if text.startswith(b"data:image/"):
-        return "this is the text of a data URI"
-    if not any(head):
-        return "it holds nothing but zeros"
-    return "these bytes are no picture format that is known here"
+        return "SVG"
+    return next((name for starts, name in _TEXT_KINDS if text.startswith(starts)), None)

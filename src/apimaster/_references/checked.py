@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _ACCEPTED: Final = "the endpoint takes JPEG, PNG and WebP"
 _HOW_TO_CONVERT: Final = {
-    "HEIC": "convert it first, for example with `heif-convert` or by exporting it as JPEG",
-    "SVG": "draw it as PNG first, for example with `rsvg-convert`",
-    "PDF": "export the page as PNG first",
-    "the text of a data URI": "hand in that text itself instead of a file",
-    "an HTML page": "save the picture itself, not the page that shows it",
+    "HEIC": "Convert it first, for example with `heif-convert` or by exporting it as JPEG.",
+    "SVG": "Convert it to PNG first, for example with `rsvg-convert`.",
+    "PDF": "Export the page as PNG first.",
+    "the text of a data URI": "Hand in that text itself instead of a file.",
+    "an HTML page": "Save the picture itself, not the page that shows it.",
 }
-_CONVERT: Final = "convert it first, for example to PNG"
+_CONVERT: Final = "Convert it first, for example to PNG."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ class CheckedReference:
 
     def changed(self) -> ReferenceImageError:
         """The error for a file that is not what it was."""
-        return ReferenceImageError(
-            f"reference {self.name} was changed while the request was being made; nothing was sent whole"
-        )
+        return ReferenceImageError(f"reference {self.name} was changed while the request was being made")
 
 
 def check_references(
@@ -107,10 +105,11 @@ def check_references(
     """
     if len(references) > max_count:
         raise ReferenceImageError(f"{len(references)} references were given; {model} takes at most {max_count}")
-    return tuple(_prepared(one, number, max_bytes) for number, one in enumerate(references, start=1))
+    return tuple(check_reference(one, number, max_bytes) for number, one in enumerate(references, start=1))
 
 
-def _prepared(reference: Reference, number: int, max_bytes: int) -> CheckedReference:
+def check_reference(reference: Reference, number: int, max_bytes: int) -> CheckedReference:
+    """The same for one of them, the one at ``number`` (from 1). Blocking."""
     place = f"reference {number} ({reference.name})"
     if reference.is_url:
         return CheckedReference(name=reference.name, url=str(reference))
@@ -160,8 +159,8 @@ def _check_size(size: int, place: str, max_bytes: int) -> None:
     if size > max_bytes:
         # What was read from a stream ends one byte after the limit, so no figure for it.
         raise ReferenceImageError(
-            f"{place} is larger than the {_megabytes(max_bytes)} that the endpoint takes; "
-            "make it smaller or save it as JPEG"
+            f"{place} is larger than the {_megabytes(max_bytes)} that the endpoint takes",
+            advice="Make it smaller, or save it as JPEG.",
         )
 
 
@@ -170,11 +169,8 @@ def _media_type(source: BinaryIO | bytes, place: str) -> str:
         picture = inspect(source)
         check_complete(source, picture)
     except NotAPicture as wrong:
-        found = str(wrong)
-        advice = ""
-        if found.startswith("this is "):
-            advice = f"; {_HOW_TO_CONVERT.get(found.removeprefix('this is '), _CONVERT)}"
-        raise ReferenceImageError(f"{place}: {found}; {_ACCEPTED}{advice}") from wrong
+        advice = None if wrong.format is None else _HOW_TO_CONVERT.get(wrong.format, _CONVERT)
+        raise ReferenceImageError(f"{place}: {wrong}; {_ACCEPTED}", advice=advice) from wrong
     return picture.media_type
 
 

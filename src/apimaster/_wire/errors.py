@@ -46,16 +46,6 @@ _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     404: NotFoundError,
     405: NotFoundError,
 }
-_ADVICE: Final[dict[type[APIMasterError], str]] = {
-    AuthenticationError: "Check the API key (APIMASTER_API_KEY).",
-    InsufficientBalanceError: "Top up the account; nothing was charged.",
-    PermissionDeniedError: "This key may not use this model; nothing was charged.",
-    ContentPolicyError: "Change the prompt or the reference images; nothing was charged.",
-    OutcomeUnknownError: (
-        "It may have been billed: look at the account's usage log before asking again, "
-        "for a second request may be a second charge."
-    ),
-}
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
 
 
@@ -65,13 +55,11 @@ def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
     message = _text(error.get("message")) or excerpt(reply)
     code = _text(error.get("code")) or _text(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
-    advice = _ADVICE.get(kind, "")
-    text = f"{message.rstrip('.')}. {advice}".strip() if advice else message
     details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
     if kind is RateLimitError:
         wait = parse_retry_after(reply.headers.get("retry-after"), wall)
-        return RateLimitError(text, retry_after=wait, **details)
-    return kind(text, **details)  # type: ignore[arg-type]  # each value has its own type
+        return RateLimitError(message, retry_after=wait, **details)
+    return kind(message, **details)  # type: ignore[arg-type]  # each value has its own type
 
 
 def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequestError
-from .async_twin import on_asyncio
 from .blocking import BatchRun
 from .items import BatchItem
 from .lines import Entry, Line, Reader
@@ -103,7 +102,7 @@ class Batch:
         concurrency: int = 32,
         timeout: float | None = None,
     ) -> None:
-        on_asyncio(client)  # says now if that can't be done
+        client.as_async()  # says now if that can't be done; it opens nothing
         self._client = client
         self._directory = Path(directory)
         self._wishes = check_wishes(concurrency, timeout)

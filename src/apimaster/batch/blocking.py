@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .async_twin import on_asyncio
 from .items import BatchItem
 from .lines import Line
 from .plan import Plan, Terms
@@ -46,7 +45,7 @@ class BatchRun:
         """What the run will do and cost; nothing is written and nothing sent. See ``AsyncRun.plan``."""
 
         async def look() -> Plan:
-            async with on_asyncio(self._client) as twin, self._make(twin) as run:
+            async with self._client.as_async() as twin, self._make(twin) as run:
                 return await run.plan()
 
         return asyncio.run(look())
@@ -120,7 +119,7 @@ class BatchRun:
         self._ready.put(_End(error))
 
     async def _pass_on(self) -> None:
-        async with on_asyncio(self._client) as twin, self._make(twin) as run:
+        async with self._client.as_async() as twin, self._make(twin) as run:
             self._loop, self._run = asyncio.get_running_loop(), run
             if self._closed:
                 run.halt()

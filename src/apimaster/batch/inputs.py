@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from .._references.checked import check_references
-from .._references.reference import Reference
+from ..adapters import check_reference
 from ..errors import BadRequestError, ReferenceImageError
+from ..request import Reference
 from .lines import ACCEPTED, Fault, Line, Reader, refuse
 from .tables import DELIMITERS, rows, split
 
@@ -91,24 +91,24 @@ def check_line_references(lines: Iterable[Line]) -> None:
     Raises:
         InvalidLines: some are missing or unusable; every line that wants them is listed.
     """
-    verdicts: dict[Reference, str | None] = {}
+    checked: dict[tuple[Reference, int], str | None] = {}
     faults: list[Fault] = []
     for line in lines:
         for position, reference in enumerate(line.request.references, start=1):
-            if reference not in verdicts:
-                verdicts[reference] = _verdict(reference, line)
-            verdict = verdicts[reference]
-            if verdict is not None:
-                faults.append(Fault(line.number, verdict.replace("reference 1", f"reference {position}", 1)))
+            key = (reference, position)
+            if key not in checked:
+                checked[key] = _problem_with(reference, position, line)
+            problem = checked[key]
+            if problem is not None:
+                faults.append(Fault(line.number, problem))
     if faults:
         # A line for several images is several lines here; its fault is one.
         raise refuse(dict.fromkeys(faults))
 
 
-def _verdict(reference: Reference, line: Line) -> str | None:
-    spec = line.request.spec
+def _problem_with(reference: Reference, position: int, line: Line) -> str | None:
     try:
-        check_references([reference], max_count=1, max_bytes=spec.max_reference_bytes, model=spec.id)
+        check_reference(reference, position, line.request.spec.max_reference_bytes)
     except ReferenceImageError as error:
         return error.message
     return None

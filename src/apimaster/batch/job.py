@@ -55,11 +55,11 @@ class Tools:
     @property
     def retries(self) -> int:
         """How often an image is submitted again after the gateway failed it, unbilled."""
-        return self.client._context.policy.max_retries
+        return self.client.retry_policy.max_retries
 
     def pause(self, tries: int) -> float:
         """Seconds before an image is submitted again after the gateway failed it ``tries`` times."""
-        return self.client._context.policy.backoff(tries)
+        return self.client.retry_policy.backoff(tries)
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +122,7 @@ class Job:
                     break
                 # The task may answer with a new URL.
                 known = known.model_copy(update={"status": "running", "images": ()})
-            elif known is None or not any(image.url or image._data for image in known.images):
+            elif known is None or not any(image.url or image.has_bytes for image in known.images):
                 break
             else:
                 await asyncio.sleep(tools.pause(attempt + 1))

@@ -15,10 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .._images.inspect import inspect
-from .._references.reference import Reference
+from ..adapters import inspect_picture
 from ..errors import BadRequestError
-from ..request import ImageRequest
+from ..request import ImageRequest, Reference
 from .budget import Budget
 from .job import IMAGES
 from .journal import Journal
@@ -160,7 +159,7 @@ class Session:
         if reference.in_memory is None:
             return reference
         data = reference.in_memory.data()
-        ending = inspect(data).media_type.removeprefix("image/")
+        ending = inspect_picture(data).media_type.removeprefix("image/")
         folder = self.directory / REFERENCES
         folder.mkdir(exist_ok=True)
         path = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.{ending}"

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from .._transport import shared_ssl_context
+from ..adapters import shared_ssl_context
 from .exit_codes import UNREACHABLE
 from .findings import Finding
 

@@ -153,7 +153,7 @@ class ImageTool(Options, BaseTool):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy that shares clients, store and budget, unless ``update`` changes an option: then it has its own."""
-        copied = super().model_copy(update=update, deep=deep)
+        copied: Self = super().model_copy(update=update, deep=deep)
         if update and not set(Options.model_fields).isdisjoint(update):
             copied._studio = Studio(copied)
             copied.args_schema = copied._schema()

@@ -19,7 +19,6 @@ from apimaster import (
     ImageResult,
     Task,
 )
-from apimaster._flows.combine import failure
 
 from .records import StoredImage
 from .steps import Disk, Flow
@@ -52,7 +51,7 @@ def note_task(studio: Studio, entry: Entry, index: int, task: Task, price: Decim
 
 def book_error(studio: Studio, entry: Entry, error: APIMasterError, count: int, price: Decimal | None) -> Flow[None]:
     """None of ``count`` images arrived."""
-    _book(studio, entry, error.failures or [failure(index, error) for index in range(count)], price)
+    _book(studio, entry, error.failures or [ImageFailure.of(index, error) for index in range(count)], price)
     yield Disk(entry.settle)
 
 

@@ -14,7 +14,6 @@ from apimaster import (
     ImageResult,
     Task,
 )
-from apimaster._flows.combine import failure
 
 from .booking import Delivered, keep
 from .ledger import error_of
@@ -87,7 +86,7 @@ def take_up(studio: Studio, call: Call, entry: Entry) -> Flow[Delivered]:
                 raise error_of(job)
         except APIMasterError as error:  # noqa: PERF203  # one image's error must not cost the others
             errors.append(error)
-            failures.append(failure(index, error))
+            failures.append(ImageFailure.of(index, error))
             entry.failed(index, failures[-1])
     yield Disk(entry.settle)
     if not images:

@@ -11,8 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
-from apimaster._storage.sinks import as_os_errors
-from apimaster._storage.target import Target
+from apimaster.adapters import SaveTarget, as_os_errors
 
 
 class Files(Protocol):
@@ -40,7 +39,7 @@ def files_at(place: str) -> Files:
     Raises:
         BadRequestError: it is no place, or a URL that holds a password.
     """
-    path = Target.parse(place).path
+    path = SaveTarget.parse(place).path
     return RemoteFiles(place) if path is None else LocalFiles(path.expanduser())
 
 

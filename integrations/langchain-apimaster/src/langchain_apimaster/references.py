@@ -29,10 +29,10 @@ from urllib.parse import urlsplit
 from langchain_core.messages import HumanMessage
 
 from apimaster import ReferenceImageError
-from apimaster._transport import ForbiddenAddress, check_url
+from apimaster.adapters import ForbiddenAddress, check_public_url
 
 if TYPE_CHECKING:
-    from apimaster._references.reference import ReferenceLike
+    from apimaster.request import ReferenceLike
 
     from .store import Store
 
@@ -138,11 +138,11 @@ def _public(url: str) -> str:
         # Not shown: what stands before the @ is a secret.
         raise ReferenceImageError("a URL with a user name or password in it can't be used; give one without")
     try:
-        check_url(url)
+        check_public_url(url)
         host = (urlsplit(url).hostname or "").rstrip(".")
     except (ForbiddenAddress, ValueError) as refusal:
         raise ReferenceImageError(f"{_shown(url)} can't be used: {refusal}") from None
-    is_number = ":" in host  # an IPv6 address; check_url has looked at it
+    is_number = ":" in host  # an IPv6 address; check_public_url has looked at it
     if not is_number and ("." not in host or host.endswith(_PRIVATE_ENDINGS)):
         raise ReferenceImageError(f"{_shown(url)} can't be used: {host!r} is not a public address")
     return url

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from litellm.types.utils import ImageObject
 
 from apimaster import GeneratedImage, ImageResult
-from apimaster._images.inspect import inspect
+from apimaster.adapters import inspect_picture
 from apimaster.errors import APIMasterError
 
 from .prices import stamp
@@ -89,7 +89,7 @@ def encoded(data: bytes) -> str:
 
 def data_uri(data: bytes) -> str:
     """A ``data:`` URI, whose media type comes from the bytes."""
-    return f"data:{inspect(data).media_type};base64,{encoded(data)}"
+    return f"data:{inspect_picture(data).media_type};base64,{encoded(data)}"
 
 
 def all_or_none(fetched: Sequence[Fetched]) -> list[bytes]:

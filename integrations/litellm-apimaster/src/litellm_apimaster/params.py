@@ -29,7 +29,7 @@ import litellm
 from litellm.exceptions import UnsupportedParamsError
 
 from apimaster import ImageRequest
-from apimaster._images.sizes import read_size
+from apimaster.adapters import read_size
 from apimaster.catalog import ModelSpec, spec_for
 from apimaster.errors import BadRequestError
 
