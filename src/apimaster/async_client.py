@@ -33,8 +33,9 @@ class AsyncAPIMaster(BaseClient):
         http_client: an ``httpx.AsyncClient`` of your own; it is not closed with this one.
         transport: ``"httpx"``, or ``"aiohttp"`` with the extra of that name, which costs less CPU per request.
 
-    It may be used from several event loops, one after the other; ``aclose`` closes what was opened on the running
-    one. ``on_progress`` may be a plain function or an async one.
+    It may be used from several event loops, one after the other or at the same time: each has connections of its own,
+    which are closed when the loop ends. ``aclose`` closes them all. ``on_progress`` may be a plain function or an async
+    one.
     """
 
     _takes_async_callbacks = True
@@ -155,7 +156,7 @@ class AsyncAPIMaster(BaseClient):
         return await self._driver.run(generation.models(self._context, self._ask_timeout))
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop. Closing twice does no harm."""
+        """Close the connections, on all event loops. Closing twice does no harm."""
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:

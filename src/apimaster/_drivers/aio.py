@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeVar, cast
 
 import httpx
@@ -24,7 +23,8 @@ from .._flows.operations import (
     Sink,
     Sleep,
 )
-from .._transport import build_aiohttp_client, build_async_client
+from .._transport import LeanAsyncClient, build_aiohttp_client, build_async_client
+from .._transport.per_loop import PerLoop
 from ..errors import APIMasterError
 from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
 from .sync import log, refuse_if, tell
@@ -39,28 +39,22 @@ _SINK_STEP: Final = 256 * 1024  # bytes handed to a thread at once: a hop costs 
 
 
 class _Session:
-    """What an asyncio driver holds per event loop: neither sockets nor gates can move to another one."""
+    """What an asyncio driver holds for one event loop: neither sockets nor a gate can move to another one."""
 
-    def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient, *, own: bool) -> None:
+    def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient) -> None:
         self.gateway = gateway
         self.outside = outside
         self.gate = asyncio.Semaphore(GATE)
-        if own:
-            self._keeper = self._until_the_loop_ends()
-            with suppress(StopIteration):  # the generator stands at its yield, known to the loop
-                self._keeper.__anext__().send(None)
 
     async def aclose(self) -> None:
-        await self.gateway.aclose()
-        await self.outside.aclose()
+        for client in (self.gateway, self.outside):
+            if isinstance(client, LeanAsyncClient):  # one of the caller's own stays open
+                await client.aclose()
 
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        # A loop that shuts down in order (asyncio.run) first closes the asynchronous generators begun on it. That is
-        # the last chance to close these connections: afterwards nobody can, and they would stay open for good.
-        try:
-            yield
-        finally:
-            await self.aclose()
+    def abandon(self) -> None:
+        for client in (self.gateway, self.outside):
+            if isinstance(client, LeanAsyncClient):
+                client.abandon()
 
 
 class AsyncDriver:
@@ -70,7 +64,7 @@ class AsyncDriver:
         self._codec = codec
         self._given = http_client
         self._transport = transport
-        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._sessions = PerLoop(self._open, close=_Session.aclose, abandon=_Session.abandon)
         self._closed = False
 
     async def run(self, flow: Flow[T]) -> T:
@@ -150,26 +144,19 @@ class AsyncDriver:
 
     def _session(self) -> _Session:
         refuse_if(self._closed)
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            given = self._given
-            if given is not None:
-                session = _Session(given, given, own=False)
-            else:
-                gateway = build_aiohttp_client() if self._transport == "aiohttp" else build_async_client()
-                session = _Session(gateway, build_async_client(guard=self._codec.guard), own=True)
-            for ended in [each for each in self._sessions if each.is_closed()]:
-                self._sessions.pop(ended, None)
-            self._sessions[loop] = session
-        return session
+        return self._sessions.get()
+
+    def _open(self) -> _Session:
+        given = self._given
+        if given is not None:
+            return _Session(given, given)
+        gateway = build_aiohttp_client() if self._transport == "aiohttp" else build_async_client()
+        return _Session(gateway, build_async_client(guard=self._codec.guard))
 
     async def aclose(self) -> None:
-        """Close what this driver opened on the running loop; a client that was handed in stays open."""
+        """Close what this driver opened, on all event loops; a client that was handed in stays open."""
         self._closed = True
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None and self._given is None:
-            await session.aclose()
+        await self._sessions.aclose()
 
 
 async def _tell_awaiting(operation: Notify) -> None:

@@ -11,7 +11,7 @@ module                what it holds
 ``lean_client``       httpx's clients without what the drivers don't use
 ``ssrf``              which addresses a URL that somebody else wrote may lead to
 ``lazy``              a transport that is made when it is needed
-``per_loop``          the same for asyncio, for each event loop its own
+``per_loop``          one value for each event loop, closed when its loop ends
 ``lease``             the two httpx transports that lease a connection to each request
 ``httpcore``          httpx's requests, responses and errors to httpcore's and back
 ``idle_connections``  the list of idle connections
@@ -24,11 +24,13 @@ Importing this package imports neither httpcore nor anyio: that waits until the 
 """
 
 from .clients import build_aiohttp_client, build_async_client, build_client, shared_ssl_context
+from .lean_client import LeanAsyncClient
 from .ssrf import AddressGuard, ForbiddenAddress, check_url, resolve_and_check
 
 __all__ = [
     "AddressGuard",
     "ForbiddenAddress",
+    "LeanAsyncClient",
     "build_aiohttp_client",
     "build_async_client",
     "build_client",

@@ -18,7 +18,7 @@ from urllib.request import getproxies
 import httpx
 
 from .._version import VERSION
-from .lazy import LazyTransport
+from .lazy import AsyncLazyTransport, LazyTransport
 from .lean_client import LeanAsyncClient, LeanClient
 from .ssrf import AddressGuard
 
@@ -113,8 +113,8 @@ def build_client(*, guard: AddressGuard | None = None, max_connections: int | No
     return LeanClient(LazyTransport(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
 
 
-def build_async_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> httpx.AsyncClient:
-    """The same for asyncio. The client may be used from several event loops: each has connections of its own."""
+def build_async_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> LeanAsyncClient:
+    """The same for asyncio, within one event loop."""
     most = max_connections or connections_to_spare()
 
     def direct() -> httpx.AsyncBaseTransport:
@@ -128,7 +128,7 @@ def build_async_client(*, guard: AddressGuard | None = None, max_connections: in
     return _async_client(direct, proxied, guard)
 
 
-def build_aiohttp_client(*, max_connections: int | None = None) -> httpx.AsyncClient:
+def build_aiohttp_client(*, max_connections: int | None = None) -> LeanAsyncClient:
     """The same on top of aiohttp, which parses HTTP in C: for very many concurrent calls. It takes no guard.
 
     Raises:
@@ -146,11 +146,9 @@ def _async_client(
     direct: Callable[[], httpx.AsyncBaseTransport],
     proxied: Callable[[str], httpx.AsyncBaseTransport],
     guard: AddressGuard | None,
-) -> httpx.AsyncClient:
-    from .per_loop import PerLoop  # it imports asyncio, which a program without a loop need not load
-
+) -> LeanAsyncClient:
     mounts = {
-        pattern: None if url is None else PerLoop(functools.partial(proxied, url), guard)
+        pattern: None if url is None else AsyncLazyTransport(functools.partial(proxied, url), guard)
         for pattern, url in proxies_from_environment().items()
     }
-    return LeanAsyncClient(PerLoop(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
+    return LeanAsyncClient(AsyncLazyTransport(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)

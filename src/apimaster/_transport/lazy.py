@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import httpx
 
@@ -31,3 +32,30 @@ class LazyTransport(httpx.BaseTransport):
     def close(self) -> None:
         if self._made is not None:
             self._made.close()
+
+
+class AsyncLazyTransport(httpx.AsyncBaseTransport):
+    """The same for asyncio, within one event loop."""
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], guard: AddressGuard | None = None) -> None:
+        self._make = make
+        self._guard = guard
+        self._made: httpx.AsyncBaseTransport | None = None
+
+    # Not "async def": the coroutine of the transport is handed on as it is, which saves one for each request.
+    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
+        if self._guard is not None:
+            self._guard.check_url(request.url)
+        if self._made is None:
+            self._made = self._make()
+        return self._made.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        if self._made is not None:
+            await self._made.aclose()
+
+    def abandon(self) -> None:
+        """Close without awaiting, where the transport can: that of leased connections can, others need their loop."""
+        close_now = getattr(self._made, "abandon", None)
+        if close_now is not None:
+            close_now()

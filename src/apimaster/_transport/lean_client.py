@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import httpx
 
+from .lazy import AsyncLazyTransport
+
 
 class LeanClient(httpx.Client):
     """A blocking client on ``direct``; ``mounts`` and ``options`` are those of httpx."""
@@ -47,10 +49,16 @@ class LeanAsyncClient(httpx.AsyncClient):
     """The same for asyncio."""
 
     def __init__(
-        self, direct: httpx.AsyncBaseTransport, mounts: Mapping[str, httpx.AsyncBaseTransport | None], **options: Any
+        self, direct: AsyncLazyTransport, mounts: Mapping[str, AsyncLazyTransport | None], **options: Any
     ) -> None:
         super().__init__(transport=direct, mounts=mounts, trust_env=False, **options)
         self._direct = None if mounts else direct
+        self._transports = [direct, *filter(None, mounts.values())]
+
+    def abandon(self) -> None:
+        """Close without awaiting, for an event loop that can't run any more."""
+        for each in self._transports:
+            each.abandon()
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         if self._direct is None or self.is_closed:

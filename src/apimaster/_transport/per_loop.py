@@ -1,47 +1,104 @@
-"""One transport for each event loop.
+"""One value for each event loop, and its end: the only place that knows which loops a client is used on.
 
-An asyncio connection belongs to the event loop that opened it. Programs call ``asyncio.run`` more than once, and keep
-their client meanwhile: so each loop gets a transport of its own, and what a closed loop left behind is cleaned up.
+An asyncio connection belongs to the event loop that opened it, and one client is used on several: ``asyncio.run``
+twice, or a loop in each of several threads. So what holds connections is made once for each loop, and closed
+
+- when its loop shuts down in order: ``asyncio.run`` closes the asynchronous generators that were begun on the loop, and
+  one of them waits here for that;
+- with the owner (``aclose``), on whichever loop that is called;
+- once its loop is found closed: then without awaiting, as nothing can be awaited there any more (``abandon``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
 
-import httpx
-
-from .ssrf import AddressGuard
+T = TypeVar("T")
 
 
-class PerLoop(httpx.AsyncBaseTransport):
-    """The transports that ``make`` returns; ``guard`` looks at each URL before a request."""
+class PerLoop(Generic[T]):
+    """The value of each event loop. Safe to share between threads, each with a loop of its own.
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], guard: AddressGuard | None = None) -> None:
+    Args:
+        make: makes the value for the running loop.
+        close: closes a value, on its own loop.
+        abandon: closes a value whose loop can't run any more; must not raise.
+    """
+
+    def __init__(
+        self, make: Callable[[], T], *, close: Callable[[T], Awaitable[None]], abandon: Callable[[T], None]
+    ) -> None:
         self._make = make
-        self._guard = guard
-        self._made: dict[asyncio.AbstractEventLoop, httpx.AsyncBaseTransport] = {}
+        self._close = close
+        self._abandon = abandon
+        self._values: dict[asyncio.AbstractEventLoop, T] = {}
+        # An asynchronous generator that nobody refers to would be finished by the garbage collector.
+        self._generators: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
+        self._lock = threading.Lock()
 
-    # Not "async def": the coroutine of the transport is handed on as it is, which saves one for each request.
-    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
-        if self._guard is not None:
-            self._guard.check_url(request.url)
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self) -> T:
+        """The value of the running loop, made at the first call on it."""
         loop = asyncio.get_running_loop()
-        made = self._made.get(loop)
-        if made is None:
+        try:
+            return self._values[loop]
+        except KeyError:
             self._forget_closed_loops()
-            made = self._made[loop] = self._make()
-        return made.handle_async_request(request)
+            value = self._make()
+            generator = self._until_the_loop_ends(loop)
+            with suppress(StopIteration):  # from here on the generator stands at its yield, known to the loop
+                generator.__anext__().send(None)
+            with self._lock:
+                self._values[loop], self._generators[loop] = value, generator
+            return value
 
     async def aclose(self) -> None:
-        mine = self._made.pop(asyncio.get_running_loop(), None)
-        if mine is not None:
-            await mine.aclose()
+        """Close the values of all loops. The one of the running loop is closed when this returns.
+
+        Those of other loops are closed by these loops if they run, and abandoned if they don't.
+        """
+        mine = asyncio.get_running_loop()
         self._forget_closed_loops()
+        with self._lock:
+            others = [(loop, *self._take(loop)) for loop in list(self._values) if loop is not mine]
+        for loop, value, generator in others:
+            closing = self._close_one(value, generator)
+            try:
+                if not loop.is_running():
+                    raise RuntimeError("the loop does not run")  # noqa: TRY301  # the same as if it closed just now
+                asyncio.run_coroutine_threadsafe(closing, loop)
+            except RuntimeError:
+                closing.close()
+                self._abandon(value)
+        with self._lock:
+            found = self._take(mine) if mine in self._values else None
+        if found is not None:
+            await self._close_one(*found)
+
+    def _take(self, loop: asyncio.AbstractEventLoop) -> tuple[T, AsyncGenerator[None, None]]:
+        return self._values.pop(loop), self._generators.pop(loop)
+
+    async def _close_one(self, value: T, generator: AsyncGenerator[None, None]) -> None:
+        await self._close(value)
+        await generator.aclose()
+
+    async def _until_the_loop_ends(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                found = self._take(loop) if loop in self._values else None
+            if found is not None:
+                await self._close(found[0])
 
     def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._made if loop.is_closed()]:
-            abandon = getattr(self._made.pop(loop), "abandon", None)  # others can't be closed without their loop
-            if abandon is not None:
-                abandon()
+        with self._lock:
+            values = [self._take(loop)[0] for loop in list(self._values) if loop.is_closed()]
+        for value in values:
+            self._abandon(value)
