@@ -1,7 +1,7 @@
-"""From what became of each job to one result, or to the one error that says most.
+"""Combine the outcomes of a call's images into one result, or into the one error that says most.
 
-A result holds what succeeded and names what did not; only where nothing succeeded does a call raise. A picture
-that was made and could not be fetched counts on both sides: it is in ``images``, with its URL, and in ``failures``.
+A result holds what succeeded and names what did not; a call raises only if nothing succeeded. A picture that was made
+and could not be downloaded counts on both sides: it is in ``images``, with its URL, and in ``failures``.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ..results import GeneratedImage, ImageFailure, ImageResult, Task
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One job that went well."""
+    """One image that was delivered, with its pictures and its task."""
 
     images: tuple[GeneratedImage, ...]
     task: Task | None
 
 
-# Which of several errors to raise: the one after which carelessness costs most.
+# Which of several errors to raise: the one that costs most if the caller ignores it.
 _WEIGHT: Final[dict[Billed, int]] = {"maybe": 2, "yes": 1, "no": 0}
 
 
 def combine(
     outcomes: Sequence[Delivery | APIMasterError], *, request: ImageRequest | None, model: str, price: Decimal | None
 ) -> ImageResult:
-    """One result for all jobs of a call, in the order in which they were asked for.
+    """One result for all images of a call, in the order in which they were asked for.
 
-    ``price`` is US dollars per job: what a job delivers is one charge, however many pictures are in it.
+    ``price`` is US dollars per image: a task is one charge, however many pictures it delivers.
 
     Raises:
-        APIMasterError: every job failed; the error names all their tasks and failures.
+        APIMasterError: every image failed; the error names all their tasks and failures.
     """
     images: list[GeneratedImage] = []
     tasks: list[Task] = []
@@ -70,14 +70,14 @@ def worst(
     tasks: Sequence[Task],
     failures: Sequence[ImageFailure],
 ) -> APIMasterError:
-    """The most serious error, completed with what the others knew: a task id must never get lost."""
+    """The most serious error, completed with the tasks and failures of the others: a task id must never get lost."""
     error = max(errors, key=lambda each: _WEIGHT[each.billed])
     if len(errors) > 1:
         error.message = f"None of {len(errors)} images arrived. The most serious reason: {error.message}"
         error.args = (error.message,)
         error.tasks = tuple(tasks)
         error.failures = tuple(failures)
-        # One that would be fine to repeat alone is not, if another of the same call may have been paid for.
+        # A retry is safe only if it is for all of them: another one of this call may have been paid for.
         error.retryable = all(each.retryable for each in errors)
         if isinstance(error, DownloadError):
             error.images = tuple(images)

@@ -1,8 +1,8 @@
-"""Fetching a picture that is paid for: try its URL, then the gateway's durable copy, and give up late.
+"""Download a picture that is paid for: from its URL, then from the gateway's durable copy.
 
-All of it is free, so every passing fault is repeated. The key travels on the first hop at most, and only to the
-base URL's origin: a redirect is followed without it. What arrives must be a whole picture; a page of HTML that
-calls itself image/png is a fault like any other.
+A download is free, so it is retried after every passing fault. The key is sent on the first hop at most, and only to
+the base URL's origin: a redirect is followed without it. What arrives must be a whole picture; an HTML page that calls
+itself image/png is a fault like any other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from .._images.inspect import NotAPicture
 from .._storage.target import MemorySink, SavedPicture, Target
@@ -28,11 +28,11 @@ T = TypeVar("T")
 _log = logging.getLogger("apimaster")
 
 MAX_PICTURE_BYTES: Final = 256 * 1024 * 1024
-"""The largest picture of the catalogue, 12288×1536, is 57 MB of raw pixels: more than this is no picture."""
+"""The largest picture that a model makes, 12288×1536, is 57 MB of raw pixels: more than this is no picture."""
 
 FETCH_TIMEOUT: Final = 120.0
 DOWNLOAD_TIMEOUT: Final = 300.0
-"""Seconds for ``download`` and ``read``, repeats included."""
+"""Seconds for ``download`` and ``read``, retries included."""
 
 GRACE: Final = 10.0
 """Seconds that a download gets at least: a picture that is paid for is not dropped at the last moment."""
@@ -44,7 +44,7 @@ _PASSING: Final = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one picture goes, and the name it gets if the caller gave none."""
+    """Where one picture is saved, and the name that it gets if the caller gave none."""
 
     target: Target
     stem: str
@@ -53,15 +53,17 @@ class Destination:
 
 
 def save(
-    context: Context, image: GeneratedImage, place: Destination, *, request: ImageRequest | None, deadline: float
+    context: Context, image: GeneratedImage, destination: Destination, *, request: ImageRequest | None, deadline: float
 ) -> Flow[GeneratedImage]:
-    """Fetch ``image`` into ``place``; the picture that comes back knows its path, media type and pixels.
+    """Download ``image`` to ``destination``; the picture that is returned has its path, media type and pixels.
 
     Raises:
         DownloadError: it could not be fetched or saved. It is paid for: never generate again for this.
     """
     try:
-        pending = yield RunBlocking(lambda: place.target.open(place.stem, position=place.position, total=place.total))
+        pending = yield RunBlocking(
+            lambda: destination.target.open(destination.stem, position=destination.position, total=destination.total)
+        )
     except OSError as cause:
         raise DownloadError(_lost(image, f"could not write it: {cause}"), images=(image,)) from cause
     try:
@@ -88,12 +90,12 @@ def save(
 
 
 def download(context: Context, image: GeneratedImage, target: Target) -> Flow[Path | str]:
-    """Fetch ``image`` to where the caller says."""
+    """Download ``image`` to a place that the caller names."""
     now: Instant = yield Now()
     yield RunBlocking(target.check)
     stem = f"{image.task_id}-{image.output_index}" if image.task_id else f"image-{now.wall:.0f}-{image.index}"
-    place = Destination(target, stem)
-    saved = yield from save(context, image, place, request=None, deadline=now.monotonic + DOWNLOAD_TIMEOUT)
+    destination = Destination(target, stem)
+    saved = yield from save(context, image, destination, request=None, deadline=now.monotonic + DOWNLOAD_TIMEOUT)
     return cast("Path | str", saved.path)
 
 
@@ -105,7 +107,7 @@ def read(context: Context, image: GeneratedImage) -> Flow[bytes]:
 
 
 def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[[], T], deadline: float) -> Flow[T]:
-    """Bring the picture into ``sink`` from the first source that has it, then ``finish`` it."""
+    """Download the picture into ``sink`` from the first source that has it, then ``finish`` it."""
     expired = True
     reason = "it has no URL"
     if image._data is not None:
@@ -125,18 +127,22 @@ def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[
         while True:
             attempt += 1
             now: Instant = yield Now()
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: attempt %d, from %s", _name(image), attempt, without_query(url))
             fault = yield from _get(url, sink, min(FETCH_TIMEOUT, max(GRACE, deadline - now.monotonic)), context)
             if fault is None:
                 try:
                     return (yield from _finish(image, finish))
                 except NotAPicture as cause:
-                    fault = _Fault(f"what arrived is no whole picture: {cause}", passing=True)
+                    fault = _Fault(f"what arrived is no whole picture: {cause}", "not a whole picture", passing=True)
             reason = fault.reason
             expired &= fault.gone
             now = yield Now()
             pause = context.policy.backoff(attempt)
             if not fault.passing or attempt > context.policy.max_retries or now.monotonic + pause >= deadline + GRACE:
+                _log.debug("%s: no retry from there after %s", _name(image), fault.kind)
                 break
+            _log.debug("%s: retry in %.2f s after %s", _name(image), pause, fault.kind)
             yield Sleep(pause)
     kind = ResultExpiredError if expired and (image.url or image.task_id) else DownloadError
     raise kind(_lost(image, reason), images=(image,))
@@ -160,23 +166,26 @@ def _sources(context: Context, image: GeneratedImage) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
+    """Why a download failed: a sentence for the caller, and a word for the log, in which there is no URL."""
+
     reason: str
+    kind: str
     passing: bool = False
     gone: bool = False
 
 
 def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault | None]:
-    """One try, redirects followed by hand: None if the sink is full, else what went wrong."""
+    """One attempt, which follows redirects itself: None if the whole body is in the sink, else what went wrong."""
     for hop in range(_MAX_HOPS):
         sink.reset()
         try:
             reply: Reply = yield Fetch(url, sink, timeout, MAX_PICTURE_BYTES, keyed=hop == 0)
         except (NotSent, Broken) as cause:
-            return _Fault(f"the connection failed: {cause}", passing=True)
+            return _Fault(f"the connection failed: {cause}", "a broken connection", passing=True)
         except (Refused, NotAPicture) as cause:
-            return _Fault(str(cause))
+            return _Fault(str(cause), "a refusal on this side")
         except OSError as cause:
-            return _Fault(f"could not write it: {cause}")
+            return _Fault(f"could not write it: {cause}", "a failed write")
         location = reply.headers.get("location")
         if reply.status in (301, 302, 303, 307, 308) and location:
             url = urljoin(url, location)
@@ -184,8 +193,9 @@ def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault 
         if 200 <= reply.status < 300:
             return None
         passing = reply.status >= 500 or reply.status in _PASSING
-        return _Fault(f"its URL answered HTTP {reply.status}", passing=passing, gone=reply.status in _GONE)
-    return _Fault(f"its URL redirected more than {_MAX_HOPS} times")
+        status = f"HTTP {reply.status}"
+        return _Fault(f"its URL answered {status}", status, passing=passing, gone=reply.status in _GONE)
+    return _Fault(f"its URL redirected more than {_MAX_HOPS} times", "too many redirects")
 
 
 def _deviations(saved: SavedPicture, request: ImageRequest | None) -> tuple[str, ...]:
@@ -195,6 +205,19 @@ def _deviations(saved: SavedPicture, request: ImageRequest | None) -> tuple[str,
         return ()
     asked = f"{request.aspect_ratio} at {request.resolution or '1K'}"
     return (f"asked for {asked}, {wanted[0]}×{wanted[1]} pixels; delivered {found[0]}×{found[1]}",)
+
+
+def _name(image: GeneratedImage) -> str:
+    return f"task {image.task_id}, output {image.output_index}" if image.task_id else f"image {image.index}"
+
+
+def without_query(url: str) -> str:
+    """A URL for a log: the query of a signed URL is as good as a key, and so is what stands before an ``@``."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it came from the gateway, and may be anything
+        return "something that is not a URL"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _lost(image: GeneratedImage, reason: str) -> str:

@@ -1,27 +1,28 @@
 """The flows behind the client's methods: what happens in which order, with no I/O and no clock of its own.
 
-generate  ─┬─ one image × n, side by side ─┬─ place the order: submit, or one shot
-           │                               ├─ poll, where the answer was a task
-           │                               └─ save, where the caller named a place
-submit    ─── place the order
+generate  ─┬─ one image × n, side by side ─┬─ buy: submit, or one shot
+           │                               ├─ poll, if the reply was a task
+           │                               └─ save, if the caller named a place
+submit    ─── buy
 wait      ─┬─ poll
            └─ save
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 from .._references.checked import CheckedReference, check_references
 from .._storage.target import Target
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
-from ..catalog import spec_for
+from ..catalog import DEFAULT_RESOLUTION, spec_for
 from ..errors import APIMasterError, DownloadError, NoImageError, NotFoundError, OutcomeUnknownError
-from ..request import ImageRequest
-from ..results import GeneratedImage, ImageResult, Progress, Stage, Task
+from ..request import ImageRequest, Mode
+from ..results import GeneratedImage, ImageResult, OnProgress, Progress, Stage, Task
 from .combine import Delivery, combine
 from .context import Context
 from .download import GRACE, Destination, save
@@ -29,27 +30,28 @@ from .operations import Flow, Gather, Instant, Notify, Now, Reply, RunBlocking, 
 from .poll import ended, look, poll
 from .send import ask, buy, with_hint
 
-Mode = Literal["auto", "sync", "async"]
-OnProgress = Callable[[Progress], Awaitable[object] | object]
-
 SUBMIT_TIMEOUT: Final = 120.0
-"""Seconds for a submit: it answers at once, but ten megabytes of references take their time to go up."""
+"""Seconds for a submit. The gateway answers at once, but the upload of ten megabytes of references takes time."""
 
-SIDE_BY_SIDE: Final = 8
+IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
 
-# The gateway gives up on a one-shot call after so many seconds (G); this side waits a little longer, so that it
-# hears of it. The whole call gets more than that: a job may queue, and looking is free.
-_GATEWAY_PATIENCE: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
-_LONGER: Final = 30.0
+# The gateway gives up on a one-shot call after so many seconds (docs/endpoint.md, "Time"); the client waits a little
+# longer, so that it gets that answer. The whole call gets more: a task may queue, and a poll is free.
+_ONE_SHOT_LIMIT: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
+_ONE_SHOT_MARGIN: Final = 30.0
 _DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
-_BASE_TIER: Final = "1K"
-_LARGEST_TIER: Final = "4K"
+_LARGEST_RESOLUTION: Final = "4K"
+
+_log = logging.getLogger("apimaster")
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """Until when, where to, and whom to tell. ``timeout`` is seconds for the whole call; None: by resolution."""
+    """How a call is carried out: its timeout, where its pictures are saved, and who hears of its progress.
+
+    ``timeout`` is seconds for the whole call; None: by resolution.
+    """
 
     timeout: float | None = None
     target: Target | None = None
@@ -58,7 +60,7 @@ class CallOptions:
 
 @dataclass(frozen=True, slots=True)
 class _ImageJob:
-    """One image on its way."""
+    """One image that is being made for a call."""
 
     options: CallOptions
     begun: Instant
@@ -67,7 +69,7 @@ class _ImageJob:
     total: int = 1
     references: Sequence[CheckedReference] = field(default=())
 
-    def tell(self, stage: Stage, task: Task | None = None, image: GeneratedImage | None = None) -> Flow[None]:
+    def report(self, stage: Stage, task: Task | None = None, image: GeneratedImage | None = None) -> Flow[None]:
         if self.options.on_progress is None:
             return
         now: Instant = yield Now()
@@ -82,43 +84,43 @@ class _ImageJob:
         )
         yield Notify(self.options.on_progress, progress)
 
-    def tell_task(self, task: Task) -> Flow[None]:
+    def report_task(self, task: Task) -> Flow[None]:
         if task.status != "succeeded":
-            yield from self.tell(task.status, task)
+            yield from self.report(task.status, task)
 
 
 def generate(context: Context, request: ImageRequest, mode: Mode, options: CallOptions) -> Flow[ImageResult]:
-    """``n`` images as ``n`` jobs side by side, each with a task and a charge of its own."""
-    job = yield from _begin_order(request, options)
+    """``n`` images side by side, each with a task and a charge of its own."""
+    job = yield from _begin_purchase(request, options)
     if request.n == 1:
         outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, job))]
     else:
         jobs = [replace(job, index=index) for index in range(request.n)]
         single = request.model_copy(update={"n": 1})
         flows = [_one_image(context, single, mode, each) for each in jobs]
-        outcomes = yield Gather(flows, limit=SIDE_BY_SIDE)
+        outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
     return combine(outcomes, request=request, model=request.model, price=request.spec.price(request.resolution))
 
 
 def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flow[Task]:
-    """Hand in one job and come back at once.
+    """Submit one image and return its task at once.
 
-    Where the gateway answers with the finished picture instead (G), the task has succeeded already and its id is
-    empty: there is nothing left to look at.
+    Some channels answer with the finished picture instead. The task has succeeded then, and its id is empty: there is
+    nothing left to poll.
     """
-    job = yield from _begin_order(request, options)
-    yield from job.tell("submitting")
+    job = yield from _begin_purchase(request, options)
+    yield from job.report("submitting")
     accepted = yield from _submit(context, request, job)
     if isinstance(accepted, Task):
-        yield from job.tell_task(accepted)
+        yield from job.report_task(accepted)
         return accepted
     return Task(id="", model=request.model, status="succeeded", images=accepted, request=request)
 
 
 def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
-    """One answered look at a task: passing faults are repeated until there is one."""
+    """Poll a task once; a passing fault is retried until there is an answer."""
     if task.done and not task.id:
-        return task  # a submit that was answered with the picture: there is no task to ask about
+        return task  # the submit was answered with the picture: there is no task to poll
     now: Instant = yield Now()
     deadline = now.monotonic + timeout
     attempt = 0
@@ -135,22 +137,22 @@ def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
 
 
 def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult]:
-    """Wait for a task that somebody submitted, in this process or another one."""
+    """Wait for a task that was submitted earlier, in this process or another one."""
+    _log.debug("task %s: joined, to be collected", task.id)
     job = yield from _begin(task.request, options)
     delivery = yield from _collect(context, task, job, begun=None)
     request, spec = task.request, spec_for(task.model)
-    # Of a task by its id alone, only the picture can tell what was paid for: its pixels, if it was fetched.
-    tier = (
-        request.resolution or _BASE_TIER
-        if request is not None
-        else spec.resolution_of(delivery.images[0].width, delivery.images[0].height)
-    )
-    price = spec.price(tier) if tier else None
+    if request is not None:
+        price = spec.price(request.resolution)
+    else:
+        # Of a task that is known by its id alone, only the saved picture's pixels show which resolution was paid for.
+        resolution = spec.resolution_of(delivery.images[0].width, delivery.images[0].height)
+        price = spec.price(resolution) if resolution else None
     return combine([delivery], request=request, model=task.model, price=price)
 
 
 def models(context: Context, timeout: float) -> Flow[list[str]]:
-    """The ids of the catalogue."""
+    """The model ids that the gateway lists."""
     now: Instant = yield Now()
     reply = yield from ask(context, models_call(), deadline=now.monotonic + timeout)
     try:
@@ -166,14 +168,14 @@ def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageJob
     begun: Instant = yield Now()
     timeout = options.timeout
     if timeout is None:
-        timeout = _DEFAULT_TIMEOUT[(request.resolution or _BASE_TIER) if request else _LARGEST_TIER]
+        timeout = _DEFAULT_TIMEOUT[(request.resolution or DEFAULT_RESOLUTION) if request else _LARGEST_RESOLUTION]
     if options.target is not None:
         yield RunBlocking(options.target.check)
     return _ImageJob(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
 
 
-def _begin_order(request: ImageRequest, options: CallOptions) -> Flow[_ImageJob]:
-    """The same for a new order: its references are read and checked once, for all its images."""
+def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageJob]:
+    """The same for images that are yet to be bought: their references are read and checked once, for all of them."""
     job = yield from _begin(request, options)
     if not request.references:
         return job
@@ -187,27 +189,27 @@ def _begin_order(request: ImageRequest, options: CallOptions) -> Flow[_ImageJob]
 
 
 def _one_image(context: Context, request: ImageRequest, mode: Mode, job: _ImageJob) -> Flow[Delivery]:
-    yield from job.tell("submitting")
-    accepted = yield from _place_order(context, request, mode, job)
+    yield from job.report("submitting")
+    accepted = yield from _buy(context, request, mode, job)
     if not isinstance(accepted, Task):
         return (yield from _deliver(context, accepted, None, request, job))
     now: Instant = yield Now()
     return (yield from _collect(context, accepted, job, begun=now.monotonic))
 
 
-def _place_order(
+def _buy(
     context: Context, request: ImageRequest, mode: Mode, job: _ImageJob
 ) -> Flow[Task | tuple[GeneratedImage, ...]]:
     if mode != "sync":
         try:
             return (yield from _submit(context, request, job))
         except NotFoundError:
-            # An older gateway has no async route. If the base URL is wrong instead, the one-shot route says so.
+            # An older gateway has no async route. If the base URL is wrong, the one-shot route says so as well.
             if mode == "async":
                 raise
-    patience = _GATEWAY_PATIENCE[request.resolution or _BASE_TIER] + _LONGER
+    timeout = _ONE_SHOT_LIMIT[request.resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN
     call = generation_call(request, job.references, submit=False)
-    reply = yield from buy(context, call, deadline=job.deadline, timeout=patience, long=True)
+    reply = yield from buy(context, call, deadline=job.deadline, timeout=timeout, long=True)
     return (yield from _accepted(context, reply, request))
 
 
@@ -218,9 +220,9 @@ def _submit(context: Context, request: ImageRequest, job: _ImageJob) -> Flow[Tas
 
 
 def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Task | tuple[GeneratedImage, ...]]:
-    """What a success reply to a purchase holds; one that can't be read leaves the outcome unknown."""
+    """The task or the pictures in a success reply to a purchase; an unreadable one leaves the outcome unknown."""
     try:
-        return read_accepted(reply, request)
+        accepted = read_accepted(reply, request)
     except Empty as cause:
         raise NoImageError(
             f"The gateway reported success without a picture: {cause}.", status_code=reply.status
@@ -231,15 +233,18 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
         if isinstance(error, OutcomeUnknownError):
             error = OutcomeUnknownError(f"The answer can't be read: {cause}.", status_code=reply.status)
         raise error from None
+    if isinstance(accepted, Task):
+        _log.debug("task %s: submitted", accepted.id)
+    return accepted
 
 
 def _collect(context: Context, task: Task, job: _ImageJob, *, begun: float | None) -> Flow[Delivery]:
-    """From a task to its pictures."""
-    yield from job.tell_task(task)
+    """Poll a task until it has succeeded, and deliver its pictures."""
+    yield from job.report_task(task)
     if task.done:
         ended(task)
     else:
-        task = yield from poll(context, task, begun=begun, deadline=job.deadline, report=job.tell_task)
+        task = yield from poll(context, task, begun=begun, deadline=job.deadline, report=job.report_task)
     return (yield from _deliver(context, task.images, task, task.request, job))
 
 
@@ -250,22 +255,22 @@ def _deliver(
     request: ImageRequest | None,
     job: _ImageJob,
 ) -> Flow[Delivery]:
-    """Save the pictures where the caller named a place for them."""
+    """Save the pictures if the caller named a place for them."""
     target = job.options.target
     if target is None:
-        yield from job.tell("done", task, images[0])
+        yield from job.report("done", task, images[0])
         return Delivery(images, task)
     saved: list[GeneratedImage] = []
     total = max(job.total, len(images))
     for offset, image in enumerate(images):
-        yield from job.tell("downloading", task, image)
+        yield from job.report("downloading", task, image)
         stem = f"{task.id}-{image.output_index}" if task and task.id else f"image-{job.begun.wall:.0f}-{job.index}"
-        place = Destination(target, stem, job.index + offset, total)
+        destination = Destination(target, stem, job.index + offset, total)
         try:
-            saved.append((yield from save(context, image, place, request=request, deadline=job.deadline + GRACE)))
+            saved.append((yield from save(context, image, destination, request=request, deadline=job.deadline + GRACE)))
         except DownloadError as error:
             error.images = (*saved, *images[offset:])
             error.task, error.tasks = task, (task,) if task else ()
             raise
-    yield from job.tell("done", task, saved[0])
+    yield from job.report("done", task, saved[0])
     return Delivery(tuple(saved), task)

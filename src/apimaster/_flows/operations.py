@@ -1,4 +1,4 @@
-"""The few things that a flow may ask of the outside world. A flow yields one and is sent the answer.
+"""The operations that a flow may yield, and what it is sent for each: all that it can ask of the outside world.
 
 ==============  ==========================================  ======================================
 operation       what the driver does                        what the flow gets
@@ -7,13 +7,13 @@ Send            one HTTP exchange with the gateway          Reply, or NotSent / 
 Fetch           one GET, streamed into a sink               Reply (body empty on success), or Refused
 Sleep           waits, in seconds                           None
 Now             reads the monotonic and the wall clock      Instant
-RunBlocking            runs a blocking function off the loop       what it returns
-Gather        runs flows side by side, bounded            a list of results or exceptions
-Notify            calls the caller's progress callback        None
+RunBlocking     runs a blocking function off the loop       what it returns
+Gather          runs flows side by side, bounded            a list of results or exceptions
+Notify          calls the caller's progress callback        None
 ==============  ==========================================  ======================================
 
-The vocabulary is small on purpose: whatever a flow can't say with it (open a socket, read a clock) has no
-place in a flow.
+The list is short on purpose: what these operations can't express (open a socket, read a clock) does not belong in a
+flow.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ can't change (the key was revoked, the task is unknown).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -26,7 +27,9 @@ from ..errors import (
 from ..results import Task
 from .context import Context
 from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
-from .send import ASK_TIMEOUT, with_hint
+from .send import ASK_TIMEOUT, describe_fault, with_hint
+
+_log = logging.getLogger("apimaster")
 
 Report = Callable[[Task], Flow[None]]
 
@@ -101,6 +104,7 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
             task = yield from look(context, task, min(ASK_TIMEOUT, max(_SHORTEST_LOOK, deadline - sent)))
         except APIMasterError as error:
             fault, faults = error, faults + 1
+            _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))
             if not _may_pass(error, faults, fresh=begun is not None):
                 error.billed, error.advice = "yes", _AFTER_A_REFUSAL
                 raise
@@ -109,6 +113,8 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
         else:
             fault, faults = None, 0
             now = yield Now()
+            percent = "" if task.progress is None else f" {task.progress:.0f} %"
+            _log.debug("task %s: %s%s, %.2f s after it began", task.id, task.status, percent, now.monotonic - start)
             earliest = now.monotonic
             if task.status != "failed":  # how soon a job fails says nothing about how long one takes
                 watch.looked(

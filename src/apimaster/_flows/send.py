@@ -1,12 +1,13 @@
-"""One exchange with the gateway, repeated as often as the rules allow and never more.
+"""One call to the gateway, sent again as often as the rules allow and never more.
 
-Two flows, for the two kinds of call: ``buy`` for the one that costs money and ``ask`` for everything that is
-free. They differ in one thing: after a break, nobody knows whether a purchase went through, so ``buy`` stops
-there, while ``ask`` goes on.
+Two flows, for the two kinds of call: ``buy`` for the one that costs money and ``ask`` for everything that is free. They
+differ in one thing: if the connection breaks, nobody knows whether the purchase went through, so ``buy`` stops there,
+while ``ask`` retries.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from .._wire.errors import error_from
@@ -16,7 +17,9 @@ from .context import Context
 from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
 
 ASK_TIMEOUT: Final = 30.0
-"""Seconds for one free call: a look at a task or the catalogue answers at once or not at all."""
+"""Seconds for one free call: a poll, or the list of models, is answered at once or not at all."""
+
+_log = logging.getLogger("apimaster")
 
 
 def buy(
@@ -25,14 +28,14 @@ def buy(
     """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` bounds one try, in seconds.
 
     Raises:
-        OutcomeUnknownError: it went out and nobody knows what became of it; it is not sent again.
-        APIMasterError: as the reply says, after the repeats that the wire contract allows.
+        OutcomeUnknownError: it went out and no answer came back; it is not sent again.
+        APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
     return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long))
 
 
 def ask(context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT) -> Flow[Reply]:
-    """Send a call that is free and may be repeated after any passing fault."""
+    """Send a call that is free and may be retried after any passing fault."""
     return (yield from _exchange(context, call, deadline, timeout, paid=False, long=False))
 
 
@@ -50,6 +53,8 @@ def _exchange(
                 "The time ran out before anything was sent.", advice="Try again with a longer timeout."
             )
         attempt += 1
+        _log.debug("%s %s: attempt %d", call.method, call.path, attempt)
+        started = now.monotonic
         try:
             reply: Reply = yield Send(
                 call, remaining if timeout is None else min(timeout, remaining), long, context.headers
@@ -59,6 +64,10 @@ def _exchange(
         except (Broken, Refused) as cause:  # a reply of a gigabyte is no answer either
             last = _broken(cause, paid=paid)
         else:
+            if _log.isEnabledFor(logging.DEBUG):
+                now = yield Now()
+                seconds = now.monotonic - started
+                _log.debug("%s %s: HTTP %d after %.2f s", call.method, call.path, reply.status, seconds)
             if 200 <= reply.status < 300:
                 return reply
             now = yield Now()
@@ -67,6 +76,7 @@ def _exchange(
         now = yield Now()
         if pause is None or now.monotonic + pause >= deadline:
             raise last
+        _log.debug("%s %s: retry in %.2f s after %s", call.method, call.path, pause, describe_fault(last))
         yield Sleep(pause)
 
 
@@ -74,6 +84,16 @@ def _broken(cause: Exception, *, paid: bool) -> APIMasterError:
     if paid:
         return OutcomeUnknownError(f"The request went out, and no answer came back: {cause}.")
     return APIConnectionError(f"The connection broke: {cause}.")
+
+
+def describe_fault(error: APIMasterError) -> str:
+    """The facts of an error for a log: its text is not among them, since the gateway may quote a prompt in it."""
+    facts = [type(error).__name__]
+    if error.status_code is not None:
+        facts.append(f"HTTP {error.status_code}")
+    if error.request_id is not None:
+        facts.append(f"request {error.request_id}")
+    return ", ".join(facts)
 
 
 def with_hint(error: APIMasterError, base_url: str) -> APIMasterError:

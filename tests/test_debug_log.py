@@ -1,0 +1,122 @@
+"""The logger ``apimaster`` at DEBUG: attempts, retries and their reasons, polls, downloads; no key, prompt or query."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors import Door
+
+from apimaster.emulator import FAULTS, Emulator
+
+KEY = "sk-a-key-of-its-own-0123456789"
+PROMPT = "a walrus in a very unusual hat"
+REFERENCE = "https://pictures.example/walrus.png?signature=reference-signature"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(pictures="plain", api_keys=KEY) as running:
+        yield running
+
+
+@pytest.fixture(params=["sync", "async"])
+def door(request: pytest.FixtureRequest, emulator: Emulator, without_pauses: None) -> Door:
+    emulator.reset()
+    return Door(request.param, emulator)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "apimaster"]
+
+
+def test_a_call_is_told_from_its_submit_to_its_picture(
+    door: Door, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door.emu.script("rate_limited", retry_after=0)
+    door.emu.script("poll_503")
+    door.emu.script("download_500")
+    result = door("generate", PROMPT, save_to=tmp_path / "walrus.png")
+    task = result.tasks[0].id
+    text = "\n".join(lines(caplog))
+    for expected in (
+        "POST /images/generations/async: attempt 1",
+        "POST /images/generations/async: HTTP 429 after ",
+        "s after RateLimitError, HTTP 429, request ",
+        "POST /images/generations/async: attempt 2",
+        "POST /images/generations/async: HTTP 200 after ",
+        f"task {task}: submitted",
+        f"task {task}: poll failed with InternalServerError, HTTP 503",
+        f"task {task}: succeeded, ",
+        f"task {task}, output 0: attempt 1, from {door.emu.url}/imgs/",
+        f"task {task}, output 0: retry in ",
+        "s after HTTP 500",
+        f"task {task}, output 0: attempt 2",
+    ):
+        assert expected in text, expected
+
+
+def test_a_task_that_is_picked_up_is_told(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    task = door("submit", PROMPT)
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door("wait", task)
+    assert f"task {task.id}: joined" in "\n".join(lines(caplog))
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.place != "task"])
+def test_no_key_no_prompt_and_no_query_is_logged(
+    door: Door, name: str, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apimaster._flows.poll.ASK_TIMEOUT", 0.1)
+    monkeypatch.setattr("apimaster._flows.download.FETCH_TIMEOUT", 0.1)
+    monkeypatch.setattr("apimaster._flows.download.GRACE", 0.05)
+    monkeypatch.setattr("apimaster._wire.errors.parse_retry_after", lambda header, wall: None)
+    caplog.set_level(logging.DEBUG, "apimaster")
+    # What the gateway says may quote all of it.
+    quoted = {"message": f"{PROMPT} {KEY} https://cdn.test/a.png?token=secret-query"} if FAULTS[name].message else {}
+    door.emu.script(name, times=2, **quoted)
+    options: dict[str, Any] = {"save_to": tmp_path / "walrus.png", "timeout": 1.0, "references": [REFERENCE]}
+    try:
+        door("generate", PROMPT, **options)
+    except Exception:
+        assert lines(caplog)
+    assert lines(caplog)
+    assert_nothing_secret(caplog)
+
+
+def test_the_query_of_a_signed_url_is_not_logged(door: Door, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    caplog.set_level(logging.DEBUG, "apimaster")
+    url = f"{door.emu.url}/imgs/gone.png?token=secret-query"
+    body = f'{{"created": 1, "data": [{{"url": "{url}"}}]}}'
+    door.emu.script("reply", body=body)
+    with pytest.raises(Exception, match="could not be fetched"):
+        door("generate", PROMPT, mode="sync", save_to=tmp_path / "walrus.png")
+    assert f"from {door.emu.url}/imgs/gone.png" in "\n".join(lines(caplog))
+    assert_nothing_secret(caplog)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://user:secret-query@cdn.test/a.png", "nonsense", "http://"])
+def test_a_url_that_is_none_does_not_hurt(
+    door: Door, url: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door.emu.script("reply", body=f'{{"created": 1, "data": [{{"url": "{url}"}}]}}')
+    with pytest.raises(Exception, match="could not be fetched"):
+        door("generate", PROMPT, mode="sync", save_to=tmp_path / "walrus.png")
+    assert_nothing_secret(caplog)
+
+
+def assert_nothing_secret(caplog: pytest.LogCaptureFixture) -> None:
+    text = "\n".join(lines(caplog))
+    for secret in (KEY, PROMPT, "walrus in", "reference-signature", "secret-query", "model="):
+        assert secret not in text
+
+
+def test_nothing_is_logged_below_debug_when_all_goes_well(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "apimaster")
+    door("generate", PROMPT)
+    assert lines(caplog) == []
