@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,6 +261,34 @@ def test_both_clients_have_the_same_signatures(name: str) -> None:
         assert inspect.iscoroutinefunction(awaited)
         assert not inspect.iscoroutinefunction(blocking)
     assert blocking.__doc__
+
+
+@pytest.mark.parametrize("name", ["generate", "submit"])
+def test_both_clients_describe_every_argument_themselves(name: str) -> None:
+    described = []
+    for kind in (APIMaster, AsyncAPIMaster):
+        text = inspect.getdoc(getattr(kind, name)) or ""
+        arguments = text.partition("Args:\n")[2].partition("\n\n")[0]
+        assert re.findall(r"^    (\w+): ", arguments, re.MULTILINE) == METHODS[name].split()
+        assert "see ``" not in arguments
+        assert not re.search(r"\([A-Z](, [A-Z])*\)", text), "a letter of a document that is not in the repository"
+        described.append(text.replace(", plain or async,", "").split())
+    assert described[0] == described[1]
+
+
+@pytest.mark.parametrize("name", ["generate", "submit"])
+@pytest.mark.parametrize("kind", [APIMaster, AsyncAPIMaster])
+def test_the_signatures_name_the_accepted_values(kind: type, name: str) -> None:
+    hints = typing.get_type_hints(getattr(kind, name))
+    accepted = {
+        "aspect_ratio": {*apimaster.catalog.ASPECT_RATIOS, str},  # any text may be pixels
+        "resolution": set(apimaster.catalog.RESOLUTIONS),
+        "mode": {"auto", "sync", "async"},
+    }
+    for argument in accepted.keys() & hints.keys():
+        parts = {*typing.get_args(hints[argument])} or {hints[argument]}
+        values = {value for part in parts for value in (typing.get_args(part) or (part,))} - {type(None)}
+        assert values == accepted[argument], argument
 
 
 def test_both_clients_are_made_the_same_way() -> None:

@@ -12,15 +12,15 @@ from pydantic import SecretStr
 
 from ._drivers.httpx import HttpxCodec, checked
 from ._flows.context import Context
-from ._flows.generation import CallOptions, Mode, OnProgress
+from ._flows.generation import CallOptions
 from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
 from .catalog import spec_for
 from .errors import BadRequestError
-from .request import ImageRequest
-from .results import Task
+from .request import ImageRequest, Mode
+from .results import OnProgress, Task
 from .settings import resolve
 
 if TYPE_CHECKING:

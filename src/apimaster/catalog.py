@@ -1,7 +1,7 @@
-"""What each model accepts and costs: data, and the few pure questions one can ask of it.
+"""What each model accepts and costs: data, and a few pure functions of it.
 
-Sources, by the letters of the wire contract: sizes and pixels O, limits P and C, prices P.
-A model id that is not listed here is let through with the base limits and no price.
+Sizes and pixels are those of Google's documentation, limits and prices those of the vendor's page (docs/endpoint.md).
+A model id that is not listed here is accepted, with the usual limits and without a price.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_MODEL: Final = "gemini-3.1-flash-image-preview"
 DEFAULT_RESOLUTION: Final = "1K"
-RESOLUTIONS: Final = ("0.5K", "1K", "2K", "4K")
+Resolution: TypeAlias = Literal["0.5K", "1K", "2K", "4K"]
+RESOLUTIONS: Final[tuple[Resolution, ...]] = get_args(Resolution)
+AspectRatio: TypeAlias = Literal[
+    "auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1"
+]
+ASPECT_RATIOS: Final[tuple[AspectRatio, ...]] = get_args(AspectRatio)
+AUTO: Final = "auto"
 MAX_IMAGES: Final = 100
 """Images per call: more than that is a batch, with a ledger."""
 
@@ -25,7 +31,7 @@ MEBIBYTE: Final = 1024 * 1024
 MAX_REFERENCE_BYTES: Final = 10 * MEBIBYTE
 REFERENCE_MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/webp")
 
-# Width × height at 0.5K, 1K, 2K and 4K (O).
+# Width × height at 0.5K, 1K, 2K and 4K, from Google's documentation.
 _PIXELS: Final = {
     "1:1": ((512, 512), (1024, 1024), (2048, 2048), (4096, 4096)),
     "2:3": ((424, 632), (848, 1264), (1696, 2528), (3392, 5056)),
@@ -36,15 +42,12 @@ _PIXELS: Final = {
     "5:4": ((576, 464), (1152, 928), (2304, 1856), (4608, 3712)),
     "9:16": ((384, 688), (768, 1376), (1536, 2752), (3072, 5504)),
     "16:9": ((688, 384), (1376, 768), (2752, 1536), (5504, 3072)),
-    "21:9": ((792, 168), (1584, 672), (3168, 1344), (6336, 2688)),  # 792×168 is what the page says
+    "21:9": ((792, 168), (1584, 672), (3168, 1344), (6336, 2688)),  # Google's page does say 792×168
     "1:4": ((256, 1024), (512, 2048), (1024, 4096), (2048, 8192)),
     "4:1": ((1024, 256), (2048, 512), (4096, 1024), (8192, 2048)),
     "1:8": ((192, 1536), (384, 3072), (768, 6144), (1536, 12288)),
     "8:1": ((1536, 192), (3072, 384), (6144, 768), (12288, 1536)),
 }
-AUTO: Final = "auto"
-ASPECT_RATIOS: Final = (AUTO, *_PIXELS)
-
 _BASE_PRICES: Final = MappingProxyType(
     {"0.5K": Decimal("0.0375"), "1K": Decimal("0.0375"), "2K": Decimal("0.05"), "4K": Decimal("0.075")}
 )
@@ -54,9 +57,9 @@ _BASE_PRICES: Final = MappingProxyType(
 class ModelSpec:
     """What one model accepts and costs.
 
-    ``prices`` is US dollars per delivered image, by resolution; empty where nobody has published one.
-    ``strict_sizes`` says whether the list of aspect ratios is the whole list: where it is false, other
-    ratios and pixel sizes are passed on, since some models take them (C).
+    ``prices`` is US dollars per delivered image, by resolution; empty if no price is published.
+    ``strict_sizes`` says whether the list of aspect ratios is complete: if not, other ratios and sizes in pixels are
+    passed on, since some models take them.
     """
 
     id: str
@@ -78,7 +81,7 @@ class ModelSpec:
             return None
         return sizes[RESOLUTIONS.index(resolution or DEFAULT_RESOLUTION)]
 
-    def resolution_of(self, width: int | None, height: int | None) -> str | None:
+    def resolution_of(self, width: int | None, height: int | None) -> Resolution | None:
         """The resolution at which this model draws exactly these pixels, or None if it never does."""
         if self.strict_sizes:
             for sizes in _PIXELS.values():
@@ -92,7 +95,7 @@ _NANO_BANANA_2: Final = ModelSpec(
     prices=_BASE_PRICES,
     strict_sizes=True,
     lower_case_resolution=False,
-    # the product's name (P) and the id of the live catalogue of 2026-09-22 (C)
+    # the product's name
     aliases=("nano-banana-2",),
 )
 _MODELS: Final = {
@@ -125,7 +128,7 @@ class Fit:
     """An aspect ratio and a resolution that together stand for a size in pixels."""
 
     aspect_ratio: str
-    resolution: str
+    resolution: Resolution
 
 
 def fit_pixels(width: int, height: int) -> Fit:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ._base_client import BaseClient
 from ._drivers.sync import SyncDriver
 from ._flows import download, generation
-from ._flows.generation import Mode, OnProgress
-from .catalog import DEFAULT_MODEL
+from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .errors import BadRequestError
-from .request import ImageRequest, ReferenceLike, Webhook
-from .results import GeneratedImage, ImageResult, Task
+from .request import ImageRequest, Mode, ReferenceLike, Webhook
+from .results import GeneratedImage, ImageResult, OnProgress, Task
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,8 +62,8 @@ class APIMaster(BaseClient):
         prompt: str | ImageRequest,
         *,
         model: str | None = None,
-        aspect_ratio: str | None = None,
-        resolution: str | None = None,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | None = None,
         n: int | None = None,
         references: Sequence[ReferenceLike] | None = None,
         google_search: bool | None = None,
@@ -80,32 +79,45 @@ class APIMaster(BaseClient):
         """Make ``n`` images and wait for them.
 
         Args:
-            prompt: what to draw, or a whole ``ImageRequest``, which the other arguments then change.
-            model: see ``ImageRequest``, as for all arguments that are not named here.
-            aspect_ratio: see ``ImageRequest``.
-            resolution: see ``ImageRequest``.
-            n: how many images, 1 unless said; each is a job and a charge of its own.
-            references: see ``ImageRequest``.
-            google_search: see ``ImageRequest``.
-            google_image_search: see ``ImageRequest``.
-            mode: ``"auto"`` submits and polls, or makes one shot where the gateway has no async route;
-                ``"sync"`` makes one shot; ``"async"`` submits and polls only.
-            save_to: a folder, a file, or an fsspec URL. The ending follows the picture's bytes, and no file of
-                another picture is overwritten. None: nothing is fetched.
-            client_reference_id: see ``ImageRequest``.
-            webhook: see ``ImageRequest``.
-            extra_body: see ``ImageRequest``.
-            timeout: seconds for the whole call.
-            on_progress: called with a ``Progress`` at each step; keep its ``task`` to resume later.
+            prompt: what to draw; must not be empty. The gateway moderates it. Or a whole ``ImageRequest``, of which the
+                other arguments change parts.
+            model: a model id, or an alias such as ``nano-banana-2``; None: the client's model. An id that this version
+                does not know is accepted, without a price.
+            aspect_ratio: ``"auto"`` (the model chooses), ``"1:1"``, ``"2:3"``, ``"3:2"``, ``"3:4"``, ``"4:3"``,
+                ``"4:5"``, ``"5:4"``, ``"9:16"``, ``"16:9"``, ``"21:9"``, ``"1:4"``, ``"4:1"``, ``"1:8"``, ``"8:1"``, or
+                a size in pixels such as ``"1920x1080"``, which stands for the nearest ratio and the smallest resolution
+                that covers it. None: the gateway chooses.
+            resolution: ``"0.5K"``, ``"1K"``, ``"2K"`` or ``"4K"``; it decides the price. None: the gateway's default,
+                1K.
+            n: how many images, 1 to 100; None: one. Each has a task and a charge of its own.
+            references: reference images, at most 14 (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images,
+                public http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+            google_search: True grounds the picture in a Google search.
+            google_image_search: True grounds it in a Google image search.
+            mode: ``"auto"`` submits and polls, or makes one shot if the gateway has no async route; ``"sync"`` makes
+                one shot; ``"async"`` submits and polls only.
+            save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
+                another picture is overwritten. None: nothing is downloaded.
+            client_reference_id: your own reference, which the webhook repeats.
+            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
+            timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
+                resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
+            on_progress: a function that is called with a ``Progress`` at each step; keep its ``task``
+                to resume later.
+
+        Returns:
+            The pictures that were delivered, their cost, and the failures if some of several were not.
 
         Raises:
             BadRequestError: an argument is not accepted, here or by the gateway. Nothing was charged.
-            ContentPolicyError: moderation refused it. Nothing was charged.
+            ReferenceImageError: a reference image can't be used. Nothing was charged.
+            ContentPolicyError: moderation refused the prompt or a reference image. Nothing was charged.
             AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
             InternalServerError, APIConnectionError, GenerationFailedError: as their names say; nothing was charged.
-            OutcomeUnknownError, NoImageError: it may have been charged; don't ask again without looking.
+            OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
             TaskTimeoutError: the wait ended and the task goes on; ``wait(error.task)`` resumes.
-            DownloadError: it is made and paid for, and could not be saved; ``download`` tries again.
+            DownloadError: the picture is made and paid for, and could not be saved; ``download`` tries again.
         """
         request = self._request(
             prompt,
@@ -128,8 +140,8 @@ class APIMaster(BaseClient):
         prompt: str | ImageRequest,
         *,
         model: str | None = None,
-        aspect_ratio: str | None = None,
-        resolution: str | None = None,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | None = None,
         references: Sequence[ReferenceLike] | None = None,
         google_search: bool | None = None,
         google_image_search: bool | None = None,
@@ -139,9 +151,40 @@ class APIMaster(BaseClient):
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Task:
-        """Hand in one image and come back at once with its task. It is charged now, and refunded if it fails (G).
+        """Submit one image and return its task at once. It is charged now, and refunded if it fails.
 
-        Arguments and errors are those of ``generate``; ``timeout`` is for the submit alone.
+        Args:
+            prompt: what to draw; must not be empty. The gateway moderates it. Or a whole ``ImageRequest``, of which the
+                other arguments change parts.
+            model: a model id, or an alias such as ``nano-banana-2``; None: the client's model. An id that this version
+                does not know is accepted, without a price.
+            aspect_ratio: ``"auto"`` (the model chooses), ``"1:1"``, ``"2:3"``, ``"3:2"``, ``"3:4"``, ``"4:3"``,
+                ``"4:5"``, ``"5:4"``, ``"9:16"``, ``"16:9"``, ``"21:9"``, ``"1:4"``, ``"4:1"``, ``"1:8"``, ``"8:1"``, or
+                a size in pixels such as ``"1920x1080"``, which stands for the nearest ratio and the smallest resolution
+                that covers it. None: the gateway chooses.
+            resolution: ``"0.5K"``, ``"1K"``, ``"2K"`` or ``"4K"``; it decides the price. None: the gateway's default,
+                1K.
+            references: reference images, at most 14 (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images,
+                public http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+            google_search: True grounds the picture in a Google search.
+            google_image_search: True grounds it in a Google image search.
+            client_reference_id: your own reference, which the webhook repeats.
+            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
+            timeout: seconds for the submit alone; None: as for ``generate``.
+            on_progress: a function that is called with a ``Progress`` at each step.
+
+        Returns:
+            The task, to be collected with ``wait``, in another process too. If the gateway answers with the finished
+            picture, it has succeeded already.
+
+        Raises:
+            BadRequestError: an argument is not accepted, here or by the gateway. Nothing was charged.
+            ReferenceImageError: a reference image can't be used. Nothing was charged.
+            ContentPolicyError: moderation refused the prompt or a reference image. Nothing was charged.
+            AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
+            InternalServerError, APIConnectionError: as their names say; nothing was charged.
+            OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
         """
         request = self._request(
             prompt,
@@ -160,15 +203,15 @@ class APIMaster(BaseClient):
         return self._driver.run(generation.submit(self._context, request, options))
 
     def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
-        """Look at a task once.
+        """Poll a task once.
 
         Args:
             task_id: its id, or the task itself.
-            model: the model that the task was submitted with; the gateway needs it to find the task (G).
+            model: the model that the task was submitted with; the gateway needs it to find the task.
 
         Raises:
-            NotFoundError: the gateway does not know it.
-            APIMasterError: the gateway could not be asked. Looking is free.
+            NotFoundError: the gateway does not know the task.
+            APIMasterError: the gateway could not be asked. A poll is free.
         """
         return self._driver.run(generation.retrieve(self._context, self._task(task_id, model), self._ask_timeout))
 
@@ -181,10 +224,25 @@ class APIMaster(BaseClient):
         save_to: str | os.PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> ImageResult:
-        """Wait for a task that was submitted here, earlier, or in another process.
+        """Wait for a task that was submitted here, earlier, or in another process. It costs nothing.
 
-        Given an id alone, the result's ``request`` is None, and its ``cost`` is known only if the picture is saved
-        (its pixels say the resolution). Errors are those of ``generate`` from the moment there is a task.
+        Args:
+            task_or_id: a task, or the id of one.
+            model: the model that the task was submitted with, if it is not the task's or the client's.
+            timeout: seconds for the whole wait, saving included; None: the client's timeout, else by resolution.
+            save_to: a folder, a file, or an fsspec URL, as for ``generate``; None: nothing is downloaded.
+            on_progress: a function that is called with a ``Progress`` at each step.
+
+        Returns:
+            The pictures. Given an id alone, ``request`` is None, and ``cost`` is known only if the picture is saved,
+            since its pixels show the resolution.
+
+        Raises:
+            GenerationFailedError, ContentPolicyError: the task failed, and its charge was given back.
+            NoImageError: it succeeded, and there is no picture in it.
+            AuthenticationError, NotFoundError, PermissionDeniedError: the gateway refuses to tell; the task goes on.
+            TaskTimeoutError: the wait ended and the task goes on; ``wait(error.task)`` resumes.
+            DownloadError: the picture is made and paid for, and could not be saved; ``download`` tries again.
         """
         options = self._call_options(timeout, save_to, on_progress)
         return self._driver.run(generation.wait(self._context, self._task(task_or_id, model), options))

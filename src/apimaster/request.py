@@ -1,24 +1,28 @@
 """ImageRequest: what a caller may ask for, checked before anything is sent.
 
-Checks need no network and no disk, so building a request never blocks; the files behind references are
-looked at when the request is sent.
+The checks need no network and no disk, so building a request never blocks. The files behind references are read when
+the request is sent.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ._images import sizes
 from ._references.reference import Reference, ReferenceLike
-from .catalog import DEFAULT_MODEL, MAX_IMAGES, ModelSpec, spec_for
+from .catalog import DEFAULT_MODEL, MAX_IMAGES, AspectRatio, ModelSpec, Resolution, spec_for
 from .errors import BadRequestError, ReferenceImageError
 
-__all__ = ["ImageRequest", "Reference", "ReferenceLike", "Webhook"]
+__all__ = ["AspectRatio", "ImageRequest", "Mode", "Reference", "ReferenceLike", "Resolution", "Webhook"]
 
-# What decides the checks, the count and the price can't come in by the side door.
+Mode: TypeAlias = Literal["auto", "sync", "async"]
+"""``auto`` submits and polls, or makes one shot if the gateway has no async route; ``sync`` makes one shot; ``async``
+submits and polls only."""
+
+# These decide the checks, the count and the price, so extra_body must not set them.
 _NAMED_FIELDS: Final = {
     "model": "model",
     "prompt": "prompt",
@@ -30,10 +34,10 @@ _NAMED_FIELDS: Final = {
 
 
 class Webhook(BaseModel):
-    """Where the gateway reports the end of a task (wire contract, sections 3 and 8).
+    """Where the gateway reports the end of a task.
 
     Attributes:
-        endpoint_id: the id of an endpoint that was registered in the console.
+        endpoint_id: the id of an endpoint that you registered in the console.
         events: which events to send.
     """
 
@@ -49,23 +53,26 @@ class Webhook(BaseModel):
 
 
 class ImageRequest(BaseModel):
-    """What is asked for. Only what is set goes on the wire.
+    """What to make. Only fields that are set are sent.
 
     Args:
-        prompt: what to draw; must not be empty. It goes through the gateway's content moderation.
-        model: a model id, or ``nano-banana-2``. An unknown id is let through, without a price.
+        prompt: what to draw; must not be empty. The gateway moderates it.
+        model: a model id, or an alias such as ``nano-banana-2``. An id that this version does not know is accepted,
+            without a price.
         aspect_ratio: ``auto``, ``1:1``, ``2:3``, ``3:2``, ``3:4``, ``4:3``, ``4:5``, ``5:4``, ``9:16``, ``16:9``,
-            ``21:9``, ``1:4``, ``4:1``, ``1:8``, ``8:1`` (P, U, O), or pixels such as ``1920x1080``, which stand for
-            the nearest ratio and the smallest resolution that covers them.
-        resolution: ``0.5K``, ``1K`` (the gateway's default), ``2K`` or ``4K`` (P, U).
-        n: how many images, 1 to 100. Each is a job and a charge of its own.
-        references: up to 14 pictures (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images, public
-            http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each (P, C).
-        google_search: ground the picture in a Google search (P, U).
-        google_image_search: ground it in an image search (U).
-        client_reference_id: your own reference, echoed by the webhook (G).
-        webhook: the id of a registered webhook endpoint, or a ``Webhook`` (G).
-        extra_body: further fields for the wire, sent as they are.
+            ``21:9``, ``1:4``, ``4:1``, ``1:8``, ``8:1``, or a size in pixels such as ``1920x1080``, which stands for
+            the nearest ratio and the smallest resolution that covers it.
+        resolution: ``0.5K``, ``1K`` (the gateway's default), ``2K`` or ``4K``. It decides the price.
+        n: how many images, 1 to 100. Each has a task and a charge of its own.
+        references: up to 14 reference images (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images, public
+            http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+        google_search: True grounds the picture in a Google search.
+        google_image_search: True grounds it in a Google image search.
+        client_reference_id: your own reference, which the webhook repeats.
+        webhook: the id of a registered webhook endpoint, or a ``Webhook``.
+        extra_body: further fields of the request body, sent as they are.
+
+    What this says of the endpoint has its sources in docs/endpoint.md.
 
     Raises:
         BadRequestError: a value is not accepted; the message names the field, the value and what is accepted.
@@ -75,8 +82,8 @@ class ImageRequest(BaseModel):
 
     prompt: str
     model: str = DEFAULT_MODEL
-    aspect_ratio: str | None = None
-    resolution: str | None = None
+    aspect_ratio: AspectRatio | str | None = None
+    resolution: Resolution | None = None
     n: int = 1
     references: tuple[Reference, ...] = ()
     google_search: bool | None = None
@@ -105,10 +112,15 @@ class ImageRequest(BaseModel):
             raise ValueError("model is empty; leave it out for the default")
         return spec_for(value.strip()).id
 
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _resolution_is_spelled_as_the_endpoint_does(cls, value: object) -> object:
+        return sizes.read_resolution(value) if isinstance(value, str) else value
+
     @field_validator("n", mode="before")
     @classmethod
     def _n_is_a_count(cls, value: object) -> object:
-        # pydantic would take True for 1, and "4" for 4: too easy a way to pay for what nobody meant
+        # pydantic would take True for 1, and "4" for 4: too easy a way to pay for more than was meant
         if type(value) is not int or not 1 <= value <= MAX_IMAGES:
             raise ValueError(f"n must be a whole number from 1 to {MAX_IMAGES}, not {_shown(value)}")
         return value
@@ -144,13 +156,13 @@ class ImageRequest(BaseModel):
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars for all ``n`` images if all arrive; None where the model's price is not known."""
+        """US dollars for all ``n`` images if all arrive; None if the model's price is not known."""
         price = self.spec.price(self.resolution)
         return None if price is None else price * self.n
 
     @property
     def pixels(self) -> tuple[int, int] | None:
-        """The width and height that the model draws for this (O), or None where it chooses."""
+        """The width and height in pixels that the model draws for this, or None if the model chooses."""
         return self.spec.pixels(self.aspect_ratio, self.resolution)
 
     @classmethod

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
@@ -60,11 +61,11 @@ class GeneratedImage(_Frozen):
 
 
 class Task(_Frozen):
-    """A job on the gateway. It can be stored as JSON and picked up by another process with ``client.wait``.
+    """An image that the gateway is making. Stored as JSON, it can be collected by another process with ``client.wait``.
 
     Attributes:
         id: the gateway's id, ``task_…``.
-        model: the model id; every look at the task must name it (wire contract, section 2).
+        model: the model id; every poll must name it, or the gateway looks for the task at another model's channel.
         status: ``"queued"``, ``"running"``, ``"succeeded"`` or ``"failed"``.
         progress: percent, 0 to 100, or None where the gateway does not say.
         estimated_time: seconds that the gateway expects the whole job to take, or None.
@@ -164,3 +165,7 @@ class Progress(_Frozen):
     percent: float | None = None
     task: Task | None = None
     image: GeneratedImage | None = None
+
+
+OnProgress: TypeAlias = Callable[[Progress], Awaitable[object] | object]
+"""A function that is called with each step of each image. What it raises is logged, and the image goes on."""

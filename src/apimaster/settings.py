@@ -1,7 +1,7 @@
 """Where the key and the base URL come from, and whether they can be right.
 
 Order: the argument, the environment (``APIMASTER_API_KEY``, ``APIMASTER_KEY``; ``APIMASTER_BASE_URL``), the file
-``~/.apimaster/config.json`` (``key`` or ``api_key``; ``base_url``), which the vendor's own command writes (C).
+``~/.apimaster/config.json`` (``key`` or ``api_key``; ``base_url``), which the vendor's own command writes.
 
 Keys arrive from clipboards, so what surrounds one is stripped and what can't be in one is an error here: sent as it is,
 it would come back as a bare 401, or fail deep inside the HTTP library with the key in the message. No message of this
@@ -36,7 +36,7 @@ _MAX_CONFIG_BYTES: Final = 64 * 1024
 # What clipboards, shells and .env files leave around a value: blanks, quotes of all kinds, a byte order mark.
 _AROUND: Final = " \t\r\n\v\f\0\xa0\u200b\ufeff\"'`“”‘’"
 
-# `Authorization: Bearer <key>`, copied whole or in part, is how the key stands in every curl example (P).
+# `Authorization: Bearer <key>`, copied whole or in part, is how the key stands in every curl example.
 _PREFIX: Final = re.compile(r"\A(authorization\s*:\s*)?(bearer(?:[\s:]+|\Z))?", re.IGNORECASE)
 
 

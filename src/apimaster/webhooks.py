@@ -1,4 +1,4 @@
-"""Verify and parse a webhook delivery (wire contract, section 8; source G).
+"""Verify and parse a webhook delivery (docs/endpoint.md, "Webhooks").
 
 The strategy: nothing in the body is looked at before its signature has been checked over the raw bytes, and only
 what the signature covers is believed. The event id of the *header* is not covered, so the id that counts is the body's.

@@ -28,6 +28,10 @@ def blocking() -> None:
         assert_type(result, ImageResult)
         assert_type(result.cost, Decimal | None)
         assert_type(result.images[0], GeneratedImage)
+        client.generate("a cat", aspect_ratio="1920x1080", mode="auto")  # pixels are any text, modes are not
+        client.generate("a cat", resolution="3K")  # type: ignore[arg-type]
+        client.submit("a cat", resolution="2k")  # type: ignore[arg-type]
+        client.generate("a cat", mode="fast")  # type: ignore[arg-type]
         task = client.submit(ImageRequest(prompt="a cat"), webhook="ep_1")
         assert_type(task, Task)
         assert_type(client.wait(task, save_to=Path("out"), on_progress=lambda progress: None), ImageResult)

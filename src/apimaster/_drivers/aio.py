@@ -27,7 +27,7 @@ from .._transport import LeanAsyncClient, build_aiohttp_client, build_async_clie
 from .._transport.per_loop import PerLoop
 from ..errors import APIMasterError
 from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
-from .sync import log, refuse_if, tell
+from .sync import check_open, log, notify
 
 T = TypeVar("T")
 AsyncTransport = Literal["httpx", "aiohttp"]
@@ -94,7 +94,7 @@ class AsyncDriver:
                 await asyncio.sleep(seconds)
                 return None
             case Notify():
-                await _tell_awaiting(operation)
+                await _notify(operation)
                 return None
             case RunBlocking(function):
                 return await asyncio.to_thread(function)
@@ -143,7 +143,7 @@ class AsyncDriver:
         return Reply(response.status_code, headers_of(response))
 
     def _session(self) -> _Session:
-        refuse_if(self._closed)
+        check_open(self._closed)
         return self._sessions.get()
 
     def _open(self) -> _Session:
@@ -159,8 +159,8 @@ class AsyncDriver:
         await self._sessions.aclose()
 
 
-async def _tell_awaiting(operation: Notify) -> None:
-    outcome = tell(operation)
+async def _notify(operation: Notify) -> None:
+    outcome = notify(operation)
     if hasattr(outcome, "__await__"):
         try:
             await outcome

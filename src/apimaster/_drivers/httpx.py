@@ -1,7 +1,7 @@
-"""What both drivers have in common: httpx requests out of operations, replies and exceptions back.
+"""What both drivers share: operations become httpx requests, and httpx's responses and exceptions become replies.
 
-No I/O, no clock: the drivers do that. Here lies promise 4: the key is put on requests to the base URL's origin and
-on nothing else, and it is cut out of whatever the gateway echoes.
+No I/O, no clock: the drivers do that. This module keeps the key where it belongs: it puts the key on requests to the
+base URL's origin and on nothing else, and removes it from what the gateway echoes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 MAX_REPLY_BYTES: Final = 128 * 1024 * 1024
-"""A reply may carry a picture as base64 (G): a 4K PNG is some 30 MB of it."""
+"""A reply may carry a picture as base64, which for a 4K PNG is some 30 MB."""
 
 CONNECT_TIMEOUT: Final = 15.0
 STALLED: Final = 30.0
 """Seconds without a byte after which a download counts as stalled."""
 
 _SHORTEST_SECRET: Final = 8
-_SPOKEN: Final = 1024 * 1024
+_LARGEST_QUOTED: Final = 1024 * 1024
 
-# What decides who asks, where and with what: no way round the settings.
+# These headers say who asks, where and with what: the settings decide that, and no caller overrides them.
 _OWN_HEADERS: Final = frozenset(
     {
         *("accept", "authorization", "connection", "content-length", "content-type", "host"),
@@ -51,14 +51,14 @@ _BEFORE_SENDING: Final = (
 
 
 class HttpxCodec:
-    """Knows the base URL and the key; builds requests and reads replies."""
+    """Builds requests and reads replies; knows the base URL and the key."""
 
     def __init__(self, settings: Settings) -> None:
         self.base_url = settings.base_url
         base = httpx.URL(settings.base_url)
         self._origin = _origin(base)
         self._key = settings.api_key.get_secret_value()
-        # A key of a few letters (of a test, of a local gateway) is in many words and no secret.
+        # A key of a few letters (of a test, of a local gateway) stands in many words, and is no secret.
         self._secret = self._key.encode() if len(self._key) >= _SHORTEST_SECRET else None
         self.guard = AddressGuard(frozenset({base.host}))
 
@@ -102,15 +102,15 @@ class HttpxCodec:
             raise NotSent(f"no address for {parts.host!r}: {error}") from error
 
     def reply(self, response: httpx.Response, body: bytes) -> Reply:
-        """What came back. An echoed key goes no further than this."""
-        # Any reply may end up in a message; one that is too large for that holds pictures.
-        if self._secret is not None and len(body) <= _SPOKEN and self._secret in body:
+        """The reply, without the key if the gateway echoed it."""
+        # Any reply may be quoted in a message, except one that is so large that it holds pictures.
+        if self._secret is not None and len(body) <= _LARGEST_QUOTED and self._secret in body:
             body = body.replace(self._secret, b"[the key]")
         return Reply(response.status_code, headers_of(response), body)
 
 
 class BodyLimit:
-    """Counts and times the bytes of one body."""
+    """Limits the size of one body, and the time that it takes."""
 
     def __init__(self, limit: int, ends: float) -> None:
         self._left = limit

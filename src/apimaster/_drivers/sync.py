@@ -82,7 +82,7 @@ class SyncDriver:
                     stop.wait(seconds)
                 return None
             case Notify():
-                return tell(operation)
+                return notify(operation)
             case RunBlocking(function):
                 return function()
             case Fetch():
@@ -121,7 +121,7 @@ class SyncDriver:
     def _opened(self) -> tuple[httpx.Client, httpx.Client]:
         if self._clients is None or self._closed:
             with self._lock:
-                refuse_if(self._closed)
+                check_open(self._closed)
                 if self._clients is None:
                     given = self._given
                     self._clients = (given, given) if given else (build_client(), build_client(guard=self._codec.guard))
@@ -177,13 +177,13 @@ def _in_threads(
     return outcomes
 
 
-def refuse_if(closed: bool) -> None:
+def check_open(closed: bool) -> None:
     """A closed client stays closed: opening it again by accident would leak."""
     if closed:
         raise RuntimeError("This client is closed; make a new one.")
 
 
-def tell(operation: Notify) -> object:
+def notify(operation: Notify) -> object:
     """Call the caller's callback. What goes wrong in it must not cost a picture that is being paid for."""
     try:
         return operation.callback(operation.progress)

@@ -11,11 +11,11 @@ import math
 import re
 from typing import Final
 
-from ..catalog import ASPECT_RATIOS, AUTO, RESOLUTIONS, ModelSpec, fit_pixels, nearest_ratio
+from ..catalog import ASPECT_RATIOS, AUTO, RESOLUTIONS, ModelSpec, Resolution, fit_pixels, nearest_ratio
 
 _PAIR: Final = re.compile(r"(\d{1,6})\s*(?:[:x×/*]|\s)\s*(\d{1,6})(?:\s*px)?", re.IGNORECASE)
 _SMALLEST_PIXEL_SIDE: Final = 64  # no ratio is written with numbers this large, no picture has a smaller side
-_RESOLUTION_NAMES: Final = {
+_RESOLUTION_NAMES: Final[dict[str, Resolution]] = {
     **{name.lower(): name for name in RESOLUTIONS},
     ".5k": "0.5K",
     "512": "0.5K",
@@ -25,7 +25,7 @@ _RESOLUTION_NAMES: Final = {
 }
 
 
-def read_resolution(value: str) -> str:
+def read_resolution(value: str) -> Resolution:
     """The canonical name, one of ``0.5K``, ``1K``, ``2K``, ``4K``.
 
     Raises:
@@ -38,7 +38,9 @@ def read_resolution(value: str) -> str:
     return found
 
 
-def read_size(spec: ModelSpec, aspect_ratio: str | None, resolution: str | None) -> tuple[str | None, str | None]:
+def read_size(
+    spec: ModelSpec, aspect_ratio: str | None, resolution: str | None
+) -> tuple[str | None, Resolution | None]:
     """The aspect ratio and the resolution in the endpoint's own spelling; None stays None.
 
     Where ``aspect_ratio`` is a size in pixels and ``resolution`` is given too, the resolution stands and the
@@ -47,12 +49,12 @@ def read_size(spec: ModelSpec, aspect_ratio: str | None, resolution: str | None)
     Raises:
         ValueError: either is not accepted by this model; the message names what is.
     """
-    tier = None if resolution is None else read_resolution(resolution)
+    spelled = None if resolution is None else read_resolution(resolution)
     if aspect_ratio is None:
-        return None, tier
+        return None, spelled
     text = aspect_ratio.strip().lower()
     if text in ASPECT_RATIOS:
-        return text, tier
+        return text, spelled
     pair = _PAIR.fullmatch(text)
     if pair is None:
         raise ValueError(_refusal(spec, aspect_ratio))
@@ -60,14 +62,14 @@ def read_size(spec: ModelSpec, aspect_ratio: str | None, resolution: str | None)
     as_ratio = _reduced(width, height)
     is_pixels = ":" not in text and "/" not in text and min(width, height) >= _SMALLEST_PIXEL_SIDE
     if is_pixels and not spec.strict_sizes:
-        return f"{width}x{height}", tier  # some other models take pixels as they are (C)
-    if is_pixels and tier is not None:
-        return nearest_ratio(width, height), tier
+        return f"{width}x{height}", spelled  # some other models take pixels as they are
+    if is_pixels and spelled is not None:
+        return nearest_ratio(width, height), spelled
     if is_pixels:
         fit = fit_pixels(width, height)
         return fit.aspect_ratio, fit.resolution
     if as_ratio in ASPECT_RATIOS or (as_ratio is not None and not spec.strict_sizes):
-        return as_ratio, tier
+        return as_ratio, spelled
     raise ValueError(_refusal(spec, aspect_ratio))
 
 

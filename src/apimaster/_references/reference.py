@@ -25,7 +25,7 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, Union
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ReferenceImageError
@@ -42,11 +42,6 @@ _SCHEME: Final = "([A-Za-z][A-Za-z0-9+.-]+):(//)?"
 _DATA_URI: Final = "(?i)data:[^,]{0,200}?;base64,"
 _LONGEST_NAME: Final = 4096
 _SHOWN: Final = 80
-
-ReferenceLike: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, ImageLike, "Reference"
-]
-"""Everything that ``Reference.of`` takes."""
 
 
 class Reference:
@@ -124,6 +119,10 @@ class Reference:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+ReferenceLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageLike | Reference
+"""Everything that ``Reference.of`` takes."""
 
 
 def _understood(value: object) -> tuple[str, PictureInMemory | None]:

@@ -1,7 +1,7 @@
-"""Which reply becomes which error: the wire contract's error table (section 4), as a table.
+"""Which reply becomes which error: the table of docs/endpoint.md, "Errors", as code.
 
-The one question behind every row: was it billed, and may a paid call be sent again by itself? JSON from the
-gateway can be believed; HTML, an empty body or a proxy's status means that nobody knows.
+Two questions decide every row: was the call billed, and may a paid call be sent again? The client believes JSON from
+the gateway; after HTML, an empty body or a proxy's status nobody knows.
 """
 
 from __future__ import annotations

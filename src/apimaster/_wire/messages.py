@@ -1,6 +1,6 @@
 """Requests and replies in the endpoint's own field names: request → call, reply → task, pictures, model ids.
 
-Both poll dialects are read by one set of rules, in the words of the wire contract, section 4:
+Both poll dialects are read by one set of rules, whichever channel the gateway has chosen:
 
 ===========================  =================================================================
 part of a reply              where it may be
@@ -50,8 +50,8 @@ class Empty(Unreadable):
 
 
 def generation_call(request: ImageRequest, references: Sequence[CheckedReference], *, submit: bool) -> Call:
-    """The call that buys one image. ``n`` is never sent: the gateway does not keep to it (section 3)."""
-    resolution = request.resolution
+    """The call that buys one image. ``n`` is never sent, since the gateway does not keep to it."""
+    resolution: str | None = request.resolution
     if resolution is not None and request.spec.lower_case_resolution:
         resolution = resolution.lower()
     fields: dict[str, object] = {"model": request.model, "prompt": request.prompt}
@@ -73,17 +73,17 @@ def generation_call(request: ImageRequest, references: Sequence[CheckedReference
 
 
 def task_call(task_id: str, model: str) -> Call:
-    """One look at a task. Without ``model`` the gateway assumes another one (section 2)."""
+    """A poll. Without ``model`` the gateway assumes another one, and may not find the task."""
     return Call("GET", f"/tasks/{quote(task_id, safe='')}", query={"model": model})
 
 
 def output_path(task_id: str, index: int) -> str:
-    """The durable output of a task, below the base URL; it needs the key (section 2)."""
+    """The path of a task's durable output, below the base URL; it needs the key."""
     return f"/tasks/{quote(task_id, safe='')}/outputs/{index}/content"
 
 
 def models_call() -> Call:
-    """The catalogue of model ids."""
+    """The list of model ids."""
     return Call("GET", "/models")
 
 
@@ -103,7 +103,7 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
     if images:
         return images
     for item in items:
-        # A sync call may come back as a whole finished or running task (section 4).
+        # A one-shot call may be answered with a task, running or finished.
         task_id = item.get("task_id") or item.get("id")
         if isinstance(task_id, str) and task_id:
             return _task(item, Task(id=task_id, model=request.model, request=request))
@@ -125,10 +125,10 @@ def read_task(reply: Reply, known: Task) -> Task:
 
 
 def read_models(reply: Reply) -> list[str]:
-    """The ids of the catalogue, in the gateway's order.
+    """The ids of the gateway's models, in its order.
 
     Raises:
-        Unreadable: the reply is no catalogue.
+        Unreadable: the reply is no list of models.
     """
     listed = _document(reply).get("data")
     if not isinstance(listed, list):
