@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ import apimaster
 from apimaster import errors
 from apimaster.catalog import ASPECT_RATIOS, DEFAULT_MODEL, RESOLUTIONS, spec_for
 from apimaster.cli.app import app
+from apimaster.cli.app import run as run_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANUAL = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_LINES = (
-    'pip install uv && uv run apimaster generate "An orange cat at sunset, watercolor" --emulator -o cat.png',
+    'pip install uv && uvx --from ".[cli,emulator]" apimaster generate '
+    '"An orange cat at sunset, watercolor" --emulator -o cat.png',
     "pip install uv && uv run pytest",
 )
 
@@ -54,17 +55,13 @@ def table(text: str, first_cell: str) -> list[list[str]]:
     return rows
 
 
-def environment(emulator: Any) -> dict[str, str]:
-    ours = {"APIMASTER_BASE_URL": emulator.base_url, "APIMASTER_API_KEY": emulator.api_key, "NO_PROXY": "127.0.0.1"}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `apimaster` is installed
-    return {**os.environ, **ours, "PATH": path}
-
-
-def run(words: list[str], folder: Path, emulator: Any) -> subprocess.CompletedProcess[str]:
-    env = environment(emulator)
-    return subprocess.run(
-        words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False, encoding="utf-8"
-    )
+@pytest.fixture
+def reader(tmp_path: Path, apimaster_emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder and the environment of somebody who tries what is written, with the emulator as the gateway."""
+    for name, value in {**apimaster_emulator.env, "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_no_block_is_of_a_kind_that_is_not_run() -> None:
@@ -81,21 +78,24 @@ def test_the_first_screen() -> None:
     assert len([line for line in program.splitlines() if line.strip()]) <= 10
 
 
-@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
-def test_python_blocks(number: int, tmp_path: Path, apimaster_emulator: Any) -> None:
-    code = blocks(README, "python")[number]
-    program = tmp_path / "test_block.py"
-    program.write_text(code, encoding="utf-8")
-    if "apimaster_emulator" in code:  # a test, so pytest runs it
-        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(program)]
-    else:
-        words = [sys.executable, str(program)]
-    done = run(words, tmp_path, apimaster_emulator)
-    assert done.returncode == 0, done.stderr + done.stdout
+PROGRAMS = [code for code in blocks(README, "python") if "apimaster_emulator" not in code]
+TESTS = [code for code in blocks(README, "python") if "apimaster_emulator" in code]
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_python_blocks(number: int, reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = PROGRAMS[number]
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})  # our own text
     if "save_to=" in code:
-        assert [path for path in tmp_path.rglob("*.png") if path.stat().st_size > 1000]
+        assert [path for path in reader.rglob("*.png") if path.stat().st_size > 1000]
     for name in re.findall(r"# (\S+\.png(?:, \S+\.png)*)$", code, re.MULTILINE):
-        assert done.stdout.splitlines()[:-1] == name.split(", ")
+        assert capsys.readouterr().out.splitlines()[:-1] == name.split(", ")
+
+
+@pytest.mark.parametrize("number", range(len(TESTS)))
+def test_python_blocks_that_are_tests(number: int, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TESTS[number])
+    pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
 def test_the_webhook_block_answers(tmp_path: Path) -> None:
@@ -114,19 +114,22 @@ def test_the_webhook_block_answers(tmp_path: Path) -> None:
         names["receive"](body, headers, "another")
 
 
-def test_shell_lines(tmp_path: Path, apimaster_emulator: Any) -> None:
-    """In one folder, in order, since later lines use what earlier ones made."""
+def test_shell_lines(reader: Path, apimaster_emulator: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one folder, in order: later lines use what earlier ones made. `.ci/run` runs the first two as they are."""
     for line in commands():
         if line == FIRST_LINES[1] or line.startswith("apimaster emulator"):
             continue  # this is pytest; and the emulator runs until Ctrl-C: test_cli_process.py starts such a line
-        here = line.removeprefix("pip install uv && uv run ")
+        here = line.removeprefix('pip install uv && uvx --from ".[cli,emulator]" ')
         # The id in the manual is made up: put one there that exists.
         here = re.sub(r"task_\w+", lambda _: submit(apimaster_emulator), here)
-        done = run(["sh", "-euc", here], tmp_path, apimaster_emulator)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    assert (tmp_path / "cat.png").stat().st_size > 10_000
-    assert len(list((tmp_path / "foxes").iterdir())) == 2
-    assert len(list((tmp_path / "album").rglob("*.png"))) == 2
+        if here.startswith("apimaster ") and not set(here) & set("|<>&;$`"):
+            code = run_command(shlex.split(here)[1:])
+        else:
+            code = subprocess.run(["sh", "-euc", here], timeout=120, check=False).returncode
+        assert code == 0, f"{line}\n{capsys.readouterr()}"
+    assert (reader / "cat.png").stat().st_size > 10_000
+    assert len(list((reader / "foxes").iterdir())) == 2
+    assert len(list((reader / "album").rglob("*.png"))) == 2
 
 
 def submit(emulator: Any) -> str:
