@@ -139,6 +139,18 @@ def test_each_folder_imports_only_what_its_row_of_the_table_names(name: str) -> 
         assert there == here or there in allowed or any(below({found}, allowed)), f"{name} imports {found}"
 
 
+def test_the_map_in_contributing_says_the_same() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert all(purpose.strip() for _, purpose, _ in rows)
+    written = {}
+    for name, _, imports in rows:
+        words = {"data": DATA, "public": PUBLIC_MODULES, "nothing": set()}
+        parts = [part.strip() for part in imports.split(",")]
+        written[name] = {each for part in parts for each in words.get(part, {part.strip("`")})}
+    assert written == {name: allowed for name, allowed in MAY_IMPORT.items() if name}
+
+
 def test_the_table_has_a_row_for_each_folder_and_no_other() -> None:
     assert set(MAY_IMPORT) == {room(name) for name in FILES}
 
