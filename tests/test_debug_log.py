@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from doors import Door
 
 from apimaster.emulator import FAULTS, Emulator
+from apimaster.errors import APIMasterError
 
 KEY = "sk-a-key-of-its-own-0123456789"
 PROMPT = "a walrus in a very unusual hat"
@@ -33,7 +34,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "apimaster"]
 
 
-def test_a_call_is_told_from_its_submit_to_its_picture(
+def test_a_call_is_logged_from_its_submit_to_its_picture(
     door: Door, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.DEBUG, "apimaster")
@@ -60,31 +61,30 @@ def test_a_call_is_told_from_its_submit_to_its_picture(
         assert expected in text, expected
 
 
-def test_a_task_that_is_picked_up_is_told(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_is_collected_later_is_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     task = door("submit", PROMPT)
     caplog.set_level(logging.DEBUG, "apimaster")
     door("wait", task)
     assert f"task {task.id}: joined" in "\n".join(lines(caplog))
 
 
-@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.place != "task"])
-def test_no_key_no_prompt_and_no_query_is_logged(
-    door: Door, name: str, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.message is not None])
+def test_what_the_gateway_quotes_is_not_logged(
+    emulator: Emulator,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_pauses: None,
 ) -> None:
-    monkeypatch.setattr("apimaster._flows.poll.ASK_TIMEOUT", 0.1)
-    monkeypatch.setattr("apimaster._flows.download.FETCH_TIMEOUT", 0.1)
-    monkeypatch.setattr("apimaster._flows.download.GRACE", 0.05)
     monkeypatch.setattr("apimaster._wire.errors.parse_retry_after", lambda header, wall: None)
     caplog.set_level(logging.DEBUG, "apimaster")
-    # What the gateway says may quote all of it.
-    quoted = {"message": f"{PROMPT} {KEY} https://cdn.test/a.png?token=secret-query"} if FAULTS[name].message else {}
-    door.emu.script(name, times=2, **quoted)
-    options: dict[str, Any] = {"save_to": tmp_path / "walrus.png", "timeout": 1.0, "references": [REFERENCE]}
-    try:
-        door("generate", PROMPT, **options)
-    except Exception:
-        assert lines(caplog)
-    assert lines(caplog)
+    emulator.reset()
+    emulator.script(name, times=2, message=f"{PROMPT} {KEY} https://cdn.test/a.png?token=secret-query")
+    with contextlib.suppress(APIMasterError):
+        Door("sync", emulator)("generate", PROMPT, save_to=tmp_path / "walrus.png", references=[REFERENCE])
+    assert name in {request.fault for request in emulator.requests}
+    assert len(lines(caplog)) >= 2
     assert_nothing_secret(caplog)
 
 
