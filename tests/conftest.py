@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +12,14 @@ from hypothesis import settings
 
 from apimaster._flows.retry import RetryPolicy
 from apimaster.emulator import Emulator
+
+# The tests start some hundred interpreters. Without byte code, each of them would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# A script's background job ignores SIGINT, and what it starts inherits that. Children of a process that handles it
+# don't, so a test can interrupt them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time; to look for new ones: pytest --hypothesis-profile=search
 settings.register_profile("search", max_examples=20_000)
