@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -203,6 +204,40 @@ def test_nobody_outside_the_core_reaches_into_its_objects() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr in PRIVATE:
                 assert ast.unparse(node.value) in ("self", "cls", "made"), f"{path}:{node.lineno} {ast.unparse(node)}"
+
+
+SEARCHES = {
+    *("startswith", "endswith", "find", "rfind", "index", "count", "partition", "rpartition", "split", "rsplit"),
+    *("replace", "removeprefix", "removesuffix", "match", "fullmatch", "search", "findall", "sub"),
+}
+EXCEPTIONS = {"error", "cause", "exc", "exception", "fault", "wrong", "invalid", "refusal", "missing"}
+
+
+def is_text_of_an_error(node: ast.AST) -> bool:
+    """Whether an expression holds an error's text: ``error.message``, ``fault["msg"]``, ``str(error)``."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and part.attr in ("message", "msg", "advice"):
+            return True
+        if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Constant) and part.slice.value == "msg":
+            return True
+        if isinstance(part, ast.Call) and ast.unparse(part.func) == "str" and len(part.args) == 1:
+            found = part.args[0]
+            if isinstance(found, ast.Name) and found.id in EXCEPTIONS:
+                return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "path", [*FILES.values(), *itertools.chain(*INTEGRATIONS.values())], ids=lambda path: path.name
+)
+def test_nobody_searches_in_the_text_of_an_error(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        searched: list[ast.AST] = []
+        if isinstance(node, ast.Compare) and any(isinstance(each, (ast.In, ast.NotIn)) for each in node.ops):
+            searched = list(node.comparators)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEARCHES:
+            searched = [node.func.value, *node.args]
+        assert not any(map(is_text_of_an_error, searched)), f"{path}:{node.lineno} {ast.unparse(node)}"
 
 
 def test_every_name_of_the_adapters_page_is_documented_there() -> None:
