@@ -1,7 +1,7 @@
-"""The optional extra ``aiohttp``: the transport of httpx-aiohttp, with errors that can be relied on.
+"""The optional extra ``aiohttp``: the transport of httpx-aiohttp, with errors that a client can rely on.
 
-httpx-aiohttp reports any lost connection as ``ConnectTimeout``, which reads as "nothing was sent, send it again". For a
-paid request that is a second charge. So its errors are sorted anew here, by the aiohttp error behind them.
+httpx-aiohttp reports any lost connection as ``ConnectTimeout``, which means "nothing was sent, send it again". For a
+paid request that is a second charge. So this module maps its errors anew, by the aiohttp errors behind them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-# The first match counts, so special ones come before their bases.
+# The first match counts, so subclasses come before their bases.
 _ERRORS: Final[tuple[tuple[type[BaseException], type[httpx.TransportError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
     (aiohttp.SocketTimeoutError, httpx.ReadTimeout),
@@ -37,7 +37,9 @@ def transport(
 ) -> httpx.AsyncBaseTransport:
     """A transport on top of aiohttp."""
     limits = httpx.Limits(max_connections=max_connections or 0, keepalive_expiry=4.0)  # for aiohttp, 0 is no limit
-    return _Sorted(AiohttpTransport(verify=tls(), limits=limits, proxy=None if proxy is None else httpx.Proxy(proxy)))
+    return _MappedTransport(
+        AiohttpTransport(verify=tls(), limits=limits, proxy=None if proxy is None else httpx.Proxy(proxy))
+    )
 
 
 def _reraise(error: Exception) -> NoReturn:
@@ -50,7 +52,7 @@ def _reraise(error: Exception) -> NoReturn:
     raise error
 
 
-class _Sorted(httpx.AsyncBaseTransport):
+class _MappedTransport(httpx.AsyncBaseTransport):
     def __init__(self, inner: AiohttpTransport) -> None:
         self._inner = inner
 
@@ -60,14 +62,14 @@ class _Sorted(httpx.AsyncBaseTransport):
         except _CAUGHT as error:
             _reraise(error)
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _SortedContent(response.stream)
+        response.stream = _MappedContent(response.stream)
         return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-class _SortedContent(httpx.AsyncByteStream):
+class _MappedContent(httpx.AsyncByteStream):
     def __init__(self, inner: httpx.AsyncByteStream) -> None:
         self._inner = inner
 

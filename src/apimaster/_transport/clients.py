@@ -1,8 +1,8 @@
 """httpx clients for the drivers: leased connections, one TLS context per process, proxies from the environment.
 
-httpx reads the proxies of the environment only when it makes its own transports. So they are read here, by the same
-rules, and mounted beside ours: a proxied request goes through httpx's own proxy transport, a direct one (``NO_PROXY``
-included) through a lease. Everything that is dear (TLS context, httpcore, connections) is made when it is first needed.
+httpx reads the proxies of the environment only when it makes its own transports. So this module reads them, by the same
+rules, and mounts them beside our transport: a proxied request goes through httpx's proxy transport, a direct one
+(``NO_PROXY`` included) through a lease. The expensive parts (TLS context, httpcore, connections) are made at first use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .lean_client import LeanAsyncClient, LeanClient
 from .ssrf import AddressGuard
 
 TIMEOUT: Final = httpx.Timeout(None, connect=15.0)
-"""Seconds. Only the connection has a limit of its own: the drivers set the rest for each request."""
+"""Seconds. Only the connection has a limit here: the drivers set the others for each request."""
 # A proxy may drop an idle connection just as a server may: see lease.py for why that matters to a paid request.
 LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=4.0)
 
@@ -32,9 +32,9 @@ _tls: ssl.SSLContext | None = None
 
 
 def shared_ssl_context() -> ssl.SSLContext:
-    """The one TLS context of this process, made at the first call: it takes longer to make than a request takes.
+    """The one TLS context of this process, made at the first call: making it takes longer than a request.
 
-    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured as by httpx.
+    It honours ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, as httpx does.
     """
     global _tls
     if _tls is None:
@@ -50,9 +50,9 @@ USER_AGENT: Final = f"apimaster-python/{VERSION}"
 
 
 def connections_to_spare() -> int | None:
-    """Three quarters of the files that this process may hold open (256 on macOS, 1,024 on Linux), None if unlimited.
+    """Three quarters of the files that this process may open (256 on macOS, 1,024 on Linux); None if unlimited.
 
-    A call beyond that waits for a connection, where it would else fail for want of a socket.
+    Calls beyond that wait for a connection. Without the limit they would fail, since no socket is left.
     """
     try:
         import resource
@@ -63,7 +63,7 @@ def connections_to_spare() -> int | None:
 
 
 def proxies_from_environment() -> dict[str, str | None]:
-    """httpx mount patterns to proxy URLs; None for hosts that are reached directly. Rules as in httpx."""
+    """The proxy URL for each of httpx's mount patterns, by its rules; None for hosts without a proxy."""
     found = getproxies()
     mounts: dict[str, str | None] = {}
     for scheme in ("http", "https", "all"):
@@ -93,8 +93,8 @@ def build_client(*, guard: AddressGuard | None = None, max_connections: int | No
     """A client whose requests lease their connections.
 
     Args:
-        guard: refuses addresses that are not public; through a proxy only what the URL itself gives away.
-        max_connections: requests in flight at once, further ones wait; None for as many as there are files to open.
+        guard: refuses addresses that are not public; through a proxy, it can check only the URL itself.
+        max_connections: requests in flight at once; others wait. None: by the number of files that may be open.
     """
     most = max_connections or connections_to_spare()
 

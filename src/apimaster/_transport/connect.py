@@ -1,8 +1,8 @@
-"""Opening TCP and TLS connections in asyncio.
+"""Open TCP and TLS connections in asyncio.
 
-Names are looked up off the event loop, once for all requests that ask at the same time: a thousand calls begun together
-would otherwise queue up in asyncio's few resolver threads. Addresses are tried in the resolver's order, the next one
-after a quarter of a second, as RFC 8305 has it. Whatever fails here, nothing was sent.
+A name is looked up off the event loop, once for all requests that need it at the same time: a thousand calls that begin
+together would otherwise queue in asyncio's few resolver threads. The connector tries addresses in the resolver's order,
+each a quarter of a second after the one before, as RFC 8305 says. If anything fails here, nothing was sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEXT_ADDRESS_AFTER: Final = 0.25
 class Connector:
     """Opens connections within one event loop.
 
-    Raises (from ``open``) the errors of httpcore that mean: nothing was sent. ``ForbiddenAddress`` passes through.
+    ``open`` raises only those of httpcore's errors that mean "nothing was sent", and the guard's ``ForbiddenAddress``.
     """
 
     def __init__(self, guard: AddressGuard | None = None) -> None:
@@ -38,7 +38,7 @@ class Connector:
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
 
     async def open(self, host: str, port: int, *, tls: ssl.SSLContext | None, seconds: float | None) -> AsyncioStream:
-        """A connected stream; ``seconds`` are for lookup, connection and TLS together."""
+        """A connected stream; lookup, connection and TLS together may take ``seconds``."""
         try:
             with anyio.fail_after(seconds):
                 sock = await connect_first(await self._resolve(host, port))
@@ -62,7 +62,7 @@ class Connector:
             if lookup is None:
                 lookup = self._lookups[host, port] = asyncio.create_task(_look_up(host, port))
                 lookup.add_done_callback(lambda task: self._forget(host, port, task))
-            addresses = await asyncio.shield(lookup)  # the others wait for it still when this request is cancelled
+            addresses = await asyncio.shield(lookup)  # others may wait for it even if this request is cancelled
         if self._guard is not None:
             self._guard.check_addresses(host, [sockaddr[0] for _, sockaddr in addresses])
         return addresses
@@ -70,7 +70,7 @@ class Connector:
     def _forget(self, host: str, port: int, task: asyncio.Task[list[Address]]) -> None:
         self._lookups.pop((host, port), None)
         if not task.cancelled():
-            task.exception()  # read here, so that asyncio does not complain when all who waited have gone
+            task.exception()  # read here, so that asyncio does not complain if nothing waits for it any more
 
 
 async def _look_up(host: str, port: int) -> list[Address]:
@@ -116,7 +116,7 @@ async def _connect(family: int, address: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body would wait for each other, 40 ms
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else the body may wait 40 ms behind the head
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()

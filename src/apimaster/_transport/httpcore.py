@@ -1,4 +1,4 @@
-"""httpx's requests, responses and errors to httpcore's and back. httpx's own table of errors is private."""
+"""Translate requests, responses and errors between httpx and httpcore. httpx's own table of errors is private."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CORE_ERRORS: Final[tuple[type[Exception], ...]] = tuple(_ERRORS)
 
 
 def reraise(error: Exception) -> NoReturn:
-    """Raise the httpx error that stands for this one of ``CORE_ERRORS``."""
+    """Raise the httpx error for one of ``CORE_ERRORS``."""
     for kind in type(error).__mro__:
         if kind in _ERRORS:
             raise _ERRORS[kind](str(error)) from error
@@ -45,7 +45,7 @@ def core_request(request: httpx.Request) -> httpcore.Request:
     """
     url = request.url
     if url.scheme not in ("http", "https"):
-        raise httpx.UnsupportedProtocol(f"scheme {url.scheme!r}: only http and https are spoken here")
+        raise httpx.UnsupportedProtocol(f"scheme {url.scheme!r} is not supported; accepted: http, https")
     return httpcore.Request(
         method=request.method,
         url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -56,5 +56,5 @@ def core_request(request: httpx.Request) -> httpcore.Request:
 
 
 def response(answer: httpcore.Response, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> httpx.Response:
-    """The head of an answer of httpcore, with ``stream`` as its body."""
+    """The head of a response of httpcore, with ``stream`` as its body."""
     return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=answer.extensions)

@@ -1,7 +1,7 @@
 """The list of idle connections: last in, first out, by origin.
 
-The connection that was used last is the one that the server has least likely closed. The oldest lie at the other end,
-where expired ones are swept off. Nothing is ever searched, so a request costs the same with one connection and with a
+The server is least likely to have closed the connection that was used last. The oldest ones are at the other end, where
+a sweep removes those that expired. No request searches the list, so it costs the same with one connection as with a
 thousand.
 """
 
@@ -23,7 +23,7 @@ Connection = TypeVar("Connection", httpcore.HTTP11Connection, httpcore.AsyncHTTP
 
 
 class PooledConnection(Generic[Connection]):
-    """One connection, how to cut it off without waiting, and since when it has been idle."""
+    """One connection, a function that closes it without waiting, and the time since which it is idle."""
 
     __slots__ = ("connection", "hang_up", "idle_since", "origin")
 
@@ -53,7 +53,7 @@ class IdleConnections(Generic[Connection]):
         return self._count
 
     def take(self, origin: httpcore.Origin, *, max_age: float) -> PooledConnection[Connection] | None:
-        """The connection to ``origin`` that was used last, if within ``max_age`` seconds and still open."""
+        """The connection to ``origin`` that was used last, if it is open and idle for at most ``max_age`` seconds."""
         while True:
             with self._lock:
                 now = self._clock()
@@ -67,10 +67,10 @@ class IdleConnections(Generic[Connection]):
                 other.hang_up()
             if pooled is None or not pooled.connection.has_expired():
                 return pooled
-            pooled.hang_up()  # the server has closed it meanwhile
+            pooled.hang_up()  # the server has closed it in the meantime
 
     def give_back(self, pooled: PooledConnection[Connection]) -> None:
-        """Keep ``pooled`` for the next request if it can carry one, else cut it off."""
+        """Keep ``pooled`` for the next request if it can carry one; else close it."""
         surplus: PooledConnection[Connection] | None = pooled
         if pooled.connection.is_idle():
             with self._lock:
@@ -84,7 +84,7 @@ class IdleConnections(Generic[Connection]):
             surplus.hang_up()
 
     def close(self) -> None:
-        """Cut off all idle connections, and from now on each one that is given back."""
+        """Close all idle connections, and from now on each one that is given back."""
         with self._lock:
             self._closed = True
             stack = [pooled for stack in self._idle.values() for pooled in stack]
@@ -99,7 +99,7 @@ class IdleConnections(Generic[Connection]):
         return stack.popleft()
 
     def _sweep(self, now: float) -> list[PooledConnection[Connection]]:
-        # The oldest are at the left, so this looks at what it removes and at one more per origin, once a second.
+        # The oldest are at the left, so a sweep, once a second, reads those that it removes and one more per origin.
         dead: list[PooledConnection[Connection]] = []
         if now < self._next_sweep:
             return dead

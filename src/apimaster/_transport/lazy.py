@@ -12,7 +12,7 @@ from .ssrf import AddressGuard
 
 
 class LazyTransport(httpx.BaseTransport):
-    """The transport that ``make`` returns, made at the first request; ``guard`` looks at each URL before that."""
+    """The transport that ``make`` returns, made at the first request. ``guard`` checks the URL of each request."""
 
     def __init__(self, make: Callable[[], httpx.BaseTransport], guard: AddressGuard | None = None) -> None:
         self._make = make
@@ -42,7 +42,7 @@ class AsyncLazyTransport(httpx.AsyncBaseTransport):
         self._guard = guard
         self._made: httpx.AsyncBaseTransport | None = None
 
-    # Not "async def": the coroutine of the transport is handed on as it is, which saves one for each request.
+    # Not "async def": this returns the transport's own coroutine, which saves one for each request.
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         if self._guard is not None:
             self._guard.check_url(request.url)
@@ -55,7 +55,7 @@ class AsyncLazyTransport(httpx.AsyncBaseTransport):
             await self._made.aclose()
 
     def abandon(self) -> None:
-        """Close without awaiting, where the transport can: that of leased connections can, others need their loop."""
+        """Close without awaiting, if the transport can: the one that leases connections can, others need their loop."""
         close_now = getattr(self._made, "abandon", None)
         if close_now is not None:
             close_now()

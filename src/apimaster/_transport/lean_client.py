@@ -1,8 +1,8 @@
 """httpx's clients without auth flows, redirects, event hooks and cookies.
 
 The drivers use none of these, and they take an eighth of the time of a whole request. So a request goes straight to the
-transport, unless proxies are mounted: which request belongs to which of them is for httpx to say. No cookies are kept:
-a session on a shared client would tie one caller's requests to another's.
+transport, unless proxies are mounted: then httpx chooses among them. The clients keep no cookies: a session on a shared
+client would tie one caller's requests to another's.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class LeanAsyncClient(httpx.AsyncClient):
 
 class _NoCookies(httpx.Cookies):
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them where they are."""
+        """Keep none of them."""
 
 
 _NO_COOKIES: Final = _NoCookies()

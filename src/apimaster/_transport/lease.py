@@ -1,16 +1,16 @@
 """The two httpx transports that lease one connection to each request.
 
-Strategy: a request takes the idle connection that was used last, or opens a new one, and has it alone until its
-response is closed. Requests do not wait for each other in here, unless ``max_connections`` says so: a caller that wants
-a limit puts a gate in front, where waiting costs nothing.
+Strategy: a request takes the idle connection that was used last, or opens a new one, and has it to itself until its
+response is closed. Requests wait for each other only beyond ``max_connections``: a caller that wants a lower limit sets
+it in front of the transport, where waiting costs nothing.
 
-Why a paid POST wants a fresh connection: a server may close an idle connection in the very moment in which a request is
-sent on it, and then nobody knows whether the request was taken. Servers wait 5 s or longer before they do (uvicorn and
-Node 5 s, nginx 75 s), so a request that must not be sent twice only takes a connection that was in use within 4 s. A
-new connection costs some 0.1 s, a picture takes 10 s or more. Requests that are safe to repeat take older ones too.
+A paid POST needs a fresh connection: a server may close an idle one at the very moment at which a request goes out, and
+then nobody knows whether the server took the request. Servers wait at least 5 s before they do so (uvicorn and Node 5,
+nginx 75), so a request that must not be sent twice takes only a connection that was used within the last 4 s. A new
+connection costs some 0.1 s, a picture 10 s or more. Requests that are safe to retry take older connections too.
 
-The phases of a request keep their httpx errors apart: ConnectError, ConnectTimeout and PoolTimeout mean that nothing
-was sent; any other error means that something may have been.
+The errors tell the phases of a request apart: ConnectError, ConnectTimeout and PoolTimeout mean that nothing was sent;
+any other error means that something may have been.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class LeaseTransport(httpx.BaseTransport):
     """Leases a connection to each request. Safe to share between threads.
 
     Args:
-        tls: gives the TLS context; called at the first https request.
-        guard: checks the addresses that names lead to; None lets all through.
-        max_connections: requests in flight at once; further ones wait, for the ``pool`` timeout of theirs.
+        tls: returns the TLS context; not called before the first https request.
+        guard: checks the addresses that names resolve to; None: no check.
+        max_connections: requests in flight at once; others wait, up to their ``pool`` timeout.
         idle: the list of idle connections.
     """
 
@@ -118,7 +118,7 @@ class LeaseTransport(httpx.BaseTransport):
             addresses = self._guard.resolve(host, port)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
             raise httpcore.ConnectError(str(error)) from error
-        # Every address gets its share of the time, so that one which swallows packets does not use it all up.
+        # Every address gets its share of the time, so that one that drops packets does not use up all of it.
         share = None if timeout is None else timeout / len(addresses)
         for address in addresses[:-1]:
             with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
@@ -197,11 +197,11 @@ class AsyncLeaseTransport(httpx.AsyncBaseTransport):
         self.abandon()
 
     def abandon(self) -> None:
-        """Close without awaiting; works when the event loop has been closed, too."""
+        """Close without awaiting, even if the event loop is closed."""
         self._idle.close()
 
     async def _open(self, origin: httpcore.Origin, seconds: float | None) -> AsyncPooled:
-        # Making the TLS context reads files, the first time.
+        # The first call makes the TLS context, and reads files for it.
         tls = await asyncio.to_thread(self._tls) if origin.scheme == b"https" else None
         stream = await self._connector.open(origin.host.decode("ascii"), origin.port, tls=tls, seconds=seconds)
         return PooledConnection(origin, httpcore.AsyncHTTP11Connection(origin, stream), stream.hang_up)
@@ -219,7 +219,7 @@ class AsyncLeaseTransport(httpx.AsyncBaseTransport):
 
 async def _acquire(slots: anyio.Semaphore, request: httpx.Request) -> None:
     try:
-        slots.acquire_nowait()  # without the detour through the event loop, where that is possible
+        slots.acquire_nowait()  # if one is free, without a detour through the event loop
     except anyio.WouldBlock:
         try:
             with anyio.fail_after(_timeout(request, "pool")):
@@ -248,4 +248,4 @@ class _AsyncContent(httpx.AsyncByteStream):
             try:
                 await self._stream.aclose()
             finally:
-                end()  # a connection in the middle of something is not idle, and so is cut off
+                end()  # a connection in the middle of a response is not idle, so this closes it

@@ -1,12 +1,13 @@
-"""One value for each event loop, and its end: the only place that knows which loops a client is used on.
+"""One value for each event loop, closed with its loop. Only this module knows on which loops a client is used.
 
 An asyncio connection belongs to the event loop that opened it, and one client is used on several: ``asyncio.run``
-twice, or a loop in each of several threads. So what holds connections is made once for each loop, and closed
+twice, or a loop in each of several threads. So each loop has a value of its own, which holds its connections and is
+closed
 
-- when its loop shuts down in order: ``asyncio.run`` closes the asynchronous generators that were begun on the loop, and
-  one of them waits here for that;
-- with the owner (``aclose``), on whichever loop that is called;
-- once its loop is found closed: then without awaiting, as nothing can be awaited there any more (``abandon``).
+- when its loop shuts down in order: ``asyncio.run`` closes the asynchronous generators that were started on the loop,
+  and one of them, started here, waits for that;
+- with its owner: ``aclose`` may be called on any loop;
+- when a later call finds its loop closed: without awaiting, since that loop can't run any more (``abandon``).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PerLoop(Generic[T]):
         self._close = close
         self._abandon = abandon
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
-        # An asynchronous generator that nobody refers to would be finished by the garbage collector.
+        # The garbage collector would finish an asynchronous generator that nothing refers to.
         self._generators: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
         self._lock = threading.Lock()
 
@@ -52,16 +53,16 @@ class PerLoop(Generic[T]):
             self._forget_closed_loops()
             value = self._make()
             generator = self._until_the_loop_ends(loop)
-            with suppress(StopIteration):  # from here on the generator stands at its yield, known to the loop
+            with suppress(StopIteration):  # now the generator waits at its yield, and the loop knows it
                 generator.__anext__().send(None)
             with self._lock:
                 self._values[loop], self._generators[loop] = value, generator
             return value
 
     async def aclose(self) -> None:
-        """Close the values of all loops. The one of the running loop is closed when this returns.
+        """Close the values of all loops. The running loop's value is closed when this returns.
 
-        Those of other loops are closed by these loops if they run, and abandoned if they don't.
+        Another loop closes its own value if it runs; if it does not, the value is abandoned.
         """
         mine = asyncio.get_running_loop()
         self._forget_closed_loops()

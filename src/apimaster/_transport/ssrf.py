@@ -1,9 +1,9 @@
-"""Which addresses a URL that somebody else wrote may lead to.
+"""Guard against SSRF: URLs that somebody else wrote must not lead to private addresses.
 
-Strategy: the name in a URL says nothing, the address that is dialled says everything. So a name is looked up once,
-every address that it has is checked, and exactly those addresses are dialled: a second lookup could answer otherwise.
-The certificate is still checked against the name. ``check_url`` adds what can be seen without a lookup, for early and
-clear errors, and for requests through a proxy, which does the lookup where nobody here can see it.
+Strategy: check the addresses that the client connects to, not the name in the URL. The guard looks a name up once and
+checks every address that it has, and the client connects to exactly those: a second lookup could return others. TLS
+still checks the certificate against the name. ``check_url`` makes the checks that need no lookup, for early and clear
+errors, and for requests through a proxy, which looks the name up itself.
 
 IPv6 is an allow-list (global unicast only), IPv4 a deny-list, both from IANA's registries of special-purpose
 addresses rather than from ``ipaddress.is_global``, whose answers depend on the version of Python.
@@ -27,7 +27,7 @@ _FORBIDDEN_V4: Final = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # behind a carrier's NAT
         "127.0.0.0/8",
-        "168.63.129.16/32",  # public by its number, but inside Azure the host's own service
+        "168.63.129.16/32",  # public by its number, but a service of the host inside Azure
         "169.254.0.0/16",  # link-local, and the metadata service of most clouds
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -54,11 +54,11 @@ _FORBIDDEN_V6: Final = tuple(
 
 
 class ForbiddenAddress(Exception):
-    """A URL that must not be fetched: never try it again, and never by another way."""
+    """A URL that the client must not request: never retry it, nor try it by another route."""
 
 
 def address_is_public(address: IPAddress) -> bool:
-    """True if packets to ``address`` leave for the public internet, also for an IPv4 address wrapped in an IPv6 one."""
+    """True if ``address`` is on the public internet; an IPv6 address that wraps an IPv4 address counts as that one."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _FORBIDDEN_V4)
     wrapped = address.ipv4_mapped or address.sixtofour
@@ -70,7 +70,7 @@ def address_is_public(address: IPAddress) -> bool:
 
 
 def literal_address(host: str) -> IPAddress | None:
-    """The address that ``host`` spells, in any way that a resolver takes (``0x7f.1``, ``2130706433``), else None."""
+    """The address that ``host`` spells, in any form that a resolver takes (``0x7f.1``, ``2130706433``); else None."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -86,7 +86,7 @@ def _plain(host: str) -> str:
 
 
 class AddressGuard:
-    """Lets requests through to public addresses and to ``trusted_hosts``, on any port; refuses the rest.
+    """Allows requests to public addresses and to ``trusted_hosts``, on any port; refuses all others.
 
     Args:
         trusted_hosts: host names or addresses that are as trusted as the configured base URL.
@@ -100,7 +100,7 @@ class AddressGuard:
         return _plain(host) in self.trusted_hosts
 
     def check_url(self, url: str | httpx.URL) -> None:
-        """Refuse what can be refused without looking a name up.
+        """Make the checks that need no lookup.
 
         Raises:
             ForbiddenAddress: not http or https, a user name or password in it, no host, or a host that is not public.
@@ -111,11 +111,11 @@ class AddressGuard:
             raise ForbiddenAddress(f"{str(url)[:200]!r} is not a URL: {error}") from error
         host = _plain(parsed.host)
         if parsed.scheme not in ("http", "https"):
-            raise ForbiddenAddress(f"scheme {parsed.scheme!r} of a result URL: only http and https are fetched")
+            raise ForbiddenAddress(f"scheme {parsed.scheme!r} of a result URL is not supported; accepted: http, https")
         if parsed.userinfo:
-            raise ForbiddenAddress(f"the URL at {host!r} holds a user name or a password: such a URL is not fetched")
+            raise ForbiddenAddress(f"the URL at {host!r} holds a user name or a password, which is not accepted")
         if not host:
-            raise ForbiddenAddress("a result URL without a host is not fetched")
+            raise ForbiddenAddress("a result URL has no host")
         if host in self.trusted_hosts:
             return
         if host == "localhost" or host.endswith(".localhost"):
@@ -125,12 +125,12 @@ class AddressGuard:
             self.check_addresses(host, (str(address),))
 
     def check_addresses(self, host: str, addresses: Iterable[str]) -> None:
-        """Refuse ``host`` if any one of the addresses that it was resolved to is not public.
+        """Refuse ``host`` if any one of the addresses that it resolves to is not public.
 
         One is enough: a name that mixes public and private addresses is set up to pass a check and then lead elsewhere.
 
         Raises:
-            ForbiddenAddress: naming the host and the address.
+            ForbiddenAddress: one of them is not public; the message names it.
         """
         if self.trusts(host):
             return
@@ -143,7 +143,7 @@ class AddressGuard:
 
         Raises:
             ForbiddenAddress: one of them is not public, and the host is not trusted.
-            OSError: there is no such name, or nobody to ask.
+            OSError: there is no such name, or no name server answers.
         """
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
@@ -152,13 +152,13 @@ class AddressGuard:
 
 
 def check_url(url: str | httpx.URL, trusted_hosts: Iterable[str] = ()) -> None:
-    """``AddressGuard(trusted_hosts).check_url(url)``: what can be refused without looking a name up."""
+    """``AddressGuard(trusted_hosts).check_url(url)``: the checks that need no lookup."""
     AddressGuard(trusted_hosts).check_url(url)
 
 
 def resolve_and_check(host: str, port: int = 443, trusted_hosts: Iterable[str] = ()) -> tuple[str, ...]:
-    """``AddressGuard(trusted_hosts).resolve(host, port)``, for use in front of a client that is not ours.
+    """``AddressGuard(trusted_hosts).resolve(host, port)``, for use before a client that is not ours.
 
-    Such a client looks the name up once more, so this is the best that can be done, and not a guarantee.
+    Such a client looks the name up again, so this is the best possible check, and not a guarantee.
     """
     return AddressGuard(trusted_hosts).resolve(host, port)

@@ -1,8 +1,7 @@
-"""A connection in asyncio, as httpcore wants to read and write it.
+"""A connection in asyncio, with the interface that httpcore expects.
 
-httpcore's own asyncio stream goes through anyio, which costs about a quarter of a whole request. This one is an asyncio
-protocol without detours: waiting is one future and one timer, and it can be cut off at once, without awaiting, which is
-what makes cancelling a task leak nothing.
+httpcore's own asyncio stream goes through anyio, which costs about a quarter of a whole request. This one is a plain
+asyncio protocol: a wait is one future and one timer, and closing needs no await, so a cancelled task leaks nothing.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ import httpcore
 READ_SIZE: Final = 120 * 1024
 """Bytes per read. From 128 KiB on, memory comes from the system and goes back to it each time, which takes longer."""
 MAX_UNREAD: Final = 256 * 1024
-"""Bytes that may wait for a slow reader before the socket is left alone; one read more may come on top."""
+"""Bytes that may wait for a slow reader before the stream stops reading; one more read may come on top."""
 YIELD_AFTER: Final = 1024 * 1024
-"""Bytes sent at a stretch: a fast receiver would keep the event loop from all else, its own answer included."""
+"""Bytes sent without a break: a fast receiver would keep the event loop from all else, even from its own reply."""
 _REFUSALS: Final = (b"3", b"4", b"5")
 
 
 class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
-    """What httpcore needs of a connection: read, write, close. One reader and one writer at a time.
+    """The methods that httpcore calls: read, write, close. One reader and one writer at a time.
 
-    ``buffer`` may be shared by all streams of an event loop: nothing stays in it from one callback to the next. (A
-    plain ``asyncio.Protocol`` gets fresh memory of 256 KiB for each read, however short the answer.)
+    All streams of an event loop may share ``buffer``: nothing stays in it from one callback to the next. (A plain
+    ``asyncio.Protocol`` gets fresh memory of 256 KiB for each read, however short the reply.)
     """
 
     def __init__(self, sock: socket.socket, buffer: memoryview) -> None:
-        self._socket = sock  # ours: it can be closed even when the event loop it was used in has gone
+        self._socket = sock  # kept to close it even after its event loop is closed
         self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -49,7 +48,7 @@ class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
     # -- called by the event loop --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not checked: uvloop's transports are none by inheritance, and behave like one.
+        # Not checked: uvloop's transports behave like one without inheriting from it.
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -88,7 +87,7 @@ class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
     # -- called by httpcore --------------------------------------------------------------------------------------
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """The next piece, or empty at the end. It can be longer than ``max_bytes``: cutting it would be a copy."""
+        """The next piece; empty at the end. It may be longer than ``max_bytes``: cutting it would mean a copy."""
         while not self._unread:
             if self._ended:
                 if self._lost is not None:
@@ -103,9 +102,9 @@ class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send ``buffer``; returns as soon as little of it waits in this process.
+        """Send ``buffer``, and return once little of it is left in this process.
 
-        Stops with a WriteError when the server has already refused the request: httpcore then reads that answer.
+        Raises WriteError if the server has already refused the request: httpcore then reads that reply.
         """
         self._refuse_if_ended().write(buffer)
         self._unyielded += len(buffer)
@@ -120,21 +119,21 @@ class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close at once. TLS says no goodbye: waiting for the other side's would keep the socket for half a minute."""
+        """Close at once, without TLS's closing handshake: a wait for the server's part would take half a minute."""
         if self._loop.is_closed():
             self._socket.close()
         elif self._transport is not None:
             self._transport.abort()
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # the socket is asked too: the event loop may not have got to its news yet
-            return bool(self._unread) or self._ended or _has_news(self._socket)
+        if info == "is_readable":  # the event loop may not have read from the socket yet
+            return bool(self._unread) or self._ended or _is_readable(self._socket)
         names = {"client_addr": "sockname", "server_addr": "peername", "socket": "socket", "ssl_object": "ssl_object"}
         return None if self._transport is None else self._transport.get_extra_info(names.get(info, info))
 
-    async def _wait(self, seconds: float | None, late: type[Exception]) -> None:
+    async def _wait(self, seconds: float | None, timeout_error: type[Exception]) -> None:
         waiter = self._waiter = self._loop.create_future()
-        timer = None if seconds is None else self._loop.call_later(seconds, _expire, waiter, late)
+        timer = None if seconds is None else self._loop.call_later(seconds, _expire, waiter, timeout_error)
         try:
             await waiter
         finally:
@@ -143,20 +142,20 @@ class AsyncioStream(asyncio.BufferedProtocol, httpcore.AsyncNetworkStream):
                 timer.cancel()
 
     def _refuse_if_ended(self) -> asyncio.Transport:
-        # "HTTP/1.1 413 …": a redirect or an error before the body was sent. "100 Continue" is none.
+        # "HTTP/1.1 413 …" is a redirect or an error that came before the whole body was sent; "100 Continue" is not.
         refused = self._unread and self._unread[0][9:10] in _REFUSALS
         if self._transport is None or self._ended or refused or self._transport.is_closing():
             raise httpcore.WriteError("the server ended the request before all of it was sent")
         return self._transport
 
     def _rescue_unread(self) -> None:
-        # asyncio gives a connection up when sending fails, but the answer that says why may already be there.
+        # asyncio drops a connection if sending fails, but a reply with the reason may be there already.
         if self._transport is not None and self._transport.get_extra_info("ssl_object") is None:
             with contextlib.suppress(OSError):
                 self.buffer_updated(self._socket.recv_into(self._buffer))
 
 
-def _has_news(sock: socket.socket) -> bool:
+def _is_readable(sock: socket.socket) -> bool:
     if sock.fileno() < 0:
         return True
     if not hasattr(select, "poll"):  # Windows
@@ -166,6 +165,6 @@ def _has_news(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _expire(waiter: asyncio.Future[None], late: type[Exception]) -> None:
+def _expire(waiter: asyncio.Future[None], timeout_error: type[Exception]) -> None:
     if not waiter.done():
-        waiter.set_exception(late())
+        waiter.set_exception(timeout_error())
