@@ -93,7 +93,7 @@ def test_the_query_of_a_signed_url_is_not_logged(door: Door, caplog: pytest.LogC
     url = f"{door.emu.url}/imgs/gone.png?token=secret-query"
     body = f'{{"created": 1, "data": [{{"url": "{url}"}}]}}'
     door.emu.script("reply", body=body)
-    with pytest.raises(Exception, match="could not be fetched"):
+    with pytest.raises(Exception, match="could not be downloaded"):
         door("generate", PROMPT, mode="sync", save_to=tmp_path / "walrus.png")
     assert f"from {door.emu.url}/imgs/gone.png" in "\n".join(lines(caplog))
     assert_nothing_secret(caplog)
@@ -105,7 +105,7 @@ def test_a_url_that_is_none_does_not_hurt(
 ) -> None:
     caplog.set_level(logging.DEBUG, "apimaster")
     door.emu.script("reply", body=f'{{"created": 1, "data": [{{"url": "{url}"}}]}}')
-    with pytest.raises(Exception, match="could not be fetched"):
+    with pytest.raises(Exception, match="could not be downloaded"):
         door("generate", PROMPT, mode="sync", save_to=tmp_path / "walrus.png")
     assert_nothing_secret(caplog)
 

@@ -96,8 +96,8 @@ def test_a_model_takes_every_kind_and_its_schema_is_a_string() -> None:
 
 SECRET = "s3cr3t"
 REFUSED = [
-    ("", "empty text"),
-    ("  ", "empty text"),
+    ("", "empty string"),
+    ("  ", "empty string"),
     (b"".join, "builtin_function_or_method"),
     (7, "can't be made from a int"),
     (None, "NoneType"),
@@ -247,7 +247,7 @@ WRONG_BYTES = [
     (PNG[:-1], "PNG picture is cut short"),
     (JPEG[:-1], "JPEG picture is cut short"),
     (WEBP[:-1], "WEBP picture is cut short"),
-    (b"hello", "no picture format that is known here; the endpoint takes JPEG"),
+    (b"hello", "not in a known picture format; the endpoint takes JPEG"),
     (PNG + b"\0" * 5000, "larger than the 5000 bytes"),
 ]
 
@@ -300,7 +300,7 @@ def test_too_many_are_refused_before_any_is_looked_at() -> None:
 
 def test_a_digest_alone_can_not_be_sent() -> None:
     stored = Holder(references=(PNG,)).model_dump_json()  # type: ignore[arg-type]
-    with pytest.raises(ReferenceImageError, match=r"reference 1 \(sha256:.* give the bytes again"):
+    with pytest.raises(ReferenceImageError, match=r"reference 1 \(sha256:.* pass the bytes again"):
         ready(*Holder.model_validate_json(stored).references)
 
 

@@ -292,7 +292,7 @@ def test_another_format_than_the_url_says(door: Door, tmp_path: Path) -> None:
 def test_a_broken_picture_inside_a_reply(door: Door, tmp_path: Path) -> None:
     body = '{"created":1,"data":[{"b64_json":"' + base64.b64encode(b"<html>no picture</html>").decode() + '"}]}'
     door.emu.script("reply", body=body)
-    with pytest.raises(DownloadError, match="no whole picture: this is an HTML page") as lost:
+    with pytest.raises(DownloadError, match="not a whole picture: this is an HTML page") as lost:
         door("generate", "A cat", mode="sync", save_to=tmp_path / "cat.png")
     assert type(lost.value) is DownloadError
     assert listing(tmp_path) == []
@@ -477,7 +477,7 @@ def test_a_stored_request_can_be_sent_again_where_its_pictures_are_files(door: D
     result = door("generate", "A cat", references=[png])
     stored = type(result).model_validate_json(result.model_dump_json())
     assert base64.b64encode(png)[:40].decode() not in result.model_dump_json()
-    with pytest.raises(ReferenceImageError, match="give the bytes again"):
+    with pytest.raises(ReferenceImageError, match="pass the bytes again"):
         door("generate", stored.request)
     assert len(door.emu.bill) == 3
 

@@ -503,7 +503,7 @@ def test_an_object_store() -> None:
 def test_errors_of_a_backend_come_before_money_is_spent() -> None:
     with pytest.raises(BadRequestError, match="can't be written: RuntimeError: NoSuchBucket"):
         Target.parse("testrefusing://bucket/out/").check()
-    with pytest.raises(BadRequestError, match="can't be looked at: RuntimeError: AccessDenied"):
+    with pytest.raises(BadRequestError, match="can't be read: RuntimeError: AccessDenied"):
         Target.parse("testrefusing://bucket/v1.5").check()
 
 

@@ -1,4 +1,4 @@
-"""The asyncio driver. ``sync.py`` says what a driver does. A module of its own, since importing asyncio takes time."""
+"""The asyncio driver; ``sync.py`` describes drivers. It is a module of its own because importing asyncio takes time."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from .sync import check_open, log, notify
 T = TypeVar("T")
 AsyncTransport = Literal["httpx", "aiohttp"]
 
-GATE: Final = 32
-"""Short calls on the wire at once, per client and event loop."""
+MAX_SHORT_CALLS: Final = 32
+"""Short calls in flight at once, per client and event loop."""
 
-_SINK_STEP: Final = 256 * 1024  # bytes handed to a thread at once: a hop costs as much as writing some 100 kB
+_SINK_STEP: Final = 256 * 1024  # bytes passed to a thread at once: a switch costs as much as writing 100 kB
 
 
 class _Session:
-    """What an asyncio driver holds for one event loop: neither sockets nor a gate can move to another one."""
+    """An asyncio driver's clients for one event loop: neither sockets nor a semaphore can move to another one."""
 
     def __init__(self, gateway: httpx.AsyncClient, outside: httpx.AsyncClient) -> None:
         self.gateway = gateway
         self.outside = outside
-        self.gate = asyncio.Semaphore(GATE)
+        self.short_calls = asyncio.Semaphore(MAX_SHORT_CALLS)
 
     async def aclose(self) -> None:
         for client in (self.gateway, self.outside):
-            if isinstance(client, LeanAsyncClient):  # one of the caller's own stays open
+            if isinstance(client, LeanAsyncClient):  # the caller's own client stays open
                 await client.aclose()
 
     def abandon(self) -> None:
@@ -58,7 +58,7 @@ class _Session:
 
 
 class AsyncDriver:
-    """Runs flows on the running event loop; flows that go together get a task each."""
+    """Runs flows on the running event loop; each flow of a ``Gather`` gets a task."""
 
     def __init__(self, codec: HttpxCodec, http_client: httpx.AsyncClient | None, transport: AsyncTransport) -> None:
         self._codec = codec
@@ -77,7 +77,7 @@ class AsyncDriver:
                 answer = thrown = None
                 try:
                     answer = await self._perform(operation)
-                except Exception as error:  # noqa: BLE001  # whatever it is, the flow decides
+                except Exception as error:  # noqa: BLE001  # the flow handles all of them
                     thrown = error
         except StopIteration as end:
             return cast("T", end.value)
@@ -107,7 +107,7 @@ class AsyncDriver:
         session = self._session()
         if operation.long:
             return await self._exchange(session.gateway, operation)
-        async with session.gate:
+        async with session.short_calls:
             return await self._exchange(session.gateway, operation)
 
     async def _exchange(self, client: httpx.AsyncClient, operation: Send) -> Reply:
@@ -130,14 +130,14 @@ class AsyncDriver:
                 await asyncio.to_thread(self._codec.check_address, operation.url)
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
             try:
-                held: list[bytes] = []
+                pieces: list[bytes] = []
                 if response.is_success:
                     async for piece in response.aiter_raw():
-                        held.append(body_limit.check(piece, time.monotonic()))
-                        if sum(map(len, held)) >= _SINK_STEP:
-                            await asyncio.to_thread(_write, operation.sink, held)
-                            held = []  # a new list: were this task cancelled, the thread would go on with the old one
-                    await asyncio.to_thread(_write, operation.sink, held)
+                        pieces.append(body_limit.check(piece, time.monotonic()))
+                        if sum(map(len, pieces)) >= _SINK_STEP:
+                            await asyncio.to_thread(_write, operation.sink, pieces)
+                            pieces = []  # a new list: if this task is cancelled, the thread still writes the old one
+                    await asyncio.to_thread(_write, operation.sink, pieces)
             finally:
                 await response.aclose()
         return Reply(response.status_code, headers_of(response))
@@ -154,7 +154,7 @@ class AsyncDriver:
         return _Session(gateway, build_async_client(guard=self._codec.guard))
 
     async def aclose(self) -> None:
-        """Close what this driver opened, on all event loops; a client that was handed in stays open."""
+        """Close what this driver opened, on all event loops; the caller's own client stays open."""
         self._closed = True
         await self._sessions.aclose()
 
@@ -164,16 +164,16 @@ async def _notify(operation: Notify) -> None:
     if hasattr(outcome, "__await__"):
         try:
             await outcome
-        except Exception:  # noqa: BLE001  # the same
+        except Exception:  # noqa: BLE001  # the caller's code may raise anything
             log.exception("on_progress raised; the image goes on without it")
 
 
 async def _in_tasks(run: Callable[[Flow[object]], Awaitable[object]], operation: Gather) -> list[object]:
-    """Outcomes in order. Cancelling the caller cancels all flows and waits until they are gone."""
-    gate = asyncio.Semaphore(operation.limit)
+    """Outcomes in order. Cancelling the caller cancels all flows and waits until they have ended."""
+    slots = asyncio.Semaphore(operation.limit)
 
     async def one(flow: Flow[object]) -> object:
-        async with gate:
+        async with slots:
             try:
                 return await run(flow)
             except APIMasterError as error:

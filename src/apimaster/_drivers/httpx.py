@@ -1,7 +1,7 @@
-"""What both drivers share: operations become httpx requests, and httpx's responses and exceptions become replies.
+"""The codec of both drivers: from operations to httpx requests, from httpx's responses and exceptions to replies.
 
-No I/O, no clock: the drivers do that. This module keeps the key where it belongs: it puts the key on requests to the
-base URL's origin and on nothing else, and removes it from what the gateway echoes.
+No I/O, no clock: the drivers do that. This module puts the key on requests to the base URL's origin and on no others,
+and removes it from replies that echo it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STALLED: Final = 30.0
 _SHORTEST_SECRET: Final = 8
 _LARGEST_QUOTED: Final = 1024 * 1024
 
-# These headers say who asks, where and with what: the settings decide that, and no caller overrides them.
+# The client sets these headers from its settings, and no caller overrides them.
 _OWN_HEADERS: Final = frozenset(
     {
         *("accept", "authorization", "connection", "content-length", "content-type", "host"),
@@ -58,7 +58,7 @@ class HttpxCodec:
         base = httpx.URL(settings.base_url)
         self._origin = _origin(base)
         self._key = settings.api_key.get_secret_value()
-        # A key of a few letters (of a test, of a local gateway) stands in many words, and is no secret.
+        # A key of a few letters, as for a local gateway, is part of many words, and is no secret.
         self._secret = self._key.encode() if len(self._key) >= _SHORTEST_SECRET else None
         self.guard = AddressGuard(frozenset({base.host}))
 
@@ -80,9 +80,9 @@ class HttpxCodec:
         return client.build_request(call.method, url, headers=headers, content=stream, timeout=timeout)
 
     def download(self, client: httpx.Client | httpx.AsyncClient, operation: Fetch) -> httpx.Request:
-        """The request for a picture: with the key only if asked for and at the base URL's own origin."""
+        """The request for a picture. It has the key only if ``keyed`` asks for it and the origin is the base URL's."""
         self.guard.check_url(operation.url)
-        # A picture doesn't shrink, and its Content-Length should be its own.
+        # Pictures don't compress any further, and Content-Length should be the picture's.
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         if operation.keyed and _origin(httpx.URL(operation.url)) == self._origin:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -91,9 +91,10 @@ class HttpxCodec:
         return client.build_request("GET", operation.url, headers=headers, timeout=timeout)
 
     def check_address(self, url: str) -> None:
-        """Look the host up and refuse a private address: as much as can be done before a client of the caller's dials.
+        """Look the host up and refuse a private address. Blocking.
 
-        Blocking. Our own clients check the very address that they dial.
+        Before a request of the caller's own client, nothing more is possible; ours check the very address that they
+        connect to.
         """
         parts = httpx.URL(url)
         try:
@@ -103,14 +104,14 @@ class HttpxCodec:
 
     def reply(self, response: httpx.Response, body: bytes) -> Reply:
         """The reply, without the key if the gateway echoed it."""
-        # Any reply may be quoted in a message, except one that is so large that it holds pictures.
+        # A message may quote any reply, except one so large that it holds pictures.
         if self._secret is not None and len(body) <= _LARGEST_QUOTED and self._secret in body:
             body = body.replace(self._secret, b"[the key]")
         return Reply(response.status_code, headers_of(response), body)
 
 
 class BodyLimit:
-    """Limits the size of one body, and the time that it takes."""
+    """Limits the size of one body, and the time that it may take."""
 
     def __init__(self, limit: int, ends: float) -> None:
         self._left = limit
@@ -118,7 +119,7 @@ class BodyLimit:
         self._ends = ends
 
     def check(self, piece: bytes, now: float) -> bytes:
-        """Pass ``piece`` on, unless it is too much or too late."""
+        """Return ``piece``, unless the body is now too large or too late."""
         self._left -= len(piece)
         if self._left < 0:
             raise Refused(f"it is larger than {self._limit // (1024 * 1024)} MB")
@@ -135,24 +136,24 @@ def mapped_errors() -> Iterator[None]:
     except ForbiddenAddress as error:
         raise Refused(str(error)) from None
     except _BEFORE_SENDING as error:
-        raise NotSent(_words(error)) from error
-    except httpx.RequestError as error:  # broken on the way, or a body that its Content-Encoding does not fit
-        raise Broken(_words(error)) from error
+        raise NotSent(_describe(error)) from error
+    except httpx.RequestError as error:  # the connection broke, or Content-Encoding does not match the body
+        raise Broken(_describe(error)) from error
     except httpx.InvalidURL as error:
         raise Refused(f"not a URL: {error}") from None
 
 
 def checked(headers: Mapping[str, str]) -> dict[str, str]:
-    """The caller's own headers, if they are headers and leave alone what this side sets.
+    """The caller's own headers, if they are valid and the client does not set them itself.
 
     Raises:
-        BadRequestError: a name is taken, or a name or value can't stand in a header.
+        BadRequestError: the client sets this header itself, or its name or value is not valid.
     """
     for name, value in headers.items():
         if name.strip().lower() in _OWN_HEADERS:
-            raise BadRequestError(f"the header {name!r} can't be set: it is set here")
+            raise BadRequestError(f"the header {name!r} can't be set: the client sets it")
         if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
-            raise BadRequestError(f"the header {name!r} is not a header: plain ASCII text on one line is accepted")
+            raise BadRequestError(f"the header {name!r} is not a header; accepted: plain ASCII text on one line")
     return dict(headers)
 
 
@@ -161,14 +162,14 @@ def headers_of(response: httpx.Response) -> Mapping[str, str]:
     return {name.lower(): value for name, value in response.headers.items()}
 
 
-def _words(error: Exception) -> str:
-    words: dict[type[Exception], str] = {
-        httpx.ReadTimeout: "no answer came in time",
+def _describe(error: Exception) -> str:
+    texts: dict[type[Exception], str] = {
+        httpx.ReadTimeout: "no reply came in time",
         httpx.WriteTimeout: "the request could not be written in time",
         httpx.ConnectTimeout: "connecting took too long",
         httpx.PoolTimeout: "no connection was free in time",
     }
-    return words.get(type(error)) or str(error) or type(error).__name__
+    return texts.get(type(error)) or str(error) or type(error).__name__
 
 
 def _query(call: Call) -> str:

@@ -1,13 +1,13 @@
-"""The blocking driver. With the asyncio one (``aio.py``), it alone touches network, clock and sleep.
+"""The blocking driver. Only this one and the asyncio one (``aio.py``) touch network, clock and sleep.
 
-A driver runs a flow to its end: it performs each operation and sends the answer back in, or throws the exception
-in. Everything that is worth deciding was decided in the flow; what is left is how httpx, threads and asyncio do it.
+A driver runs a flow to its end: it performs each operation and sends the answer, or throws the exception, into the
+flow. The flow makes all decisions; the driver knows how httpx, threads and asyncio carry them out.
 
-What runs side by side keeps the same promises in both: at most so many at once, an APIMasterError of one flow is
-its outcome and does not touch the others, and anything else (Ctrl-C, a cancelled task, a bug) stops them all.
+Both drivers keep the same promises to flows that run side by side: no more than the limit at once; an APIMasterError of
+one flow is its outcome and does not touch the others; anything else (Ctrl-C, a cancelled task, a bug) stops them all.
 
-Requests wait outside httpx's pool, whose bookkeeping grows with every queued request: a gate lets through as many
-short calls as pay off, and calls that are held open for minutes pass it by, on connections of their own.
+The asyncio driver keeps waiting requests out of httpx's pool, whose bookkeeping grows with every one of them: a
+semaphore admits as many short calls as pay off. Calls that stay open for minutes pass it by, on their own connections.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ log = logging.getLogger("apimaster")
 
 
 class _Stopped(BaseException):
-    """A sibling was interrupted: unwinds a worker thread past every ``except Exception``."""
+    """A sibling flow was interrupted. No ``except Exception`` in a worker thread catches this."""
 
 
 class SyncDriver:
-    """Runs flows on the calling thread; flows that go together get a thread each. Safe to share between threads."""
+    """Runs flows on the calling thread, and those of a ``Gather`` in threads. Safe to share between threads."""
 
     def __init__(self, codec: HttpxCodec, http_client: httpx.Client | None) -> None:
         self._codec = codec
@@ -62,7 +62,7 @@ class SyncDriver:
                     raise _Stopped
                 try:
                     answer = self._perform(operation, stop)
-                except Exception as error:  # noqa: BLE001  # whatever it is, the flow decides
+                except Exception as error:  # noqa: BLE001  # the flow handles all of them
                     thrown = error
         except StopIteration as end:
             return cast("T", end.value)
@@ -128,7 +128,7 @@ class SyncDriver:
         return self._clients
 
     def close(self) -> None:
-        """Close what this driver opened; a client that was handed in stays open."""
+        """Close what this driver opened; the caller's own client stays open."""
         with self._lock:
             clients, self._clients, self._closed = self._clients, None, True
         if clients is not None and self._given is None:
@@ -154,12 +154,12 @@ def _in_threads(
                 outcomes[index] = run(operation.flows[index], stop)
             except APIMasterError as error:
                 outcomes[index] = error
-            except BaseException as error:  # noqa: BLE001  # carried over to the calling thread
+            except BaseException as error:  # noqa: BLE001  # raised in the calling thread
                 broken.append(error)
                 stop.set()
 
-    # Each thread sees the caller's context variables (callbacks and traces rely on them); daemons, so that an
-    # interrupted program can end while a call is still held open.
+    # Each thread sees the caller's context variables: callbacks and traces rely on them. The threads are daemons, so
+    # that an interrupted program can end while a call is still open.
     threads = [
         threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="apimaster")
         for _ in range(min(operation.limit, len(operation.flows)))
@@ -178,13 +178,13 @@ def _in_threads(
 
 
 def check_open(closed: bool) -> None:
-    """A closed client stays closed: opening it again by accident would leak."""
+    """Raise if the client is closed: opening it again by accident would leak connections."""
     if closed:
         raise RuntimeError("This client is closed; make a new one.")
 
 
 def notify(operation: Notify) -> object:
-    """Call the caller's callback. What goes wrong in it must not cost a picture that is being paid for."""
+    """Call the caller's callback. An error in it must not cost a picture that is paid for."""
     try:
         return operation.callback(operation.progress)
     except Exception:  # the caller's code may raise anything

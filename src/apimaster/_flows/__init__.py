@@ -1,1 +1,1 @@
-"""What happens in which order, with no I/O: flows yield operations and are sent the answers."""
+"""Flows: the order of steps, with no I/O. A flow yields operations, and a driver sends it the answers."""

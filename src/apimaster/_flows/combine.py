@@ -1,7 +1,7 @@
-"""Combine the outcomes of a call's images into one result, or into the one error that says most.
+"""Combine the outcomes of a call's images into one result, or into the most serious error.
 
-A result holds what succeeded and names what did not; a call raises only if nothing succeeded. A picture that was made
-and could not be downloaded counts on both sides: it is in ``images``, with its URL, and in ``failures``.
+A result holds the images that succeeded and names those that failed; a call raises only if all failed. A picture that
+was made and could not be downloaded is in both: in ``images``, with its URL, and in ``failures``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Delivery:
     task: Task | None
 
 
-# Which of several errors to raise: the one that costs most if the caller ignores it.
+# Of several errors, a call raises the one that costs most if the caller ignores it.
 _WEIGHT: Final[dict[Billed, int]] = {"maybe": 2, "yes": 1, "no": 0}
 
 
 def combine(
     outcomes: Sequence[Delivery | APIMasterError], *, request: ImageRequest | None, model: str, price: Decimal | None
 ) -> ImageResult:
-    """One result for all images of a call, in the order in which they were asked for.
+    """One result for all images of a call, in the order of the request.
 
     ``price`` is US dollars per image: a task is one charge, however many pictures it delivers.
 
@@ -77,7 +77,7 @@ def worst(
         error.args = (error.message,)
         error.tasks = tuple(tasks)
         error.failures = tuple(failures)
-        # A retry is safe only if it is for all of them: another one of this call may have been paid for.
+        # A retry is safe only if it is safe for all of them: another image of this call may be paid for.
         error.retryable = all(each.retryable for each in errors)
         if isinstance(error, DownloadError):
             error.images = tuple(images)

@@ -1,4 +1,4 @@
-"""What the flows of one client share."""
+"""The context that the flows of one client share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the flows of one client share.
+    """Settings and state that the flows of one client share.
 
-    ``purchases`` is the policy for calls that buy, where it differs; ``headers`` go on every call to the gateway.
+    ``purchases`` is the policy for calls that buy, None if it is ``policy`` too; ``headers`` go on every call to the
+    gateway.
     """
 
     base_url: str

@@ -1,8 +1,8 @@
 """Download a picture that is paid for: from its URL, then from the gateway's durable copy.
 
-A download is free, so it is retried after every passing fault. The key is sent on the first hop at most, and only to
-the base URL's origin: a redirect is followed without it. What arrives must be a whole picture; an HTML page that calls
-itself image/png is a fault like any other.
+A download is free, so the client retries it after every passing fault. It sends the key with the first request at most,
+and only to the base URL's origin: it follows a redirect without the key. The bytes must be a whole picture; an HTML
+page that calls itself image/png is a fault like any other.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ DOWNLOAD_TIMEOUT: Final = 300.0
 """Seconds for ``download`` and ``read``, retries included."""
 
 GRACE: Final = 10.0
-"""Seconds that a download gets at least: a picture that is paid for is not dropped at the last moment."""
+"""Seconds that a download gets at least: the client does not give up a paid picture at the last moment."""
 
-_MAX_HOPS: Final = 5
+_MAX_REDIRECTS: Final = 5
 _GONE: Final = frozenset({401, 403, 404, 410})
 _PASSING: Final = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one picture is saved, and the name that it gets if the caller gave none."""
+    """The place where one picture is saved, and its name if the caller gave none."""
 
     target: Target
     stem: str
@@ -55,29 +55,29 @@ class Destination:
 def save(
     context: Context, image: GeneratedImage, destination: Destination, *, request: ImageRequest | None, deadline: float
 ) -> Flow[GeneratedImage]:
-    """Download ``image`` to ``destination``; the picture that is returned has its path, media type and pixels.
+    """Download ``image`` to ``destination``, and return it with its path, media type and pixels.
 
     Raises:
-        DownloadError: it could not be fetched or saved. It is paid for: never generate again for this.
+        DownloadError: it could not be downloaded or saved. It is paid for: never generate it again.
     """
     try:
         pending = yield RunBlocking(
             lambda: destination.target.open(destination.stem, position=destination.position, total=destination.total)
         )
-    except OSError as cause:
-        raise DownloadError(_lost(image, f"could not write it: {cause}"), images=(image,)) from cause
+    except OSError as error:
+        raise DownloadError(_lost(image, f"it could not be written: {error}"), images=(image,)) from error
     try:
         saved: SavedPicture = yield from _fill(context, image, pending, pending.commit, deadline)
     except Exception:
         yield RunBlocking(pending.discard)
         raise
     except BaseException:
-        pending.discard()  # the flow is closed from outside, where nothing may be yielded any more
+        pending.discard()  # the driver has closed the flow, which may not yield any more
         raise
     deviations = _deviations(saved, request)
-    for sentence in deviations:
+    for deviation in deviations:
         # Not warnings.warn: a program that turns warnings into errors must not lose a paid picture to one.
-        _log.warning("%s: %s", saved.path, sentence)
+        _log.warning("%s: %s", saved.path, deviation)
     return image.model_copy(
         update={
             "path": saved.path,
@@ -90,7 +90,7 @@ def save(
 
 
 def download(context: Context, image: GeneratedImage, target: Target) -> Flow[Path | str]:
-    """Download ``image`` to a place that the caller names."""
+    """Download ``image`` to the place that the caller names."""
     now: Instant = yield Now()
     yield RunBlocking(target.check)
     stem = f"{image.task_id}-{image.output_index}" if image.task_id else f"image-{now.wall:.0f}-{image.index}"
@@ -100,7 +100,7 @@ def download(context: Context, image: GeneratedImage, target: Target) -> Flow[Pa
 
 
 def read(context: Context, image: GeneratedImage) -> Flow[bytes]:
-    """The bytes of ``image``, checked to be a whole picture."""
+    """Download ``image`` and return its bytes, checked to be a whole picture."""
     now: Instant = yield Now()
     sink = MemorySink(MAX_PICTURE_BYTES)
     return (yield from _fill(context, image, sink, sink.commit, now.monotonic + DOWNLOAD_TIMEOUT))
@@ -120,8 +120,8 @@ def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[
 
         try:
             return (yield from _finish(image, keep))
-        except NotAPicture as cause:
-            expired, reason = False, f"what came inside the reply is no whole picture: {cause}"
+        except NotAPicture as error:
+            expired, reason = False, f"the bytes inside the reply are not a whole picture: {error}"
     for url in _sources(context, image):
         attempt = 0
         while True:
@@ -133,8 +133,8 @@ def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[
             if fault is None:
                 try:
                     return (yield from _finish(image, finish))
-                except NotAPicture as cause:
-                    fault = _Fault(f"what arrived is no whole picture: {cause}", "not a whole picture", passing=True)
+                except NotAPicture as error:
+                    fault = _Fault(f"the bytes are not a whole picture: {error}", "not a whole picture", passing=True)
             reason = fault.reason
             expired &= fault.gone
             now = yield Now()
@@ -151,8 +151,8 @@ def _fill(context: Context, image: GeneratedImage, sink: Sink, finish: Callable[
 def _finish(image: GeneratedImage, finish: Callable[[], T]) -> Flow[T]:
     try:
         done: T = yield RunBlocking(finish)
-    except OSError as cause:
-        raise DownloadError(_lost(image, f"could not write it: {cause}"), images=(image,)) from cause
+    except OSError as error:
+        raise DownloadError(_lost(image, f"it could not be written: {error}"), images=(image,)) from error
     return done
 
 
@@ -166,7 +166,7 @@ def _sources(context: Context, image: GeneratedImage) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a download failed: a sentence for the caller, and a word for the log, in which there is no URL."""
+    """The reason why a download failed: a sentence for the caller, and a few words without a URL for the log."""
 
     reason: str
     kind: str
@@ -175,17 +175,17 @@ class _Fault:
 
 
 def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault | None]:
-    """One attempt, which follows redirects itself: None if the whole body is in the sink, else what went wrong."""
-    for hop in range(_MAX_HOPS):
+    """One attempt, redirects included: None if the whole body is in the sink, else the fault."""
+    for redirects in range(_MAX_REDIRECTS):
         sink.reset()
         try:
-            reply: Reply = yield Fetch(url, sink, timeout, MAX_PICTURE_BYTES, keyed=hop == 0)
-        except (NotSent, Broken) as cause:
-            return _Fault(f"the connection failed: {cause}", "a broken connection", passing=True)
-        except (Refused, NotAPicture) as cause:
-            return _Fault(str(cause), "a refusal on this side")
-        except OSError as cause:
-            return _Fault(f"could not write it: {cause}", "a failed write")
+            reply: Reply = yield Fetch(url, sink, timeout, MAX_PICTURE_BYTES, keyed=redirects == 0)
+        except (NotSent, Broken) as error:
+            return _Fault(f"the connection failed: {error}", "a broken connection", passing=True)
+        except (Refused, NotAPicture) as error:
+            return _Fault(str(error), "a refusal by the client")
+        except OSError as error:
+            return _Fault(f"it could not be written: {error}", "a failed write")
         location = reply.headers.get("location")
         if reply.status in (301, 302, 303, 307, 308) and location:
             url = urljoin(url, location)
@@ -195,7 +195,7 @@ def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault 
         passing = reply.status >= 500 or reply.status in _PASSING
         status = f"HTTP {reply.status}"
         return _Fault(f"its URL answered {status}", status, passing=passing, gone=reply.status in _GONE)
-    return _Fault(f"its URL redirected more than {_MAX_HOPS} times", "too many redirects")
+    return _Fault(f"its URL redirected more than {_MAX_REDIRECTS} times", "too many redirects")
 
 
 def _deviations(saved: SavedPicture, request: ImageRequest | None) -> tuple[str, ...]:
@@ -212,14 +212,14 @@ def _name(image: GeneratedImage) -> str:
 
 
 def without_query(url: str) -> str:
-    """A URL for a log: the query of a signed URL is as good as a key, and so is what stands before an ``@``."""
+    """A URL for a log: the query of a signed URL is as good as a key, and so is the part before an ``@``."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # it came from the gateway, and may be anything
+    except ValueError:  # it comes from the gateway, and may be anything
         return "something that is not a URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _lost(image: GeneratedImage, reason: str) -> str:
     where = f" of task {image.task_id}" if image.task_id else ""
-    return f"The picture{where} was made and could not be fetched: {reason}."
+    return f"The picture{where} was made and could not be downloaded: {reason}."

@@ -1,4 +1,4 @@
-"""The flows behind the client's methods: what happens in which order, with no I/O and no clock of its own.
+"""The flows behind the client's methods: the order of steps, with no I/O and no clock.
 
 generate  ─┬─ one image × n, side by side ─┬─ buy: submit, or one shot
            │                               ├─ poll, if the reply was a task
@@ -48,7 +48,7 @@ _log = logging.getLogger("apimaster")
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How a call is carried out: its timeout, where its pictures are saved, and who hears of its progress.
+    """The options of a call: its timeout, the place for its pictures, and the function to call with its progress.
 
     ``timeout`` is seconds for the whole call; None: by resolution.
     """
@@ -60,7 +60,7 @@ class CallOptions:
 
 @dataclass(frozen=True, slots=True)
 class _ImageJob:
-    """One image that is being made for a call."""
+    """One image of a call, on its way to the caller."""
 
     options: CallOptions
     begun: Instant
@@ -105,8 +105,8 @@ def generate(context: Context, request: ImageRequest, mode: Mode, options: CallO
 def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flow[Task]:
     """Submit one image and return its task at once.
 
-    Some channels answer with the finished picture instead. The task has succeeded then, and its id is empty: there is
-    nothing left to poll.
+    Some channels answer with the finished picture instead. Then the task has succeeded already, and its id is empty,
+    since there is nothing to poll.
     """
     job = yield from _begin_purchase(request, options)
     yield from job.report("submitting")
@@ -118,9 +118,9 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
 
 
 def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
-    """Poll a task once; a passing fault is retried until there is an answer."""
+    """Poll a task once, and retry that after passing faults until there is an answer."""
     if task.done and not task.id:
-        return task  # the submit was answered with the picture: there is no task to poll
+        return task  # the gateway answered the submit with the picture: there is no task to poll
     now: Instant = yield Now()
     deadline = now.monotonic + timeout
     attempt = 0
@@ -145,7 +145,7 @@ def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult
     if request is not None:
         price = spec.price(request.resolution)
     else:
-        # Of a task that is known by its id alone, only the saved picture's pixels show which resolution was paid for.
+        # If only the task's id is known, only the pixels of a saved picture show which resolution was paid for.
         resolution = spec.resolution_of(delivery.images[0].width, delivery.images[0].height)
         price = spec.price(resolution) if resolution else None
     return combine([delivery], request=request, model=task.model, price=price)
@@ -157,9 +157,9 @@ def models(context: Context, timeout: float) -> Flow[list[str]]:
     reply = yield from ask(context, models_call(), deadline=now.monotonic + timeout)
     try:
         return read_models(reply)
-    except Unreadable as cause:
+    except Unreadable as error:
         raise with_hint(
-            NotFoundError(f"{context.base_url} does not answer like the gateway: {cause}."), context.base_url
+            NotFoundError(f"{context.base_url} does not answer like the gateway: {error}."), context.base_url
         ) from None
 
 
@@ -175,7 +175,7 @@ def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageJob
 
 
 def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageJob]:
-    """The same for images that are yet to be bought: their references are read and checked once, for all of them."""
+    """The same for a purchase; it also reads and checks the references, once for all images."""
     job = yield from _begin(request, options)
     if not request.references:
         return job
@@ -204,7 +204,7 @@ def _buy(
         try:
             return (yield from _submit(context, request, job))
         except NotFoundError:
-            # An older gateway has no async route. If the base URL is wrong, the one-shot route says so as well.
+            # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
             if mode == "async":
                 raise
     timeout = _ONE_SHOT_LIMIT[request.resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN
@@ -220,7 +220,7 @@ def _submit(context: Context, request: ImageRequest, job: _ImageJob) -> Flow[Tas
 
 
 def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Task | tuple[GeneratedImage, ...]]:
-    """The task or the pictures in a success reply to a purchase; an unreadable one leaves the outcome unknown."""
+    """The task or the pictures in a success reply to a purchase. If it is unreadable, the outcome is unknown."""
     try:
         accepted = read_accepted(reply, request)
     except Empty as cause:
@@ -231,7 +231,7 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
         now: Instant = yield Now()
         error = error_from(reply, paid=True, wall=now.wall)
         if isinstance(error, OutcomeUnknownError):
-            error = OutcomeUnknownError(f"The answer can't be read: {cause}.", status_code=reply.status)
+            error = OutcomeUnknownError(f"The reply can't be read: {cause}.", status_code=reply.status)
         raise error from None
     if isinstance(accepted, Task):
         _log.debug("task %s: submitted", accepted.id)

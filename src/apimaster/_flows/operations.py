@@ -1,4 +1,4 @@
-"""The operations that a flow may yield, and what it is sent for each: all that it can ask of the outside world.
+"""The operations that a flow may yield, and the answer to each. A flow has no other contact with the outside world.
 
 ==============  ==========================================  ======================================
 operation       what the driver does                        what the flow gets
@@ -12,7 +12,7 @@ Gather          runs flows side by side, bounded            a list of results or
 Notify          calls the caller's progress callback        None
 ==============  ==========================================  ======================================
 
-The list is short on purpose: what these operations can't express (open a socket, read a clock) does not belong in a
+The list is short on purpose: a step that these operations can't express, such as opening a socket, does not belong in a
 flow.
 """
 
@@ -40,10 +40,10 @@ class Body(Protocol):
 
 
 class Sink(Protocol):
-    """Where a download goes: plain blocking calls; the asyncio driver makes them in a thread."""
+    """The destination of a download. Its methods block; the asyncio driver calls them in a thread."""
 
     def reset(self) -> None:
-        """Start over: what was written so far is dropped."""
+        """Start over, and drop the bytes that were written so far."""
 
     def write(self, data: bytes) -> object:
         """Take the next piece; an exception ends the download and reaches the flow as it is."""
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: header names are lower case, ``body`` is the whole body (bounded by the driver)."""
+    """A reply. Header names are in lower case; ``body`` is the whole body, whose size the driver limits."""
 
     status: int
     headers: Mapping[str, str]
@@ -76,7 +76,7 @@ class Instant:
     wall: float
 
 
-class NotSent(Exception):  # a fact about an exchange, not an error a caller sees
+class NotSent(Exception):  # a fact about an exchange, not an error that a caller sees
     """The connection never opened: nothing left this machine. Thrown into the flow."""
 
 
@@ -85,14 +85,14 @@ class Broken(Exception):  # the same
 
 
 class Refused(Exception):
-    """The driver will not do this: a forbidden address, or more bytes than allowed. Thrown into the flow."""
+    """The driver refuses this: a forbidden address, or more bytes than allowed. Thrown into the flow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One exchange with the gateway. ``long`` marks a call that is held open while a picture is drawn.
+    """One exchange with the gateway. ``long`` marks a call that stays open while a picture is drawn.
 
-    ``headers`` are the caller's own, beside those that every call has.
+    ``headers`` are the caller's own, in addition to those of every call.
     """
 
     call: Call
@@ -103,9 +103,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """One GET of an absolute URL into ``sink``, at most ``max_bytes``. Redirects are answered, not followed.
+    """One GET of an absolute URL into ``sink``, at most ``max_bytes``. The driver does not follow redirects.
 
-    ``keyed`` asks for the key; the driver adds it only where the URL's origin is the base URL's.
+    ``keyed`` asks for the key; the driver adds it only if the URL's origin is the base URL's.
     """
 
     url: str
@@ -129,7 +129,7 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class RunBlocking:
-    """Run a blocking function: where it is in the sync driver, in a thread in the asyncio one."""
+    """Run a blocking function: on the same thread in the sync driver, in another one in the asyncio driver."""
 
     function: Callable[[], object]
 
@@ -144,7 +144,7 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Hand ``progress`` to the caller's callback; an awaitable that it returns is awaited by the asyncio driver."""
+    """Call the caller's callback with ``progress``; the asyncio driver awaits an awaitable that it returns."""
 
     callback: Callable[[Progress], Awaitable[object] | object]
     progress: Progress
@@ -152,5 +152,5 @@ class Notify:
 
 Operation = Send | Fetch | Sleep | Now | RunBlocking | Gather | Notify
 
-# What a flow gets back depends on what it yielded, which a type can't say: so Any, narrowed where it is used.
+# The answer depends on the operation, which a type can't express: so Any, narrowed where it is used.
 Flow: TypeAlias = Generator[Operation, Any, T]

@@ -1,4 +1,4 @@
-"""What may be sent again, and when. Pure functions: the caller passes in time and randomness.
+"""The rules of retries. Pure functions: the caller passes in time and randomness.
 
 The client retries a paid call (one that buys an image) only if it was provably not sent, or refused unbilled: that is
 what ``.retryable`` on an error with ``.billed == "no"`` means. A free call (a poll, a download, the list of models) may
@@ -16,13 +16,13 @@ from ..errors import APIMasterError, RateLimitError
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a call is retried, and how long the client pauses before.
+    """How often the client retries a call, and how long it pauses before each retry.
 
     Attributes:
         max_retries: retries after the first attempt; 0 turns them off.
         base: seconds before the first retry, doubled for each further one.
         cap: the longest pause in seconds that the client chooses itself.
-        dice: gives a random number in [0, 1) for the jitter.
+        dice: returns a random number in [0, 1) for the jitter.
     """
 
     max_retries: int = 3

@@ -1,4 +1,4 @@
-"""One call to the gateway, sent again as often as the rules allow and never more.
+"""Send one call to the gateway, with as many retries as the rules allow.
 
 Two flows, for the two kinds of call: ``buy`` for the one that costs money and ``ask`` for everything that is free. They
 differ in one thing: if the connection breaks, nobody knows whether the purchase went through, so ``buy`` stops there,
@@ -25,10 +25,10 @@ _log = logging.getLogger("apimaster")
 def buy(
     context: Context, call: Call, *, deadline: float, timeout: float | None = None, long: bool = False
 ) -> Flow[Reply]:
-    """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` bounds one try, in seconds.
+    """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` limits one attempt, in seconds.
 
     Raises:
-        OutcomeUnknownError: it went out and no answer came back; it is not sent again.
+        OutcomeUnknownError: it went out and no reply came back. The client does not send it again.
         APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
     return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long))
@@ -59,10 +59,10 @@ def _exchange(
             reply: Reply = yield Send(
                 call, remaining if timeout is None else min(timeout, remaining), long, context.headers
             )
-        except NotSent as cause:
-            last = APIConnectionError(f"Could not reach {context.base_url}: {cause}. Nothing was sent.")
-        except (Broken, Refused) as cause:  # a reply of a gigabyte is no answer either
-            last = _broken(cause, paid=paid)
+        except NotSent as error:
+            last = APIConnectionError(f"Could not reach {context.base_url}: {error}. Nothing was sent.")
+        except (Broken, Refused) as error:  # a reply of a gigabyte counts as none
+            last = _broken(error, paid=paid)
         else:
             if _log.isEnabledFor(logging.DEBUG):
                 now = yield Now()
@@ -80,10 +80,10 @@ def _exchange(
         yield Sleep(pause)
 
 
-def _broken(cause: Exception, *, paid: bool) -> APIMasterError:
+def _broken(error: Exception, *, paid: bool) -> APIMasterError:
     if paid:
-        return OutcomeUnknownError(f"The request went out, and no answer came back: {cause}.")
-    return APIConnectionError(f"The connection broke: {cause}.")
+        return OutcomeUnknownError(f"The request went out, and no reply came back: {error}.")
+    return APIConnectionError(f"The connection broke: {error}.")
 
 
 def describe_fault(error: APIMasterError) -> str:
@@ -97,7 +97,7 @@ def describe_fault(error: APIMasterError) -> str:
 
 
 def with_hint(error: APIMasterError, base_url: str) -> APIMasterError:
-    """A 404 is most often a base URL without ``/v1``: advise that."""
+    """If ``error`` is a 404, advise on the base URL: most often, its ``/v1`` is missing."""
     if isinstance(error, NotFoundError):
         error.advice = hint_for_404(base_url) or error.advice
     return error

@@ -1,1 +1,1 @@
-"""What picture bytes are, read from the bytes, and how sizes are written."""
+"""Identify pictures by their bytes, and read sizes as people write them."""

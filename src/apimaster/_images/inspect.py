@@ -1,9 +1,9 @@
-"""What kind of picture some bytes are, how large it is, and whether all of it is there.
+"""Read from bytes which kind of picture they are, how large it is, and whether it is whole.
 
-Names, endings and Content-Type headers lie; the first bytes don't. Three formats are read (PNG, JPEG, WebP: what the
-endpoint takes and delivers), from their published layouts and with the standard library alone; others are only told
-apart (``other_formats.py``). Input is hostile until proven otherwise: every read has a fixed size, every walk a fixed
-number of steps, and ``NotAPicture`` is the only error that bytes can cause.
+Names, endings and Content-Type headers may be wrong; the first bytes are not. This module reads the formats that the
+endpoint takes and delivers (PNG, JPEG and WebP), from their published layouts and with the standard library alone;
+``other_formats.py`` only names others. Input is hostile until proven otherwise: every read has a fixed size, every walk
+over segments a fixed number of steps, and ``NotAPicture`` is the only error that bytes can cause.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END: Final = b"\xff\xd9"
 _START_OF_SCAN: Final = 0xDA
-# Frame headers carry the size; C4, C8 and CC lie in their range and are tables.
+# Frame headers hold the size; C4, C8 and CC are in their range, but are tables.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
 
 _ENDINGS: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
 
-class NotAPicture(ValueError):  # a fact about bytes; its callers say whose picture it was
-    """The bytes are not a whole PNG, JPEG or WebP picture; the text says what they are instead.
+class NotAPicture(ValueError):  # a fact about bytes; callers add whose picture it is
+    """The bytes are not a whole PNG, JPEG or WebP picture; the message says what they are instead.
 
     ``format`` names another format that was recognised, such as ``HEIC``; None if none was.
     """
@@ -42,7 +42,7 @@ class NotAPicture(ValueError):  # a fact about bytes; its callers say whose pict
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the bytes say.
+    """The facts that the bytes of a picture hold.
 
     Attributes:
         media_type: ``image/png``, ``image/jpeg`` or ``image/webp``.
@@ -64,7 +64,7 @@ def inspect(source: BinaryIO | bytes) -> Picture:
     """Read the kind and the size in pixels from the first bytes.
 
     Args:
-        source: the bytes, or a seekable binary file, which is read from its beginning and left anywhere.
+        source: the bytes, or a seekable binary file, which is read from its beginning and left at any position.
 
     Raises:
         NotAPicture: it is not a PNG, JPEG or WebP picture.
@@ -79,23 +79,23 @@ def inspect(source: BinaryIO | bytes) -> Picture:
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         picture = _webp(head)
     else:
-        raise _not_one_of_ours(head)
+        raise _unsupported(head)
     if picture.width < 1 or picture.height < 1:
-        raise NotAPicture(f"it says that it is {picture.width}×{picture.height} pixels")
+        raise NotAPicture(f"its header says {picture.width}×{picture.height} pixels")
     return picture
 
 
 def check_complete(source: BinaryIO | bytes, picture: Picture) -> None:
-    """Make sure that the picture reaches its own end, as a cut download or copy does not.
+    """Make sure that the picture is whole, and not cut short by a broken download or copy.
 
     Bytes after the end are accepted: cameras and phones put padding, previews and whole videos there.
 
     Args:
         source: the bytes, or a seekable binary file.
-        picture: what ``inspect`` said about them.
+        picture: the result of ``inspect`` for the same bytes.
 
     Raises:
-        NotAPicture: the end is missing.
+        NotAPicture: its end is missing.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     size = file.seek(0, io.SEEK_END)
@@ -105,7 +105,7 @@ def check_complete(source: BinaryIO | bytes, picture: Picture) -> None:
         raise NotAPicture(f"this {kind} picture is cut short after {size} bytes")
 
 
-def _not_one_of_ours(head: bytes) -> NotAPicture:
+def _unsupported(head: bytes) -> NotAPicture:
     found = other_formats.identify(head)
     if found is not None:
         return NotAPicture(f"this is {found}", format=found)
@@ -113,7 +113,7 @@ def _not_one_of_ours(head: bytes) -> NotAPicture:
         return NotAPicture("it is empty")
     if not any(head):
         return NotAPicture("it holds nothing but zeros")
-    return NotAPicture("these bytes are no picture format that is known here")
+    return NotAPicture("these bytes are not in a known picture format")
 
 
 def _png(head: bytes) -> Picture:
@@ -126,13 +126,13 @@ def _png_is_whole(file: BinaryIO, size: int) -> bool:
     file.seek(max(0, size - len(_PNG_END)))
     if _read(file, len(_PNG_END)) == _PNG_END:
         return True
-    # Something follows the end, or there is none: look for it, not caring for chunk borders. A false hit
-    # inside compressed data would take eight bytes by chance.
+    # Either something follows the end, or there is none: search for it, across chunk borders. A false hit inside
+    # compressed data would need eight matching bytes by chance.
     return _find(file, _PNG_END[4:], len(_PNG))
 
 
 def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
-    """The picture, and where its first scan begins; segment by segment, never through the data."""
+    """The picture, and the offset of its first scan. This skips from segment to segment, past their data."""
     file.seek(2)
     picture: Picture | None = None
     for _ in range(_MAX_SEGMENTS):
@@ -160,7 +160,7 @@ def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
 
 def _next_marker(file: BinaryIO) -> int:
     start = _read(file, 2)
-    # Any number of fill bytes (FF) may stand before a marker; nobody writes hundreds.
+    # Any number of fill bytes (FF) may precede a marker; no encoder writes hundreds.
     for _ in range(_HEAD):
         if len(start) < 2 or start[0] != 0xFF:
             break
@@ -173,7 +173,7 @@ def _next_marker(file: BinaryIO) -> int:
 def _jpeg_is_whole(file: BinaryIO, size: int) -> bool:
     _, scan = _jpeg(file)
     # Inside a scan every FF is followed by 00 or a restart marker, so after its start FF D9 means the end. Most
-    # files end with it; only where something follows is the scan itself searched.
+    # files end with it; only if something follows, this searches the scan itself.
     file.seek(max(scan, size - 2))
     return _read(file, 2) == _JPEG_END or _find(file, _JPEG_END, scan)
 

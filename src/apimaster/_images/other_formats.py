@@ -1,4 +1,4 @@
-"""What bytes are that are not a PNG, JPEG or WebP picture, so that an error can name them: HEIC, SVG, an HTML page."""
+"""Name the format of bytes that are not PNG, JPEG or WebP, for error messages: HEIC, SVG, an HTML page."""
 
 from __future__ import annotations
 

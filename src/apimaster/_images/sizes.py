@@ -1,4 +1,4 @@
-"""How people write an aspect ratio or a resolution, and what they mean by it.
+"""Read aspect ratios and resolutions in the spellings that people use.
 
 An aspect ratio may come as ``16:9``, ``16x9``, ``16/9``, ``1920:1080`` or ``auto``; a size in pixels
 (``1920x1080``) stands for the nearest ratio and the smallest resolution that covers it. A resolution may come
@@ -43,8 +43,8 @@ def read_size(
 ) -> tuple[str | None, Resolution | None]:
     """The aspect ratio and the resolution in the endpoint's own spelling; None stays None.
 
-    Where ``aspect_ratio`` is a size in pixels and ``resolution`` is given too, the resolution stands and the
-    pixels only say the ratio.
+    If ``aspect_ratio`` is a size in pixels and ``resolution`` is given too, the resolution counts, and the pixels give
+    only the ratio.
 
     Raises:
         ValueError: either is not accepted by this model; the message names what is.
@@ -78,7 +78,7 @@ def _reduced(width: int, height: int) -> str | None:
     if not width or not height:
         return None
     wide, high = width // divisor, height // divisor
-    # 21:9 is the trade's name for what reduces to 7:3
+    # 21:9 is the usual name of the ratio 7:3
     return "21:9" if (wide, high) == (7, 3) else f"{wide}:{high}"
 
 

@@ -1,1 +1,1 @@
-"""Reference images: from what a caller hands in to what goes on the wire."""
+"""Reference images: from the values that a caller passes to the bytes that a request sends."""

@@ -1,6 +1,6 @@
-"""References that were looked at: of an accepted kind, whole, small enough, and ready to go on the wire.
+"""Checked references: of an accepted kind, whole, small enough, and ready to be sent.
 
-This is where disk is read for the first time, so everything here blocks; flows run it as ``operations.RunBlocking``.
+These checks are the first to read the disk, so everything here blocks; flows run it as ``operations.RunBlocking``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOW_TO_CONVERT: Final = {
     "HEIC": "Convert it first, for example with `heif-convert` or by exporting it as JPEG.",
     "SVG": "Convert it to PNG first, for example with `rsvg-convert`.",
     "PDF": "Export the page as PNG first.",
-    "the text of a data URI": "Hand in that text itself instead of a file.",
+    "the text of a data URI": "Pass that text itself instead of a file.",
     "an HTML page": "Save the picture itself, not the page that shows it.",
 }
 _CONVERT: Final = "Convert it first, for example to PNG."
@@ -34,7 +34,7 @@ class CheckedReference:
     """One reference, checked. Exactly one of ``url``, ``data`` and ``path`` is set.
 
     Attributes:
-        name: what to call it in a message.
+        name: its name in messages.
         url: sent as it is.
         data: picture bytes in memory.
         path: a local file that is read while the request is sent.
@@ -53,19 +53,19 @@ class CheckedReference:
 
     @property
     def is_local(self) -> bool:
-        """True where the bytes go into the request body."""
+        """True if the bytes go into the request body."""
         return self.url is None
 
     def open(self) -> BinaryIO:
         """The file, opened again for sending.
 
         Raises:
-            ReferenceImageError: it can't be read any more, or is not the one that was checked.
+            ReferenceImageError: it can't be read any more, or has changed since it was checked.
         """
         try:
             file = open_file(self.path or Path())
-        except OSError as wrong:
-            raise ReferenceImageError(f"reference {self.name} can't be read any more: {_reason(wrong)}") from wrong
+        except OSError as error:
+            raise ReferenceImageError(f"reference {self.name} can't be read any more: {_reason(error)}") from error
         try:
             self.check_unchanged(file)
         except BaseException:
@@ -77,26 +77,26 @@ class CheckedReference:
         """Make sure that an open file is still the one that was checked.
 
         Raises:
-            ReferenceImageError: its size or its modification time is another one.
+            ReferenceImageError: its size or its modification time has changed.
         """
         now = os.fstat(file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.size, self.changed_ns) or not stat.S_ISREG(now.st_mode):
             raise self.changed()
 
     def changed(self) -> ReferenceImageError:
-        """The error for a file that is not what it was."""
+        """The error for a file that has changed."""
         return ReferenceImageError(f"reference {self.name} was changed while the request was being made")
 
 
 def check_references(
     references: Sequence[Reference], *, max_count: int, max_bytes: int, model: str
 ) -> tuple[CheckedReference, ...]:
-    """Look at every reference before anything is sent. Blocking: it opens the files.
+    """Check every reference before anything is sent. Blocking: it opens the files.
 
     Args:
         references: in the order in which the model sees them.
-        max_count: how many ``model`` takes (P: 14, C: 16 for ``gpt-image-2``).
-        max_bytes: how large each may be (P, C: 10 MB).
+        max_count: how many ``model`` takes.
+        max_bytes: how large each may be.
         model: the model id, for the message.
 
     Raises:
@@ -109,7 +109,7 @@ def check_references(
 
 
 def check_reference(reference: Reference, number: int, max_bytes: int) -> CheckedReference:
-    """The same for one of them, the one at ``number`` (from 1). Blocking."""
+    """Check one reference, the one at ``number`` (from 1). Blocking."""
     place = f"reference {number} ({reference.name})"
     if reference.is_url:
         return CheckedReference(name=reference.name, url=str(reference))
@@ -117,13 +117,13 @@ def check_reference(reference: Reference, number: int, max_bytes: int) -> Checke
         return check_data(reference.in_memory.data(max_bytes), reference.name, place, max_bytes)
     if reference.path is None:
         raise ReferenceImageError(
-            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes: give the bytes again"
+            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes: pass the bytes again"
         )
     return check_file(reference.path, reference.name, place, max_bytes)
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A regular file for unbuffered reading. Opening never waits, whatever a hostile path names."""
+    """Open a file for unbuffered reading. This never waits, even if a hostile path names a pipe."""
     return open(path, "rb", buffering=0, opener=_without_waiting)
 
 
@@ -132,13 +132,13 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def check_data(data: bytes, name: str, place: str, max_bytes: int) -> CheckedReference:
-    """Check picture bytes that are in memory. ``place`` says which reference it is, as in ``reference 2``."""
+    """Check picture bytes in memory. ``place`` names the reference in messages, as in ``reference 2``."""
     _check_size(len(data), place, max_bytes)
     return CheckedReference(name=name, data=data, media_type=_media_type(data, place), size=len(data))
 
 
 def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedReference:
-    """Check a local file: there, regular, readable, whole, small enough and of an accepted kind."""
+    """Check that a local file exists, is regular, readable, whole, small enough and of an accepted kind."""
     try:
         with open_file(path) as file:
             facts = os.fstat(file.fileno())
@@ -146,8 +146,8 @@ def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedRefe
                 raise ReferenceImageError(f"{place} is not a regular file; give the path of a picture")
             _check_size(facts.st_size, place, max_bytes)
             media_type = _media_type(file, place)
-    except OSError as wrong:
-        raise ReferenceImageError(f"{place}: {_reason(wrong)}") from wrong
+    except OSError as error:
+        raise ReferenceImageError(f"{place}: {_reason(error)}") from error
     return CheckedReference(
         name=name, path=path, media_type=media_type, size=facts.st_size, changed_ns=facts.st_mtime_ns
     )
@@ -157,7 +157,7 @@ def _check_size(size: int, place: str, max_bytes: int) -> None:
     if size == 0:
         raise ReferenceImageError(f"{place} is empty")
     if size > max_bytes:
-        # What was read from a stream ends one byte after the limit, so no figure for it.
+        # Without the size: a stream is read only to one byte beyond the limit.
         raise ReferenceImageError(
             f"{place} is larger than the {_megabytes(max_bytes)} that the endpoint takes",
             advice="Make it smaller, or save it as JPEG.",
@@ -168,9 +168,9 @@ def _media_type(source: BinaryIO | bytes, place: str) -> str:
     try:
         picture = inspect(source)
         check_complete(source, picture)
-    except NotAPicture as wrong:
-        advice = None if wrong.format is None else _HOW_TO_CONVERT.get(wrong.format, _CONVERT)
-        raise ReferenceImageError(f"{place}: {wrong}; {_ACCEPTED}", advice=advice) from wrong
+    except NotAPicture as error:
+        advice = None if error.format is None else _HOW_TO_CONVERT.get(error.format, _CONVERT)
+        raise ReferenceImageError(f"{place}: {error}; {_ACCEPTED}", advice=advice) from error
     return picture.media_type
 
 
@@ -186,8 +186,8 @@ _REASONS: Final[tuple[tuple[type[OSError], str], ...]] = (
 )
 
 
-def _reason(wrong: OSError) -> str:
+def _reason(error: OSError) -> str:
     for kind, text in _REASONS:
-        if isinstance(wrong, kind):
+        if isinstance(error, kind):
             return text
-    return wrong.strerror or str(wrong)
+    return error.strerror or str(error)

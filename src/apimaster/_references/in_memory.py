@@ -1,7 +1,7 @@
-"""Picture bytes that are in memory, or will be once somebody asks: bytes, an open file, a PIL image.
+"""Picture bytes that are in memory, or will be at first use: bytes, an open file, a PIL image.
 
-An open file is read once, from where it stands, and an image is encoded once; the bytes are kept, since a request may
-be sent several times (four images of one prompt, a retry) and a file can't be counted on to be read again.
+An open file is read once, from its current position, and an image is encoded once. The bytes are kept, since a request
+may be sent several times (four images of one prompt, a retry), and not every file can be read twice.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, BinaryIO, Final, Protocol, runtime_checkable
 from ..catalog import MAX_REFERENCE_BYTES
 from ..errors import ReferenceImageError
 
-# What PNG can store as it is; everything else (CMYK, Lab, float) is drawn as RGB first.
+# Modes that PNG can store as they are; images of others (CMYK, Lab, float) are converted to RGB first.
 _PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 @runtime_checkable
 class ImageLike(Protocol):
-    """A PIL image, told by what it can do: PIL itself is imported by whoever made the image."""
+    """A PIL image, recognised by its methods, so that this package need not import PIL."""
 
     @property
     def mode(self) -> str: ...
@@ -42,10 +42,10 @@ class PictureInMemory:
         self.name = _name(source)
 
     def data(self, limit: int = MAX_REFERENCE_BYTES) -> bytes:
-        """The bytes; blocking where they are not there yet.
+        """The bytes; blocks if they have yet to be read or encoded.
 
         Args:
-            limit: how large the picture may be: of a file that is larger, one byte more than this is read.
+            limit: the largest size that the picture may have; of a larger file, one byte more than this is read.
 
         Raises:
             ReferenceImageError: the file can't be read, or the image can't be encoded.
@@ -57,13 +57,13 @@ class PictureInMemory:
             return self._source
 
     def digest(self) -> str:
-        """``sha256:…`` of the bytes: what stands for them in JSON."""
+        """``sha256:…`` of the bytes, which stands for them in JSON."""
         if self._digest is None:
             self._digest = "sha256:" + hashlib.sha256(self.data()).hexdigest()
         return self._digest
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Locks and open files don't travel to another process; bytes do.
+        # Locks and open files can't be pickled; bytes can.
         return (PictureInMemory, (self.data(),))
 
     def __deepcopy__(self, memo: object) -> PictureInMemory:
@@ -75,18 +75,18 @@ def _read(file: BinaryIO, name: str, limit: int) -> bytes:
     try:
         while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
             found += piece
-    except (OSError, ValueError, TypeError) as wrong:
-        raise ReferenceImageError(f"reference {name} can't be read: {wrong}") from wrong
+    except (OSError, ValueError, TypeError) as error:
+        raise ReferenceImageError(f"reference {name} can't be read: {error}") from error
     return bytes(found)
 
 
 def _encoded(image: ImageLike) -> bytes:
     out = io.BytesIO()
     try:
-        drawn = image if image.mode in _PNG_MODES else image.convert("RGB")
-        drawn.save(out, format="PNG")
-    except (OSError, ValueError, TypeError, SyntaxError) as wrong:  # PIL reports broken files as all of these
-        raise ReferenceImageError(f"a reference, a PIL image, can't be encoded as PNG: {wrong}") from wrong
+        drawable = image if image.mode in _PNG_MODES else image.convert("RGB")
+        drawable.save(out, format="PNG")
+    except (OSError, ValueError, TypeError, SyntaxError) as error:  # PIL reports broken files as all of these
+        raise ReferenceImageError(f"a reference that is a PIL image can't be encoded as PNG: {error}") from error
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Reference images: what a caller may hand in, and the form in which a request carries it.
+"""Reference images: the values that a caller may pass, and the form in which a request holds them.
 
 A ``Reference`` is made without touching disk or network, so that building a request never blocks. It is written to
 JSON as one plain string and holds bytes only privately:
@@ -9,12 +9,12 @@ given                          written as                  read, when the reques
 ``https://…``, ``http://…``    the URL                     never: the gateway fetches it
 path                           the path                    in pieces, while it is sent
 bytes, ``data:`` URI           ``sha256:…``                they are in memory
-binary file                    ``sha256:…``                once, from where it stands, and kept
+binary file                    ``sha256:…``                once, from its current position, and kept
 PIL image                      ``sha256:…``                encoded as PNG once, and kept
 =============================  ==========================  ====================================================
 
-A reference that was loaded back from a ``sha256:…`` text knows which bytes it stood for and does not have them:
-it can be compared, stored and shown, and not sent.
+A reference that was loaded from a ``sha256:…`` text has the digest of its bytes, but not the bytes: it can be compared,
+stored and shown, but not sent.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ _SHOWN: Final = 80
 
 
 class Reference:
-    """One reference image of a request. ``ImageRequest(references=[…])`` makes them by itself.
+    """One reference image of a request. ``ImageRequest(references=[…])`` makes them automatically.
 
-    It never changes, and works as the type of a pydantic field. Two references are equal when they are written the
-    same: the same path, the same URL, or the same bytes.
+    It never changes, and works as the type of a pydantic field. Two references are equal if their texts are equal: the
+    same path, the same URL, or the same bytes.
     """
 
     __slots__ = ("_in_memory", "_text")
 
     def __init__(self, text: str, in_memory: PictureInMemory | None = None) -> None:
-        """Not for callers: ``of`` checks what it is given."""
+        """Not for callers: ``of`` checks its argument."""
         self._text = text
         self._in_memory = in_memory
 
     @classmethod
     def of(cls, value: ReferenceLike) -> Reference:
-        """Take ``value`` as a reference; no disk, no network, so nothing is known yet about a file.
+        """Make a reference of ``value``, without disk or network: files are read later.
 
         Args:
             value: a path, an http(s) URL or a ``data:`` URI (base64), a path object, bytes, a file opened for reading
@@ -71,7 +71,7 @@ class Reference:
         """
         if isinstance(value, Reference):
             return value
-        return cls(*_understood(value))
+        return cls(*_parse(value))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
@@ -86,7 +86,7 @@ class Reference:
 
     @property
     def is_url(self) -> bool:
-        """True where the gateway fetches the picture by itself."""
+        """True if the gateway fetches the picture itself."""
         return self._in_memory is None and self._text[:4].lower() == "http" and "://" in self._text[:8]
 
     @property
@@ -98,12 +98,12 @@ class Reference:
 
     @property
     def in_memory(self) -> PictureInMemory | None:
-        """What is in memory or will be; None for a path, a URL, and where only a digest is left."""
+        """The bytes in memory, or still to be read; None for a path, for a URL, and if only a digest is left."""
         return self._in_memory
 
     @property
     def name(self) -> str:
-        """What to call it in a message: a path or a URL, shortened, never bytes."""
+        """Its name in messages: a path or a URL, shortened, never bytes."""
         return _short(self._text) if self._in_memory is None else self._in_memory.name
 
     def __str__(self) -> str:
@@ -122,11 +122,11 @@ class Reference:
 
 
 ReferenceLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ImageLike | Reference
-"""Everything that ``Reference.of`` takes."""
+"""The types that ``Reference.of`` accepts."""
 
 
-def _understood(value: object) -> tuple[str, PictureInMemory | None]:
-    """The text or the bytes that ``value`` stands for: exactly one of the two."""
+def _parse(value: object) -> tuple[str, PictureInMemory | None]:
+    """The text or the bytes of ``value``: exactly one of the two."""
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -134,13 +134,15 @@ def _understood(value: object) -> tuple[str, PictureInMemory | None]:
     if isinstance(value, os.PathLike):
         text = os.fsdecode(value)
         _check_path(text)
-        # A path object is a path whatever it looks like; written down, it must be read as one again.
+        # A path object is always a path. Its text must be read as a path again, even if it looks like a URL.
         is_plain = not (re.match(_SCHEME, text) or re.fullmatch(_DIGEST, text)) or Path(text).is_absolute()
         return (text if is_plain else os.path.join(os.curdir, text)), None
     if isinstance(value, io.TextIOBase):
-        raise ReferenceImageError("a reference was opened as text; open the picture for bytes: open(path, 'rb')")
+        raise ReferenceImageError(
+            "a reference is a file in text mode; open the picture in binary mode: open(path, 'rb')"
+        )
     if callable(getattr(value, "read", None)) or isinstance(value, ImageLike):
-        return "", PictureInMemory(value)  # type: ignore[arg-type]  # just looked
+        return "", PictureInMemory(value)  # type: ignore[arg-type]  # checked just now
     raise ReferenceImageError(f"a reference can't be made from a {type(value).__name__}; accepted: {_ACCEPTED}")
 
 
@@ -155,7 +157,7 @@ def _from_text(text: str) -> tuple[str, PictureInMemory | None]:
         return text, None
     scheme = re.match(_SCHEME, text)
     if start.startswith("file:"):
-        raise ReferenceImageError(f"reference {_short(text)!r}: give the path of a local file itself, without file://")
+        raise ReferenceImageError(f"reference {_short(text)!r}: pass the path of a local file without file://")
     if scheme and scheme[2]:
         raise ReferenceImageError(
             f"reference {_short(text)!r}: the gateway can't fetch from {scheme[1]}://; accepted: {_ACCEPTED}"
@@ -166,32 +168,32 @@ def _from_text(text: str) -> tuple[str, PictureInMemory | None]:
 
 def _check_path(text: str) -> None:
     if not text.strip():
-        raise ReferenceImageError(f"a reference is an empty text; accepted: {_ACCEPTED}")
+        raise ReferenceImageError(f"a reference is an empty string; accepted: {_ACCEPTED}")
     if "\0" in text or "\n" in text or len(text) > _LONGEST_NAME:
         raise ReferenceImageError(f"reference {_short(text)!r} is neither a path nor a URL; accepted: {_ACCEPTED}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Such a name can't be written to JSON, and requests can.
+        # Such a name can't be written to JSON, as requests must be.
         raise ReferenceImageError(f"reference {_short(text)!r} is not valid Unicode; open the file instead") from None
 
 
 def _check_url(text: str) -> None:
-    """Syntax only: whether the gateway can reach it shows when it tries."""
+    """Check the syntax. Only the gateway can find out whether it reaches the URL."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError as wrong:
-        raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: {wrong}") from None
+    except ValueError as error:
+        raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: {error}") from None
     if not host or any(c.isspace() or not c.isprintable() for c in text):
         raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: write blanks as %20 and name a host")
     if parts.username is not None or parts.password is not None:
-        # Not shown: what stands before the @ is a secret.
-        raise ReferenceImageError(f"a reference URL for {host} holds a user name or password; give one without")
+        # The URL is not shown: the part before the @ is a secret.
+        raise ReferenceImageError(f"a reference URL for {host} holds a user name or password; pass a URL without them")
 
 
 def _decoded(uri: str) -> bytes:
-    """The bytes of a data URI. What it calls itself is not looked at: the bytes decide."""
+    """The bytes of a data URI. Its media type is ignored: the bytes decide."""
     start = re.match(_DATA_URI, uri)
     if start is None:
         raise ReferenceImageError("a data URI must look like data:image/png;base64,… (JPEG, PNG or WebP)")

@@ -1,1 +1,1 @@
-"""Where pictures are saved."""
+"""Save pictures, in local folders or behind fsspec URLs."""

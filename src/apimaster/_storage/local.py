@@ -1,4 +1,4 @@
-"""A folder on this machine: temporary files beside their place, and a name that is taken in one step."""
+"""A folder on this machine: temporary files in the same folder, which get their names in one step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BUFFER: Final = 64 * 1024
 _COMPARED: Final = 1024 * 1024
-# What a file system answers that has no hard links (FAT, some network shares), or a system that forbids them.
+# Errors of a file system without hard links (FAT, some network shares), or of a system that forbids them.
 _NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 )
@@ -24,19 +24,19 @@ _NO_LINKS: Final = frozenset(
 
 @dataclass(slots=True)
 class Spool:
-    """A temporary file, open for writing and reading; ``path`` is None where it has no name."""
+    """A temporary file, open for writing and reading; ``path`` is None if it has no name."""
 
     file: BinaryIO
     path: Path | None = None
 
     def clear(self) -> None:
-        """Forget what was written."""
+        """Drop the bytes that were written."""
         self.file.seek(0)
         self.file.truncate()
 
     def drop(self) -> None:
-        """Close it and remove what is left of it."""
-        # Closing writes the rest of the buffer, which fails again where the disk is full.
+        """Close and remove it."""
+        # Closing writes the rest of the buffer, which fails again if the disk is full.
         with contextlib.suppress(OSError):
             self.file.close()
         if self.path is not None:
@@ -46,13 +46,13 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A folder, made when it is first needed. ``as_url``: saved files are answered as ``file://`` URLs."""
+    """A folder, made at its first use. ``as_url``: the paths of saved files are ``file://`` URLs."""
 
     path: Path
     as_url: bool = False
 
     def check(self, names: Iterator[str]) -> None:
-        """Make the folder and try to write in it, for nothing else tells the truth about permissions."""
+        """Make the folder and write a file in it, since no other check of permissions is reliable."""
         self.spool().drop()
         with contextlib.suppress(FileNotFoundError):
             os.lstat(self.path / next(names))  # a name that is too long fails here
@@ -67,12 +67,12 @@ class LocalFolder:
             return Spool(_create(path), path)
 
     def publish(self, spool: Spool, names: Iterator[str]) -> Path | str:
-        """Take the first name that is free or that holds the same bytes."""
+        """Take the first name that is free, or whose file holds the same bytes."""
         source = spool.path or Path()
         while True:
             place = self.path / next(names)
             if os.name == "nt":  # pragma: no cover
-                spool.file.close()  # an open file can't be renamed there
+                spool.file.close()  # Windows can't rename an open file
             try:
                 _take(source, place)
             except FileExistsError:
@@ -86,19 +86,19 @@ def _create(path: Path) -> BinaryIO:
 
 
 def _take(source: Path, place: Path) -> None:
-    """Give ``source`` the name ``place``, in one step; raises FileExistsError where the name is taken."""
+    """Give ``source`` the name ``place``, in one step; raises FileExistsError if the name is taken."""
     if os.name == "nt":  # pragma: no cover
-        os.rename(source, place)  # refuses a taken name there; elsewhere it would overwrite
+        os.rename(source, place)  # refuses a taken name on Windows; elsewhere it would overwrite
         return
     try:
         os.link(source, place)
-    except OSError as wrong:
-        if wrong.errno not in _NO_LINKS:
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
             raise
     else:
         source.unlink()
         return
-    # Without links: an empty file takes the name, which only one writer can do, and is then replaced.
+    # Without links: take the name with an empty file, which only one writer can do, then replace that file.
     os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         os.replace(source, place)
@@ -108,7 +108,7 @@ def _take(source: Path, place: Path) -> None:
 
 
 def _same(source: Path, place: Path) -> bool:
-    """True where ``place`` is a file with the same bytes."""
+    """True if ``place`` is a file with the same bytes."""
     try:
         facts = place.stat()
         if not stat.S_ISREG(facts.st_mode) or facts.st_size != source.stat().st_size:
@@ -120,7 +120,7 @@ def _same(source: Path, place: Path) -> bool:
 
 
 def same_bytes(one: BinaryIO, other: BinaryIO) -> bool:
-    """Compare two files from where they stand to their ends."""
+    """Compare two files, from their current positions to their ends."""
     while True:
         left, right = one.read(_COMPARED), other.read(_COMPARED)
         if left != right:

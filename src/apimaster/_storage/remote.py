@@ -1,14 +1,14 @@
 """A folder behind fsspec: object stores, remote disks, memory. Needs ``pip install "apimaster[storage]"``.
 
-Pictures are spooled to a nameless local file, since they must be looked at before their name is known and
-remote files can't be read back while they are written. How the upload becomes visible in one step depends on the place:
+A picture goes to a nameless local file first: it must be checked before its name is known, and a remote file can't be
+read back while it is written. Then the upload becomes visible in one step, which depends on the backend:
 
-* object stores show an object once it is complete: written under its own name;
-* systems with a rename of their own (SFTP, SMB, HDFS): written under a temporary name, then renamed;
+* object stores show an object once it is complete: the client writes it under its final name;
+* systems with a rename of their own (SFTP, SMB, HDFS): the client writes under a temporary name, then renames;
 * others get the whole picture in one call.
 
-No exclusive creation is offered by all of them, so "never overwrite" is exact within this process and a look before
-writing between processes.
+Not all of them can create a file exclusively. So "never overwrite" is exact within this process; against other
+processes, the client only checks the name before it writes.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _BLOCK: Final = 1024 * 1024
 
 _lock: Final = threading.Lock()
 _being_written: Final[set[str]] = set()
-_proven: Final[set[str]] = set()
+_checked_urls: Final[set[str]] = set()
 
 
 def is_folder(url: str) -> bool:
-    """True where ``url`` is an existing folder.
+    """True if ``url`` is an existing folder.
 
     Raises:
-        BadRequestError: fsspec or the backend for it is missing, or the place can't be looked at.
+        BadRequestError: fsspec or the backend for it is missing, or the place can't be read.
     """
     files, path = _filesystem(url)
     try:
         with as_os_errors():
             return bool(files.isdir(path))
-    except OSError as wrong:
-        raise BadRequestError(f"save_to {url!r} can't be looked at: {wrong}") from wrong
+    except OSError as error:
+        raise BadRequestError(f"save_to {url!r} can't be read: {error}") from error
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
@@ -60,8 +60,8 @@ def _filesystem(url: str) -> tuple[Any, str]:
         ) from None
     try:
         files, path = url_to_fs(url)
-    except (ImportError, ValueError) as wrong:
-        raise BadRequestError(f"save_to {url!r} can't be opened: {wrong}") from wrong
+    except (ImportError, ValueError) as error:
+        raise BadRequestError(f"save_to {url!r} can't be opened: {error}") from error
     return files, str(path)
 
 
@@ -78,24 +78,24 @@ class RemoteFolder:
         self._path = path.rstrip("/")
 
     def check(self, names: Iterator[str]) -> None:
-        """Write and remove an empty file, once per place and process: each is a request that may cost something."""
-        if self.url in _proven:
+        """Write and remove an empty file, once per URL and process, since each request may cost something."""
+        if self.url in _checked_urls:
             return
         place = f"{self._path}/.apimaster-{secrets.token_hex(8)}.tmp"
         with as_os_errors():
-            self._files.exists(place)  # asked before each picture, and refused to some who may write
+            self._files.exists(place)  # every save does this too, and some accounts that may write may not do it
             self._make_folder()
             self._files.pipe_file(place, b"")
-        _proven.add(self.url)
+        _checked_urls.add(self.url)
         with contextlib.suppress(OSError), as_os_errors():
-            self._files.rm_file(place)  # who may write and not delete can still save pictures
+            self._files.rm_file(place)  # an account that may write but not delete can still save pictures
 
     def spool(self) -> Spool:
         """A nameless local file."""
         return Spool(tempfile.TemporaryFile())
 
     def publish(self, spool: Spool, names: Iterator[str]) -> Path | str:
-        """Take the first name that is free or that holds the same bytes."""
+        """Take the first name that is free, or whose file holds the same bytes."""
         while True:
             name = next(names)
             place = f"{self._path}/{name}"
@@ -114,7 +114,7 @@ class RemoteFolder:
                     _being_written.discard(key)
 
     def _make_folder(self) -> None:
-        # In an object store folders don't exist, and asking for one can make a bucket.
+        # An object store has no folders, and to ask for one can make a bucket.
         if not self._is_object_store:
             self._files.makedirs(self._path, exist_ok=True)
 
@@ -124,7 +124,7 @@ class RemoteFolder:
         return not _OBJECT_STORES.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
 
     def _put(self, spool: Spool, place: str) -> bool:
-        """Write the bytes to ``place``, or find them there; False where something else is."""
+        """Write the bytes to ``place``, unless they are there already; False if something else is there."""
         files, file = self._files, spool.file
         size = file.seek(0, 2)
         file.seek(0)
@@ -156,7 +156,7 @@ class RemoteFolder:
 
 
 def _renames(files: Any) -> bool:
-    """True where ``mv`` is the backend's own, and not a copy and a removal."""
+    """True if ``mv`` is the backend's own, and not a copy and a removal."""
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
     return type(files).mv is not AbstractFileSystem.mv

@@ -1,6 +1,6 @@
-"""Sinks: where the bytes of one picture go while it is fetched, and how they become a saved picture or plain bytes.
+"""Sinks take the bytes of one picture while it is downloaded, and turn them into a saved picture or plain bytes.
 
-A file's sink writes to a temporary file and looks at what arrived before it gets a name; see ``target.py`` for where.
+A file's sink writes to a temporary file and checks it before it gets a name; ``target.py`` decides on the folder.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ class Folder(Protocol):
         """A new temporary file that can be read back."""
 
     def publish(self, spool: Spool, names: Iterator[str]) -> Path | str:
-        """Give the spooled bytes the first free name, or find them there already; raises OSError."""
+        """Give the spooled bytes the first name that is free, or whose file holds them already; raises OSError."""
 
 
 @contextlib.contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Around calls of fsspec: every backend brings its own errors, and whoever saves files knows ``OSError`` only."""
+    """For calls of fsspec: every backend has errors of its own, and code that saves files handles only ``OSError``."""
     try:
         yield
     except OSError:
         raise
-    except Exception as wrong:
-        raise OSError(f"{type(wrong).__name__}: {wrong}") from wrong
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class SavedPicture:
-    """A picture that has its place.
+    """A picture that is saved.
 
     Attributes:
-        path: the local path; for a ``save_to`` that was a URL, the URL of the file.
+        path: the local path; if ``save_to`` was a URL, the URL of the file.
         picture: media type and pixels, read from the bytes.
         size: bytes.
     """
@@ -61,7 +61,7 @@ class SavedPicture:
 
 
 class PendingFile:
-    """A picture on its way to its place (an ``operations.Sink``). Any thread may call its methods."""
+    """A picture that is being saved (an ``operations.Sink``). Any thread may call its methods."""
 
     def __init__(self, folder: Folder, name: Name) -> None:
         self._folder = folder
@@ -76,11 +76,11 @@ class PendingFile:
         self._stale = True
 
     def write(self, data: bytes) -> None:
-        """Take the next piece.
+        """Write the next piece.
 
         Raises:
             OSError: the disk is full, or the like.
-            ValueError: it was committed or discarded before.
+            ValueError: ``commit`` or ``discard`` came first.
         """
         with self._lock:
             if self._over:
@@ -93,10 +93,10 @@ class PendingFile:
             self._spool.file.write(data)
 
     def commit(self) -> SavedPicture:
-        """Look at the bytes and put them in their place. After an error it can be filled again, or discarded.
+        """Check the bytes and give them their name. After an error, the file can be filled again or discarded.
 
         Raises:
-            NotAPicture: what was written is not a whole picture.
+            NotAPicture: the bytes are not a whole picture.
             OSError: it could not be written.
         """
         with self._lock:
@@ -115,7 +115,7 @@ class PendingFile:
             return SavedPicture(path, picture, size)
 
     def discard(self) -> None:
-        """Leave nothing behind. Does nothing after ``commit``; can be called twice."""
+        """Remove the temporary file. Does nothing after ``commit``; calling it twice does no harm."""
         with self._lock:
             if not self._over and self._spool is not None:
                 self._spool.drop()
@@ -134,20 +134,20 @@ class MemorySink:
         self._found.clear()
 
     def write(self, data: bytes) -> None:
-        """Take the next piece.
+        """Write the next piece.
 
         Raises:
-            NotAPicture: it is more than ``max_bytes`` in all.
+            NotAPicture: the picture is larger than ``max_bytes``.
         """
         if len(self._found) + len(data) > self._max_bytes:
             raise NotAPicture(f"it is larger than {self._max_bytes} bytes")
         self._found += data
 
     def commit(self) -> bytes:
-        """The bytes, which are one whole picture.
+        """The bytes, checked to be a whole picture.
 
         Raises:
-            NotAPicture: they are not.
+            NotAPicture: they are not one.
         """
         data = bytes(self._found)
         check_complete(data, inspect(data))

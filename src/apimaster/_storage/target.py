@@ -1,15 +1,14 @@
-"""Where pictures are saved: ``save_to`` understood, names chosen, files written without ever losing one.
+"""Read ``save_to``, choose names, and save pictures without ever losing one.
 
-A picture is written to a temporary file first, looked at there, and only then given its name, in one step
-and only if nothing has that name. So a reader never sees half a picture, an older file is never overwritten, and what
-a name ends in is what its bytes are. Where the same bytes are there already under the wanted name, as after a
-download that is done again, that file is the result and no copy is made.
+A picture goes to a temporary file first. It gets its name after a check, in one step, and only if nothing else has that
+name. So a reader never sees half a picture, a save never overwrites an older file, and the ending of a name matches the
+bytes. If a file with this name holds the same bytes already, as after a repeated download, that file is the result.
 
 ``save_to`` names a folder if it ends in a slash, is an existing folder, or has no ending; else it names a file.
 URLs other than ``file://`` are written through fsspec (``remote.py``).
 
-Nothing waits for the disk to confirm (fsync): measured, that triples the time of saving 20 MB, and what a power cut
-within seconds takes away can be fetched again, by its task, for nothing.
+A save does not wait for the disk to confirm (fsync). Measured, that would triple the time for 20 MB, and a picture that
+a power cut destroys within seconds can be downloaded again, by its task, for free.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ _ACCEPTED: Final = "a folder, or a file ending in .png, .jpg, .jpeg or .webp"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What ``save_to`` means. ``parse`` only reads the text; ``check``, ``open`` and all of PendingFile block."""
+    """The place that ``save_to`` names. ``parse`` reads only the text; ``check``, ``open`` and PendingFile block."""
 
     given: str
     path: Path | None
 
     @classmethod
     def parse(cls, save_to: str | os.PathLike[str]) -> Target:
-        """Understand ``save_to``; no disk, no network.
+        """Read ``save_to``, without disk or network.
 
         Raises:
-            BadRequestError: it is no path and no URL, or a URL that holds a password.
+            BadRequestError: it is neither a path nor a URL, or it is a URL that holds a password.
         """
         try:
             given = os.fspath(save_to)
@@ -66,12 +65,12 @@ class Target:
             return cls(given, None)
         if parts.netloc not in ("", "localhost"):
             raise BadRequestError(f"save_to {given!r}: a file:// URL must be absolute, as in file:///home/me/pictures")
-        from urllib.request import url2pathname  # slow to import, and rarely wanted
+        from urllib.request import url2pathname  # slow to import, and rarely needed
 
         return cls(given, Path(url2pathname(parts.path)))
 
     def check(self) -> None:
-        """Make sure, before money is spent, that a picture could be saved here; makes missing folders.
+        """Make sure, before money is spent, that a picture can be saved here. Makes missing folders.
 
         Raises:
             BadRequestError: it can't be written; the message says why.
@@ -79,17 +78,17 @@ class Target:
         folder, name = self._folder()
         try:
             folder.check((name or Name("picture")).candidates(".webp"))
-        except OSError as wrong:
-            raise BadRequestError(f"save_to {self.given!r} can't be written: {wrong.strerror or wrong}") from wrong
+        except OSError as error:
+            raise BadRequestError(f"save_to {self.given!r} can't be written: {error.strerror or error}") from error
 
     def open(self, default_stem: str, *, position: int = 0, total: int = 1) -> PendingFile:
-        """A file to fill. Nothing is on the disk before the first byte is written.
+        """A file for one picture. The disk is not touched before the first byte is written.
 
         Args:
-            default_stem: the name without its ending where ``save_to`` is a folder; it may come from the gateway
-                and is made harmless.
-            position: which picture of the call this is, from 0.
-            total: how many the call asked for; where ``save_to`` is a file, more than one makes ``cat-1.png``,
+            default_stem: the name without its ending if ``save_to`` is a folder; it may come from the gateway, so
+                ``safe_stem`` makes it harmless.
+            position: the picture's position in the call, from 0.
+            total: how many the call asked for; if ``save_to`` is a file, more than one makes ``cat-1.png``,
                 ``cat-2.png`` and so on.
 
         Raises:
@@ -118,7 +117,7 @@ class Target:
 
         parent, _, last = url.rpartition("/")
         ending = os.path.splitext(last)[1]
-        # Asking costs a request, so it is done for the doubtful ones alone.
+        # Asking costs a request, so the client asks only about doubtful names.
         if not ending or (ending.lower() not in ENDINGS and is_folder(url)):
             return RemoteFolder(url), None
         return RemoteFolder(f"{parent}/"), self._name(last)

@@ -1,1 +1,1 @@
-"""The only package that knows the field names of the endpoint."""
+"""Requests and replies in the endpoint's field names, which no other package knows."""

@@ -1,7 +1,7 @@
 """Which reply becomes which error: the table of docs/endpoint.md, "Errors", as code.
 
 Two questions decide every row: was the call billed, and may a paid call be sent again? The client believes JSON from
-the gateway; after HTML, an empty body or a proxy's status nobody knows.
+the gateway; HTML, an empty body or a proxy's status leave the outcome unknown.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
 
 
 def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
-    """The error that a reply stands for. ``paid`` says whether the call buys an image; ``wall`` is unix time."""
+    """The error for a reply. ``paid`` says whether the call buys an image; ``wall`` is unix time."""
     error, from_gateway = _error_object(reply)
     message = _text(error.get("message")) or excerpt(reply)
     code = _text(error.get("code")) or _text(error.get("type"))
@@ -75,8 +75,8 @@ def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> t
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 300 <= status < 500:
-        return BadRequestError  # a redirect too: the request was not taken
-    # 1xx and 2xx that are no success: the request went out, and this is all that is known
+        return BadRequestError  # a redirect too: the gateway did not take the request
+    # 1xx, or a 2xx that is not a success: the request went out, and no more is known
     return OutcomeUnknownError if paid else InternalServerError
 
 
@@ -89,14 +89,14 @@ def _kind_of_server_fault(status: int, code: str, *, from_gateway: bool, paid: b
 
 
 def task_failure(code: str | None) -> type[APIMasterError]:
-    """The class for a task that ended as failed."""
+    """The error class for a task that has failed."""
     return ContentPolicyError if (code or "").lower() in _MODERATION else GenerationFailedError
 
 
 def _error_object(reply: Reply) -> tuple[dict[str, Any], bool]:
-    """What the body says of the error, and whether the gateway wrote it.
+    """The error object in the body, and whether the gateway wrote it.
 
-    Only an ``error`` member is the gateway's own; a bare ``message`` is how some proxies write.
+    Only the gateway writes an ``error`` member; some proxies write a bare ``message``.
     """
     try:
         document = json.loads(reply.body)

@@ -1,12 +1,11 @@
-"""The JSON body of a request, with local pictures base64-streamed into the middle of it.
+"""The JSON body of a request, with local pictures streamed into it as base64.
 
-Fourteen pictures of 10 MB make 187 MB of JSON. The text around them is small and built at once; the pictures are
-read and encoded while the body goes out, in pieces whose size is a multiple of three, so that the base64 of the
-pieces is the base64 of the whole. The total length is known from the sizes, and the body can be iterated again for a
-retry.
+Fourteen pictures of 10 MB make 187 MB of JSON. The text around them is small and built at once. The body reads and
+encodes the pictures while it is sent, in pieces whose size is a multiple of three, so that the base64 of the pieces is
+the base64 of the whole. It knows its length from their sizes, and can be iterated again for a retry.
 
-A picture that changed since it was checked ends the body with an error in the middle. That is safe: the length was
-announced, so what arrived is no whole request (and no JSON), and nothing is drawn or charged for it.
+If a picture has changed since it was checked, the body ends with an error in the middle. That is safe: the gateway
+knows the length and has received no whole request (and no JSON), so it neither draws nor charges anything.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PIECE: Final = 90 * 1024
 """Raw bytes per piece, a multiple of three. Measured: above 96 KiB base64 leaves the cache and slows by half."""
 
 STEP: Final = 24 * PIECE
-"""Raw bytes per trip to a thread, where reading must not block an event loop."""
+"""Raw bytes that a thread reads at once, so that reading does not block an event loop."""
 
 
 class StreamedBody:
@@ -52,10 +51,10 @@ class StreamedBody:
                 yield from _encoded_file(part)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        import asyncio  # a program without a loop need not load it
+        import asyncio  # a blocking program need not load it
 
-        # One buffer for all files, and encoded here: a piece takes less time than a trip to a thread, and memory that
-        # is made there and dropped here goes back to the system each time. Measured: half the time.
+        # One buffer serves all files, and this thread encodes: a piece takes less time than a switch to another thread,
+        # and memory that one thread takes and another drops goes back to the system. Measured: half the time.
         buffer = memoryview(b"")
         for part in self._parts:
             if isinstance(part, bytes):
@@ -76,11 +75,11 @@ def json_body(fields: Mapping[str, object], arrays: Mapping[str, Sequence[Checke
     """Compact UTF-8 JSON of ``fields`` and, after them, each array of references; empty arrays are left out.
 
     Args:
-        fields: what JSON can hold.
+        fields: values that JSON can hold.
         arrays: field name to references: URLs as they are, local pictures as data URIs.
 
     Returns:
-        Plain bytes where no local picture is streamed; else a body with ``length``.
+        Plain bytes if there is no local picture to stream; else a body with ``length``.
 
     Raises:
         BadRequestError: a value of ``fields`` can't be written as JSON; the message names the field.
@@ -99,13 +98,13 @@ def _json(name: str, value: object) -> bytes:
     try:
         text = f"{_dumps(name)}:{_dumps(value)}"
         return text.encode()
-    except UnicodeEncodeError as wrong:
+    except UnicodeEncodeError as error:
         raise BadRequestError(
-            f"{name} holds half a character (the lone surrogate U+{ord(wrong.object[wrong.start]):04X}), "
+            f"{name} holds half a character (the lone surrogate U+{ord(error.object[error.start]):04X}), "
             "which can't be sent"
         ) from None
-    except (TypeError, ValueError, RecursionError) as wrong:
-        raise BadRequestError(f"{name} can't be written as JSON: {wrong}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequestError(f"{name} can't be written as JSON: {error}") from None
 
 
 def _dumps(value: object) -> str:
@@ -125,7 +124,7 @@ def _array(name: str, references: Sequence[CheckedReference]) -> list[bytes | Ch
 
 
 def _joined(parts: Sequence[bytes | CheckedReference]) -> list[bytes | CheckedReference]:
-    """Neighbouring text in one piece: each piece is a write to a socket."""
+    """Join neighbouring text into one piece, since each piece is a write to a socket."""
     joined: list[bytes | CheckedReference] = []
     for part in parts:
         last = joined[-1] if joined else None
@@ -155,7 +154,7 @@ def _encoded_file(picture: CheckedReference) -> Iterator[bytes]:
 
 
 def _read_step(picture: CheckedReference, start: int, step: memoryview) -> None:
-    """Read one step of a file. Each opens the file anew: a cancelled task then leaves nothing open behind it."""
+    """Read one step of a file. Each step opens the file anew, so that a cancelled task leaves nothing open."""
     with picture.open() as file:
         file.seek(start)
         _fill(step, file, picture)
@@ -163,7 +162,7 @@ def _read_step(picture: CheckedReference, start: int, step: memoryview) -> None:
 
 
 def _fill(view: memoryview, file: BinaryIO, picture: CheckedReference) -> None:
-    """Read until ``view`` is full: a raw file may give less at once, and base64 needs groups of three."""
+    """Read until ``view`` is full: a raw file may return less at once, and base64 needs groups of three."""
     filled = 0
     while filled < len(view):
         got = file.readinto(view[filled:])  # type: ignore[attr-defined]  # raw files have it

@@ -1,6 +1,6 @@
 """Requests and replies in the endpoint's own field names: request → call, reply → task, pictures, model ids.
 
-Both poll dialects are read by one set of rules, whichever channel the gateway has chosen:
+One set of rules reads both dialects of polls, for every channel that the gateway may choose:
 
 ===========================  =================================================================
 part of a reply              where it may be
@@ -9,10 +9,10 @@ the object itself            under ``data``; the only item of a list there; or a
 the state                    ``status``: see the word lists below; any other word: keep waiting
 pictures                     ``result.images`` (a task) or ``data`` (one shot and submit)
 a picture's URL              ``url``: a string, or a list of strings; or ``b64_json`` instead
-why it failed                ``error``: text, or an object with ``message``; often nothing at all
+the reason of a failure      ``error``: text, or an object with ``message``; often nothing at all
 ===========================  =================================================================
 
-Errors, the other half of what comes back, are read in ``errors.py`` beside this module.
+``errors.py``, beside this module, reads error replies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _QUEUED: Final = frozenset({"submitted", "queued", "pending", "not_start", "crea
 
 
 class Unreadable(ValueError):
-    """A success reply that this client can't make sense of; the text says what it held instead."""
+    """A success reply that this client can't read; the message says what it holds instead."""
 
 
 class Empty(Unreadable):
@@ -83,7 +83,7 @@ def output_path(task_id: str, index: int) -> str:
 
 
 def models_call() -> Call:
-    """The list of model ids."""
+    """The call for the list of model ids."""
     return Call("GET", "/models")
 
 
@@ -91,11 +91,11 @@ def models_call() -> Call:
 
 
 def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[GeneratedImage, ...]:
-    """What the gateway answered to a generation, one shot or submit: each may answer like the other.
+    """The task or the pictures in the reply to a one-shot call or a submit; both may bring either.
 
     Raises:
         Empty: the reply is well formed and holds neither a task nor a picture.
-        Unreadable: the reply is no JSON object, or it is an error that came with a success status.
+        Unreadable: the reply is not a JSON object, or it is an error with a success status.
     """
     document = _document(reply)
     items = _items(document.get("data", document))
@@ -103,7 +103,7 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
     if images:
         return images
     for item in items:
-        # A one-shot call may be answered with a task, running or finished.
+        # The gateway may answer a one-shot call with a task, running or finished.
         task_id = item.get("task_id") or item.get("id")
         if isinstance(task_id, str) and task_id:
             return _task(item, Task(id=task_id, model=request.model, request=request))
@@ -112,10 +112,10 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
 
 
 def read_task(reply: Reply, known: Task) -> Task:
-    """The new state of ``known`` after a look at it.
+    """The new state of ``known`` after a poll.
 
     Raises:
-        Unreadable: the reply is no JSON object with a status: a passing fault, look again.
+        Unreadable: the reply is not a JSON object with a status. This is a passing fault: poll again.
     """
     document = _document(reply)
     items = _items(document.get("data", document))
@@ -128,7 +128,7 @@ def read_models(reply: Reply) -> list[str]:
     """The ids of the gateway's models, in its order.
 
     Raises:
-        Unreadable: the reply is no list of models.
+        Unreadable: the reply is not a list of models.
     """
     listed = _document(reply).get("data")
     if not isinstance(listed, list):
@@ -137,7 +137,7 @@ def read_models(reply: Reply) -> list[str]:
 
 
 def excerpt(reply: Reply, limit: int = 160) -> str:
-    """The beginning of a body, for an error message; pictures in base64 never get that far."""
+    """The beginning of a body, for an error message; too short for a picture in base64."""
     text = " ".join(reply.body[: limit * 4].decode("utf-8", "replace").split())
     if not text:
         return f"an empty body (HTTP {reply.status})"
@@ -227,7 +227,7 @@ def _inline_image(encoded: str, task_id: str | None, position: int) -> Generated
 
 
 def _number(value: object) -> float | None:
-    """A finite number; the legacy dialect writes some as text, with or without a percent sign."""
+    """A finite number, or None. The legacy dialect writes some as text, with or without a percent sign."""
     if isinstance(value, str):
         try:
             value = float(value.strip().rstrip("%"))
