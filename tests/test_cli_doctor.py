@@ -96,7 +96,7 @@ def test_a_base_url_that_is_none(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("APIMASTER_BASE_URL", "apimaster.ai/v1")
     code, findings = diagnose(capsys)
     assert code == 2
-    assert "Accepted is an http or https URL" in only(findings, "wrong")[0]
+    assert "Accepted: an http or https URL" in only(findings, "wrong")[0]
 
 
 def test_two_keys_that_differ(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,5 +284,5 @@ def test_a_base_url_without_v1(
     root = apimaster_emulator.base_url.removesuffix("/v1")
     code, findings = diagnose(capsys, "--base-url", f"{root}/v2")
     assert code == 5
-    assert f"{root}/v2/v1 may be what is meant" in only(findings, "odd")[0]
+    assert f"it may have to be {root}/v2/v1." in only(findings, "odd")[0]
     assert findings["models"][0]["state"] == "wrong"

@@ -1,4 +1,4 @@
-"""Images from the APIMaster endpoint: Nano Banana 2 and what else it serves."""
+"""Images from the APIMaster endpoint: Nano Banana 2 and its other models."""
 
 from .async_client import AsyncAPIMaster
 from .client import APIMaster

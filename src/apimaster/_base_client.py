@@ -1,4 +1,4 @@
-"""What the blocking and the asyncio client share: settings, and from arguments to a checked request."""
+"""The base of the blocking and the asyncio client: their settings, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -55,26 +55,28 @@ class BaseClient:
 
     @property
     def base_url(self) -> str:
-        """The gateway's URL, as it is used."""
+        """The gateway's URL, as the client uses it."""
         return self._settings.base_url
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How often this client repeats a request after a fault that provably cost nothing, and how patiently."""
+        """How often this client retries a request after a fault that provably cost nothing, and after which pauses."""
         return self._context.policy
 
     def with_options(
         self, *, extra_headers: Mapping[str, str] | None = None, purchase_retries: int | None = None
     ) -> Self:
-        """The same client with other options: connections, pacing and what was learned are shared, and so is closing.
+        """The same client with other options. Both share connections, the poll rate and the history of durations.
+
+        To close one is to close both.
 
         Args:
-            extra_headers: HTTP headers for every call to the gateway (never for downloads), for example of a tracer.
-            purchase_retries: repeats of a call that buys, after a fault that provably cost nothing; polls and
-                downloads keep the client's own ``max_retries``. For callers that repeat by themselves: 0.
+            extra_headers: HTTP headers for every call to the gateway (never for downloads), such as those of a tracer.
+            purchase_retries: retries of a call that buys, after a fault that provably cost nothing; polls and
+                downloads keep the client's own ``max_retries``. Set 0 if your own code retries.
 
         Raises:
-            BadRequestError: a header can't be set from outside, or is not text for one; or the number is negative.
+            BadRequestError: the client sets such a header itself, a header is not valid, or the number is negative.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
@@ -94,7 +96,7 @@ class BaseClient:
 
     def __getstate__(self) -> object:
         raise TypeError(
-            f"{type(self).__name__} holds a key and connections and is not pickled; make one where it is needed"
+            f"{type(self).__name__} holds a key and connections and can't be pickled; make one in each process"
         )
 
     def _request(self, prompt: str | ImageRequest, **changes: Any) -> ImageRequest:

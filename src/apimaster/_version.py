@@ -1,3 +1,3 @@
-"""The version: the build reads it here, and so does the client, which would else read files for it."""
+"""The version, for the build and for the client, which would else have to read files for it."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
-"""The asyncio client: the blocking one, with ``await``. What the methods do is described there."""
+"""The asyncio client: the methods of the blocking one, with ``await``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ if TYPE_CHECKING:
 
 
 class AsyncAPIMaster(BaseClient):
-    """A client for the APIMaster image endpoint on asyncio. One can be shared by many tasks.
+    """A client for the APIMaster image endpoint on asyncio. Many tasks can share one.
 
-    Arguments and errors are those of ``APIMaster``, but for these:
+    Arguments and errors are those of ``APIMaster``, except for these:
 
     Args:
-        http_client: an ``httpx.AsyncClient`` of your own; it is not closed with this one.
-        transport: ``"httpx"``, or ``"aiohttp"`` with the extra of that name, which costs less CPU per request.
+        http_client: an ``httpx.AsyncClient`` of your own; this client does not close it.
+        transport: ``"httpx"``, or ``"aiohttp"``, which needs the extra of that name and takes less CPU per request.
 
-    It may be used from several event loops, one after the other or at the same time: each has connections of its own,
-    which are closed when the loop ends. ``aclose`` closes them all. ``on_progress`` may be a plain function or an async
-    one.
+    It works on several event loops, one after the other or at the same time: each loop has connections of its own,
+    which close with the loop. ``aclose`` closes all of them. ``on_progress`` may be a plain or an async function.
     """
 
     _takes_async_callbacks = True
@@ -52,7 +51,7 @@ class AsyncAPIMaster(BaseClient):
         transport: AsyncTransport = "httpx",
     ) -> None:
         super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
-        from ._drivers.aio import AsyncDriver  # brings asyncio along, which takes as long to import as all of this
+        from ._drivers.aio import AsyncDriver  # imports asyncio, which takes as long as all the rest
 
         self._driver = AsyncDriver(self._codec, http_client, transport)
 
@@ -247,15 +246,15 @@ class AsyncAPIMaster(BaseClient):
         return await self._driver.run(generation.wait(self._context, self._task(task_or_id, model), options))
 
     async def download(self, image: GeneratedImage, path: str | os.PathLike[str]) -> Path | str:
-        """Save a picture: see ``APIMaster.download``."""
+        """Download a picture and save it: see ``APIMaster.download``."""
         return await self._driver.run(download.download(self._context, image, self._target(path)))
 
     async def read(self, image: GeneratedImage) -> bytes:
-        """The bytes of a picture, checked to be whole: see ``APIMaster.read``."""
+        """Download a picture and return its bytes: see ``APIMaster.read``."""
         return await self._driver.run(download.read(self._context, image))
 
     async def models(self) -> list[str]:
-        """The model ids that the gateway lists now: see ``APIMaster.models``."""
+        """The ids of all models that the gateway lists now: see ``APIMaster.models``."""
         return await self._driver.run(generation.models(self._context, self._ask_timeout))
 
     async def aclose(self) -> None:

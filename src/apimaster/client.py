@@ -1,4 +1,4 @@
-"""The blocking client. Each method checks its arguments, starts a flow, and hands it to the driver."""
+"""The blocking client. Each method checks its arguments, starts a flow, and passes it to the driver."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 
 class APIMaster(BaseClient):
-    """A client for the APIMaster image endpoint. One can be shared by many threads.
+    """A blocking client for the APIMaster image endpoint. Many threads can share one.
 
     Args:
-        api_key: the key; else ``APIMASTER_API_KEY``, ``APIMASTER_KEY``, or ``~/.apimaster/config.json``.
-        base_url: of the gateway, with its ``/v1``; else ``APIMASTER_BASE_URL``, the same file, or the vendor's own.
+        api_key: the key; None: ``APIMASTER_API_KEY``, ``APIMASTER_KEY``, or ``~/.apimaster/config.json``.
+        base_url: the gateway's, with its ``/v1``; None: ``APIMASTER_BASE_URL``, the same file, or the vendor's URL.
         model: the model id for calls that name none.
         timeout: seconds for a whole call, waiting included, for calls that name none. None: by resolution,
             300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
-        max_retries: repeats of one request after a fault that provably cost nothing.
-        http_client: an ``httpx.Client`` of your own (proxies, certificates, tests); it is not closed with this one.
-        max_polls_per_second: for all tasks of this client together; looking is free, and the gateway is shared.
+        max_retries: retries of one request after a fault that provably cost nothing.
+        http_client: an ``httpx.Client`` of your own (proxies, certificates, tests); this client does not close it.
+        max_polls_per_second: for all tasks of this client together: polls are free, but others use the gateway too.
 
     Raises:
         AuthenticationError: there is no key.
-        BadRequestError: the base URL is not one.
+        BadRequestError: an argument is not accepted, such as a base URL that is not a URL.
     """
 
     def __init__(
@@ -248,41 +248,41 @@ class APIMaster(BaseClient):
         return self._driver.run(generation.wait(self._context, self._task(task_or_id, model), options))
 
     def download(self, image: GeneratedImage, path: str | os.PathLike[str]) -> Path | str:
-        """Save a picture: checked to be whole, written beside its place and renamed.
+        """Download a picture and save it. Its file gets its name once the picture is proven to be whole.
 
         Args:
             image: from a result, a task, or a ``DownloadError``.
             path: a folder, a file, or an fsspec URL, as for ``save_to``.
 
         Returns:
-            Where it is: the ending follows the bytes, and a name that is taken by another picture gets a number.
+            The file's path or URL. Its ending follows the bytes; if another picture has its name, it gets a number.
 
         Raises:
-            DownloadError: it is paid for and could not be fetched. Fetching again is free.
+            DownloadError: it is paid for and could not be downloaded. Another download is free.
         """
         return self._driver.run(download.download(self._context, image, self._target(path)))
 
     def read(self, image: GeneratedImage) -> bytes:
-        """The bytes of a picture, checked to be whole.
+        """Download a picture and return its bytes, checked to be whole.
 
         Raises:
-            DownloadError: it is paid for and could not be fetched. Fetching again is free.
+            DownloadError: it is paid for and could not be downloaded. Another download is free.
         """
         return self._driver.run(download.read(self._context, image))
 
     def models(self) -> list[str]:
-        """The model ids that the gateway lists now, of all kinds.
+        """The ids of all models that the gateway lists now, not only of image models.
 
         Raises:
-            APIMasterError: the gateway could not be asked. Asking is free.
+            APIMasterError: the gateway gave no list. The call is free.
         """
         return self._driver.run(generation.models(self._context, self._ask_timeout))
 
     def as_async(self) -> AsyncAPIMaster:
-        """An asyncio client with the same settings, which shares pacing and what was learned. Close it yourself.
+        """An asyncio client with the same settings, poll rate and history of durations. Close it separately.
 
         Raises:
-            BadRequestError: this client works through an ``http_client`` of your own, which can't be used on asyncio.
+            BadRequestError: this client uses an ``http_client`` of your own, which does not work on asyncio.
         """
         if self._driver.uses_given_client:
             raise BadRequestError(

@@ -1,4 +1,4 @@
-"""What comes back: pictures, tasks, failures, progress. JSON-serialisable, and without bytes or a key."""
+"""The results of calls: pictures, tasks, failures, progress. Their JSON holds neither picture bytes nor a key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Stage = Literal["submitting", "queued", "running", "downloading", "done", "faile
 
 
 class _Frozen(BaseModel):
-    # Building the validators waits for the first use: it would be a good part of the import time.
+    # The validators are built at their first use: to build them here would be a good part of the import time.
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
@@ -28,16 +28,16 @@ class GeneratedImage(_Frozen):
     """One delivered picture.
 
     Attributes:
-        url: where the gateway keeps it, for a while; None if the picture came inside the reply.
-        expires_at: when ``url`` ends, unix seconds, if the gateway said so.
-        task_id: the task that made it, or None after a one-shot call.
-        index: its place among the pictures of the call, from 0.
-        output_index: its place among the outputs of its own task, from 0.
-        path: where it was saved: a local path or an fsspec URL; None if it was not.
-        media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes; None until fetched.
-        width: pixels, read from the bytes; None until fetched.
-        height: pixels, read from the bytes; None until fetched.
-        deviations: what differs from what was asked, one sentence each, found when it was fetched.
+        url: the gateway's URL of it, which expires; None if the picture came inside the reply.
+        expires_at: when ``url`` expires, in unix seconds; None if the gateway does not say.
+        task_id: the id of the task that made it; None after a one-shot call.
+        index: its position among the pictures of the call, from 0.
+        output_index: its position among the outputs of its task, from 0.
+        path: where the client saved it, a local path or an fsspec URL; None if it did not.
+        media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes; None until downloaded.
+        width: pixels, read from the bytes; None until downloaded.
+        height: pixels, read from the bytes; None until downloaded.
+        deviations: differences from the request, one sentence each; empty until downloaded.
     """
 
     url: str | None = None
@@ -51,28 +51,28 @@ class GeneratedImage(_Frozen):
     height: int | None = None
     deviations: tuple[str, ...] = ()
 
-    # A picture that came as base64 has no other home until it is saved; JSON and repr never show it.
+    # A picture that came as base64 is nowhere else until it is saved; JSON and repr never show it.
     _data: bytes | None = PrivateAttr(default=None)
 
     @property
     def has_bytes(self) -> bool:
-        """Whether the picture came inside the reply and is in memory still, so that it can be saved without a URL."""
+        """Whether the picture came inside the reply and is still in memory, so that it can be saved without a URL."""
         return self._data is not None
 
 
 class Task(_Frozen):
-    """An image that the gateway is making. Stored as JSON, it can be collected by another process with ``client.wait``.
+    """An image that the gateway is making. Another process can read it from JSON and collect it with ``client.wait``.
 
     Attributes:
         id: the gateway's id, ``task_…``.
-        model: the model id; every poll must name it, or the gateway looks for the task at another model's channel.
+        model: the model id; every poll must name it, or the gateway searches another model's channel for the task.
         status: ``"queued"``, ``"running"``, ``"succeeded"`` or ``"failed"``.
-        progress: percent, 0 to 100, or None where the gateway does not say.
-        estimated_time: seconds that the gateway expects the whole job to take, or None.
+        progress: percent, 0 to 100; None if the gateway does not say.
+        estimated_time: seconds that the gateway expects the whole task to take, or None.
         images: the pictures, once it has succeeded.
         error: why it failed, if the gateway gave a reason.
         error_code: the gateway's code for that reason, if it gave one.
-        request: what was asked for, where this side knows it.
+        request: the request behind it, if this client knows it.
     """
 
     id: str
@@ -130,11 +130,11 @@ class ImageResult(_Frozen):
 
     Attributes:
         images: the delivered pictures, in order.
-        cost: US dollars for the delivered pictures, exact; None where the model's price is not known.
+        cost: US dollars for the delivered pictures, exact; None if the model's price is not known.
         model: the model id.
         tasks: the tasks behind the pictures, in order; empty after one-shot calls.
-        failures: the images that did not arrive, where several were asked for.
-        request: what was asked for; None where a task was picked up by its id alone.
+        failures: the images that did not arrive, if the call asked for several.
+        request: the request behind it; None if ``wait`` got only the id of a task.
     """
 
     images: tuple[GeneratedImage, ...]
@@ -146,15 +146,15 @@ class ImageResult(_Frozen):
 
 
 class Progress(_Frozen):
-    """What ``on_progress`` is called with.
+    """The argument of ``on_progress``.
 
     Attributes:
-        stage: what is going on with this image.
-        index: which image of the call, from 0.
+        stage: the step that this image has reached.
+        index: the image's position in the call, from 0.
         total: how many images the call asked for.
-        elapsed: seconds since this image was begun.
-        percent: 0 to 100, or None where the gateway does not say.
-        task: the task, as soon as there is one: keep it, and ``client.wait(task)`` resumes.
+        elapsed: seconds since the call began.
+        percent: 0 to 100; None if the gateway does not say.
+        task: the task, as soon as there is one; keep it, since ``client.wait(task)`` resumes it.
         image: the picture, at ``downloading`` and ``done``.
     """
 
@@ -168,4 +168,4 @@ class Progress(_Frozen):
 
 
 OnProgress: TypeAlias = Callable[[Progress], Awaitable[object] | object]
-"""A function that is called with each step of each image. What it raises is logged, and the image goes on."""
+"""A function that the client calls at each step of each image. If it raises, the client logs that and goes on."""

@@ -1,11 +1,11 @@
-"""Where the key and the base URL come from, and whether they can be right.
+"""Find the key and the base URL, and check them.
 
 Order: the argument, the environment (``APIMASTER_API_KEY``, ``APIMASTER_KEY``; ``APIMASTER_BASE_URL``), the file
 ``~/.apimaster/config.json`` (``key`` or ``api_key``; ``base_url``), which the vendor's own command writes.
 
-Keys arrive from clipboards, so what surrounds one is stripped and what can't be in one is an error here: sent as it is,
-it would come back as a bare 401, or fail deep inside the HTTP library with the key in the message. No message of this
-module shows a key, or the user part of a URL.
+People paste keys from the clipboard. So this module strips blanks and quotes around a key, and refuses characters that
+no key contains: they would cause a bare 401, or an error deep inside the HTTP library with the key in its message. No
+message of this module shows a key, or the user part of a URL.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ WHERE_TO_GET_A_KEY: Final = "https://apimaster.ai"
 
 _KEY_FIELDS: Final = ("key", "api_key")
 _MAX_CONFIG_BYTES: Final = 64 * 1024
-# What clipboards, shells and .env files leave around a value: blanks, quotes of all kinds, a byte order mark.
+# Left around a value by clipboards, shells and .env files: blanks, quotes of all kinds, a byte order mark.
 _AROUND: Final = " \t\r\n\v\f\0\xa0\u200b\ufeff\"'`“”‘’"
 
-# `Authorization: Bearer <key>`, copied whole or in part, is how the key stands in every curl example.
+# Every curl example shows the key as `Authorization: Bearer <key>`, and people copy that whole or in part.
 _PREFIX: Final = re.compile(r"\A(authorization\s*:\s*)?(bearer(?:[\s:]+|\Z))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a client needs to reach the gateway, and where each part was found.
+    """The key and the base URL of a client, and the source of each.
 
     Attributes:
         api_key: the key; its ``repr`` shows stars.
         base_url: without a slash at the end.
-        key_source: for people, for example ``"APIMASTER_API_KEY"`` or the path of the config file.
-        base_url_source: the same; ``"the default"`` where nobody set one.
+        key_source: for people to read, for example ``"APIMASTER_API_KEY"`` or the path of the config file.
+        base_url_source: the same; ``"the default"`` if none is set.
     """
 
     api_key: SecretStr
@@ -67,44 +67,44 @@ def resolve(
     """The key and the base URL, from the arguments, the environment or the config file, in that order.
 
     Args:
-        api_key: wins over everything else where it is not None.
-        base_url: the same. It is used as given: nothing adds ``/v1``.
+        api_key: unless it is None, it wins over everything else.
+        base_url: the same. The client uses it as given, and adds no ``/v1``.
         env: instead of ``os.environ``.
         config_path: instead of ``~/.apimaster/config.json``.
 
     Raises:
-        AuthenticationError: there is no key, or it can't be one, or the config file that should hold it is broken.
-        BadRequestError: the base URL is not one.
+        AuthenticationError: there is no key, it can't be one, or the config file is broken.
+        BadRequestError: the base URL is not accepted.
     """
     env = os.environ if env is None else env
     config = _Config(config_path)
-    # The URL first: a person with neither should read about the key, the thing that nobody can guess for them; but
-    # a broken URL is told even where the key is missing as well, since both have to be put right.
+    # The URL first, so that a broken one is an error even if the key is missing too: both need correction. If neither
+    # is set, the URL has a default, and the error is about the key.
     found_url, url_source = find_base_url(base_url, env=env, config=config)
     key, key_source = find_key(api_key, env=env, config=config)
     return Settings(key, found_url, key_source, url_source)
 
 
 class _Config:
-    """The config file, read once and only when somebody asks."""
+    """The config file. It is read once, when a field is first needed."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = Path(os.path.expanduser(path or CONFIG_FILE))
         self._content: dict[str, object] | None = None
 
     def text(self, *fields: str, needed: bool) -> tuple[str, str] | None:
-        """The first of ``fields`` that is set, and where it was found.
+        """The first of ``fields`` that is set, and its source.
 
-        A file that is there and broken is always an error, because what it sets would be ignored silently. One
-        that this user may not open counts as absent unless it is ``needed``: services often run with another
-        account's home directory, and the key in the environment.
+        A broken file is always an error, because its settings would be ignored silently. A file that this user may
+        not open counts as absent unless it is ``needed``: services often run with another account's home directory,
+        and with the key in the environment.
         """
         if self._content is None:
             try:
                 self._content = self._load()
-            except OSError as fault:
+            except OSError as error:
                 if needed:
-                    raise AuthenticationError(f"The config file {self.path} can't be read: {fault.strerror}.") from None
+                    raise AuthenticationError(f"The config file {self.path} can't be read: {error.strerror}.") from None
                 return None
         for name in fields:
             value = self._content.get(name)
@@ -127,8 +127,8 @@ class _Config:
             raise AuthenticationError(f"The config file {self.path} is larger than {_MAX_CONFIG_BYTES} bytes.")
         try:
             content = json.loads(data.decode("utf-8-sig"))
-        except ValueError as fault:
-            place = f" (line {fault.lineno})" if isinstance(fault, json.JSONDecodeError) else ""
+        except ValueError as error:
+            place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
             raise AuthenticationError(f"The config file {self.path} is not valid JSON{place}.") from None
         if not isinstance(content, dict):
             raise AuthenticationError(
@@ -141,10 +141,10 @@ class _Config:
 def find_key(
     api_key: str | SecretStr | None = None, *, env: Mapping[str, str], config: _Config | None = None
 ) -> tuple[SecretStr, str]:
-    """The key, cleaned, and where it was found.
+    """The key, cleaned, and its source.
 
     Raises:
-        AuthenticationError: there is none, or it can't be one, or the config file is broken.
+        AuthenticationError: there is no key, it can't be one, or the config file is broken.
     """
     if api_key is not None:
         given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
@@ -170,7 +170,7 @@ def find_key(
 def find_base_url(
     base_url: str | None = None, *, env: Mapping[str, str], config: _Config | None = None
 ) -> tuple[str, str]:
-    """The base URL, checked, and where it was found.
+    """The base URL, checked, and its source.
 
     Raises:
         BadRequestError: it is not an http(s) URL, or it holds a user, a query or a fragment.
@@ -188,13 +188,13 @@ def find_base_url(
 
 
 def hint_for_404(base_url: str) -> str:
-    """What may be wrong with a base URL that was answered with 404; empty where nothing looks wrong."""
+    """The likely mistake in a base URL whose calls end in a 404; empty if it looks right."""
     path = urlsplit(base_url).path.rstrip("/")
-    for wrong in ("/images/generations/async", "/images/generations", "/images", "/chat/completions", "/models"):
-        if path.endswith(wrong):
-            return f"The base URL {base_url} is that of one endpoint; it should be {base_url.removesuffix(wrong)}."
+    for ending in ("/images/generations/async", "/images/generations", "/images", "/chat/completions", "/models"):
+        if path.endswith(ending):
+            return f"The base URL {base_url} names one endpoint; it should be {base_url.removesuffix(ending)}."
     if not path.endswith("/v1"):
-        return f"The base URL {base_url} does not end in /v1; {base_url.rstrip('/')}/v1 may be what is meant."
+        return f"The base URL {base_url} does not end in /v1; it may have to be {base_url.rstrip('/')}/v1."
     return ""
 
 
@@ -225,20 +225,22 @@ def _describe(character: str) -> str:
 
 def _clean_url(text: str, source: str) -> str:
     url = text.strip(_AROUND).rstrip("/")
-    wanted = f"Accepted is an http or https URL such as {DEFAULT_BASE_URL}."
+    wanted = f"Accepted: an http or https URL such as {DEFAULT_BASE_URL}."
     if any(not "!" <= character <= "~" for character in url):
-        raise BadRequestError(f"The base URL from {source} holds a blank, a line break or a special sign. {wanted}")
+        raise BadRequestError(
+            f"The base URL from {source} holds a blank, a line break or a special character. {wanted}"
+        )
     if "@" in url:
-        raise BadRequestError(f"The base URL from {source} holds a user or a password before the host. {wanted}")
+        raise BadRequestError(f"The base URL from {source} holds a user name or a password before the host. {wanted}")
     if "?" in url or "#" in url:
         raise BadRequestError(f"The base URL from {source} holds a query or a fragment (? or #). {wanted}")
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
-    except ValueError as fault:
-        raise BadRequestError(f"The base URL from {source} is not a URL: {fault}. {wanted}") from None
+    except ValueError as error:
+        raise BadRequestError(f"The base URL from {source} is not a URL: {error}. {wanted}") from None
     if parts.scheme not in ("http", "https") or not host:
-        # A key that was put into the wrong variable looks like this, so it is not repeated.
-        shown = f"is {url!r}" if "." in url or ":" in url else "has no http:// or https:// at its beginning"
+        # A key in the wrong variable looks like this, so the message does not show it.
+        shown = f"is {url!r}" if "." in url or ":" in url else "does not begin with http:// or https://"
         raise BadRequestError(f"The base URL from {source} {shown}. {wanted}")
     return url

@@ -1,10 +1,10 @@
 """Verify and parse a webhook delivery (docs/endpoint.md, "Webhooks").
 
-The strategy: nothing in the body is looked at before its signature has been checked over the raw bytes, and only
-what the signature covers is believed. The event id of the *header* is not covered, so the id that counts is the body's.
+Strategy: check the signature over the raw bytes before reading anything in the body, and trust only the parts that the
+signature covers. It does not cover the event id in the *header*, so the id in the body counts.
 
-Deliveries repeat for up to 72 hours until they are answered with a 2xx, so the same event can arrive twice, also in two
-processes at the same moment. Remember the ``id`` of what you have handled, where all your processes see it, and answer
+The gateway repeats a delivery for up to 72 hours until it gets a 2xx, so the same event can arrive twice, even in two
+processes at the same moment. Store the ``id`` of each event that you handle where all your processes see it, and answer
 200 to one that you know::
 
     event = parse_webhook(body, headers, secret)
@@ -34,7 +34,7 @@ VERIFICATION: Final = "webhook.endpoint_verification"
 TASK_COMPLETED: Final = "task.completed"
 TASK_FAILED: Final = "task.failed"
 DEFAULT_TOLERANCE: Final = 300.0
-"""Seconds that the timestamp of a delivery may lie off this machine's clock, either way."""
+"""Seconds by which the timestamp of a delivery may differ from this machine's clock, either way."""
 
 _TIMESTAMP: Final = "x-apimaster-timestamp"
 _SIGNATURE: Final = "x-apimaster-signature"
@@ -43,12 +43,12 @@ _MAX_BODY: Final = 1024 * 1024
 
 
 class WebhookVerificationError(APIMasterError):
-    """The delivery is not proven to come from the gateway, or is not an event. Do not act on it; answer 400."""
+    """Nothing proves that the delivery comes from the gateway, or it is not an event. Don't act on it; answer 400."""
 
     advice = "Don't act on the delivery, and answer 400."
 
     def __str__(self) -> str:
-        return f"{sentence(self.message)} {self.advice}"  # a delivery costs nothing whatever it is
+        return f"{sentence(self.message)} {self.advice}"  # no word on the charge: a delivery costs nothing
 
 
 class WebhookEvent(BaseModel):
@@ -56,10 +56,10 @@ class WebhookEvent(BaseModel):
 
     Attributes:
         id: ``evt_…``; the same for every delivery of the same event, so de-duplicate by it.
-        type: ``"task.completed"``, ``"task.failed"``, ``"webhook.endpoint_verification"``, or a word newer than these.
+        type: ``"task.completed"``, ``"task.failed"``, ``"webhook.endpoint_verification"``, or a newer type.
         created_at: as the gateway wrote it.
         api_version: a date, for example ``"2026-10-03"``.
-        data: what the event is about, as the gateway wrote it.
+        data: the event's content, as the gateway wrote it.
         delivery_id: the id of this delivery, for a log; the signature does not cover it. None if there was none.
     """
 
@@ -81,7 +81,7 @@ class WebhookEvent(BaseModel):
         if self.type == TASK_FAILED:
             return Task(id=task_id, model=model, status="failed", error=_reason(self.data.get("error")))
         images = tuple(_images(task_id, self.data))
-        # An event may name no outputs, and the task still has them: as a running one, `wait` looks at it first.
+        # An event may name no outputs although the task has some. With the status "running", `wait` polls for them.
         return Task(id=task_id, model=model, status="succeeded" if images else "running", images=images)
 
     @property
@@ -99,19 +99,19 @@ def parse_webhook(
     tolerance: float = DEFAULT_TOLERANCE,
     now: float | None = None,
 ) -> WebhookEvent:
-    """The event in a delivery, once its signature and its age have been checked.
+    """Check the signature and the age of a delivery, and return its event.
 
     Args:
-        body: the raw body, byte for byte as it came: JSON that was parsed and written again has another signature.
-        headers: of the delivery; upper and lower case do not matter.
-        secret: of the endpoint, or several by key id, as while a secret is being replaced.
+        body: the raw body, byte for byte: JSON that was parsed and written again has another signature.
+        headers: the delivery's headers, in upper or lower case.
+        secret: the endpoint's secret; or several by key id, while you replace one.
         tolerance: seconds; ``math.inf`` accepts any age, for replaying stored deliveries.
         now: unix seconds, instead of this machine's clock.
 
     Raises:
         WebhookVerificationError: a header is missing, the signature or the timestamp does not fit, or the body is
-            no event.
-        BadRequestError: ``secret`` is empty, or ``body`` is not bytes: a fault of the receiver.
+            not an event.
+        BadRequestError: ``secret`` is empty, or ``body`` is not bytes: both are mistakes in the receiver.
     """
     if not isinstance(body, bytes):
         raise BadRequestError(f"body must be the raw bytes of the delivery, not {type(body).__name__}")
@@ -120,14 +120,14 @@ def parse_webhook(
     found = {name.lower(): value for name, value in headers.items()}
     for name in (_TIMESTAMP, _SIGNATURE):
         if not found.get(name, "").strip():
-            raise WebhookVerificationError(f"The header {name} is missing: this is not a delivery of the gateway.")
+            raise WebhookVerificationError(f"The header {name} is missing: this is not a delivery from the gateway.")
     timestamp = found[_TIMESTAMP].strip()
     signatures, key_id = _parts(found[_SIGNATURE])
     expected = [_digest(body, timestamp, key) for key in _keys(secret, key_id)]
     if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures):
         raise WebhookVerificationError(
-            "The signature does not fit the body. Either the secret is not this endpoint's, or the body was changed on "
-            "the way: hand over the raw bytes."
+            "The signature does not match the body. Either the secret is not this endpoint's, or something changed the "
+            "body on its way: pass the raw bytes."
         )
     _check_age(timestamp, time.time() if now is None else now, tolerance)
     try:
@@ -135,15 +135,15 @@ def parse_webhook(
         if not isinstance(content, dict):
             raise WebhookVerificationError(f"The body is not an event but a JSON {type(content).__name__}.")
         return WebhookEvent.model_validate({**content, "delivery_id": found.get(_DELIVERY)})
-    except ValidationError as fault:
-        fields = ", ".join(sorted({str(error["loc"][0]) for error in fault.errors()}))
-        raise WebhookVerificationError(f"The body is not an event: see its {fields}.") from None
+    except ValidationError as invalid:
+        fields = ", ".join(sorted({str(fault["loc"][0]) for fault in invalid.errors()}))
+        raise WebhookVerificationError(f"The body is not an event; missing or wrong: {fields}.") from None
     except ValueError:
         raise WebhookVerificationError("The body is not JSON.") from None
 
 
 def challenge_response(event: WebhookEvent) -> dict[str, str]:
-    """The JSON object to answer 200 with, so that the console accepts the endpoint.
+    """The JSON object to send with a 200, so that the console accepts the endpoint.
 
     Raises:
         BadRequestError: ``event`` is not a ``webhook.endpoint_verification``.
@@ -159,9 +159,9 @@ def sign(body: bytes, secret: str, *, timestamp: int, key_id: str = "1") -> dict
 
     Args:
         body: the raw body.
-        secret: of the endpoint.
+        secret: the endpoint's secret.
         timestamp: unix seconds.
-        key_id: which of the endpoint's secrets it is.
+        key_id: the id of that secret.
     """
     digest = _digest(body, str(timestamp), secret.encode())
     return {"X-APIMaster-Timestamp": str(timestamp), "X-APIMaster-Signature": f"v1={digest.decode()},kid={key_id}"}
@@ -174,22 +174,22 @@ def _digest(body: bytes, timestamp: str, key: bytes) -> bytes:
 def _parts(header: str) -> tuple[list[bytes], str | None]:
     """The signatures of a ``v1=…,kid=…`` header, lower case, and its key id."""
     pairs = [(name.strip().lower(), value.strip()) for name, _, value in (p.partition("=") for p in header.split(","))]
-    # compare_digest takes bytes of any content, and text of ASCII only: a forged header must not end in a TypeError.
+    # compare_digest takes any bytes, but only ASCII text: a forged header must not cause a TypeError.
     signatures = [value.lower().encode("utf-8", "replace") for name, value in pairs if name == "v1" and value]
     if not signatures:
-        raise WebhookVerificationError("The signature header holds no v1=… part, the only kind that is known here.")
+        raise WebhookVerificationError("The signature header holds no v1=… part, the only kind that this client knows.")
     return signatures, next((value for name, value in pairs if name == "kid" and value), None)
 
 
 def _keys(secret: str | Mapping[str, str], key_id: str | None) -> list[bytes]:
     secrets = {key_id or "": secret} if isinstance(secret, str) else dict(secret)
-    # Anybody can sign with an empty secret, which is what a forgotten environment variable becomes.
+    # Anybody can sign with an empty secret, and a forgotten environment variable results in one.
     if not secrets or not all(value.strip() for value in secrets.values()):
-        raise BadRequestError("the webhook secret is empty; it is in the console, beside the endpoint")
+        raise BadRequestError("the webhook secret is empty; the console shows it beside the endpoint")
     if key_id is not None and not isinstance(secret, str):
         if key_id not in secrets:
             known = ", ".join(sorted(secrets))
-            raise WebhookVerificationError(f"The delivery is signed with the key {key_id!r}; known here: {known}.")
+            raise WebhookVerificationError(f"The delivery is signed with the key {key_id!r}; known keys: {known}.")
         secrets = {key_id: secrets[key_id]}
     return [value.strip().encode() for value in secrets.values()]
 
@@ -200,10 +200,10 @@ def _check_age(timestamp: str, now: float, tolerance: float) -> None:
     except ValueError:
         raise WebhookVerificationError("The timestamp header is not a number of seconds.") from None
     if abs(age) > tolerance:
-        side = "old" if age > 0 else "ahead of this clock"
+        side = "old" if age > 0 else "ahead of this machine's clock"
         raise WebhookVerificationError(
-            f"The delivery is {abs(age):.0f} s {side}; accepted are {tolerance:.0f} s. "
-            "It may be a replay, or this clock is off."
+            f"The delivery is {abs(age):.0f} s {side}; accepted: up to {tolerance:.0f} s. "
+            "It may be a replay, or this machine's clock is wrong."
         )
 
 
