@@ -1,1 +1,1 @@
-"""Benchmarks: each prints ratios that were measured in one run. See README.md."""
+"""Benchmarks: each prints ratios from a single run. See README.md."""

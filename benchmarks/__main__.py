@@ -1,6 +1,6 @@
-"""``python -m benchmarks [name …]``: run all benchmarks, or those that are named; exit code 1 if a goal was missed.
+"""``python -m benchmarks [name …]``: run all benchmarks, or the named ones; exit code 1 if one misses a goal.
 
-Each runs in a process of its own: what one has imported (LiteLLM alone brings 300,000 objects) makes the
+Each runs in a process of its own: the imports of one (300,000 objects for LiteLLM alone) would make the garbage
 collector's rounds longer for the next.
 """
 

@@ -1,6 +1,6 @@
-"""What every benchmark shares: the server on the other core, interleaved rounds, medians, ratios of one run.
+"""Parts that all benchmarks share: the server on the other core, interleaved rounds, medians, ratios of one run.
 
-A ratio is taken round by round (both contenders of a round ran within the same second) and its median is printed:
+Each round gives a ratio (its contenders ran within the same second), and a benchmark prints the median of these:
 single figures on a shared machine drift by a fifth, ratios of neighbours hardly do.
 """
 
@@ -30,7 +30,7 @@ HEADERS = {"authorization": f"Bearer {KEY}"}
 
 
 def prepare() -> None:
-    """Pin this process to one core, forget proxies, and let byte code be written (else imports look much slower)."""
+    """Pin this process to one core, forget proxies, and allow byte code on disk (else imports look much slower)."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -43,7 +43,7 @@ def prepare() -> None:
 def in_fresh_process(module: str, *arguments: str) -> Any:
     """Run ``python -m module arguments`` and return the JSON that it prints on its last line.
 
-    A process of its own, since memory that was once freed is not given back, and would hide the next contender's.
+    A fresh process, since memory that a process frees stays with it, and would hide the next contender's.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=HERE.parent, capture_output=True, text=True, check=False
@@ -54,7 +54,7 @@ def in_fresh_process(module: str, *arguments: str) -> Any:
 
 
 class Server:
-    """The benchmark server in a process of its own, on the last core where there are several."""
+    """The benchmark server in a process of its own, on the last core if there are several."""
 
     def __init__(self) -> None:
         core = (os.cpu_count() or 1) - 1
@@ -102,7 +102,7 @@ def table(
 
 
 def ratio_of(values: Sequence[float], base: Sequence[float]) -> float:
-    """The median of the ratios taken round by round."""
+    """The median of the ratios of all rounds."""
     return statistics.median(mine / theirs for mine, theirs in zip(values, base, strict=True))
 
 
@@ -137,7 +137,7 @@ Results = tuple[dict[str, list[float]], dict[str, list[float]]]
 def race(contenders: Mapping[str, Callable[[], object]], *, rounds: int, calls: int, warm: int = 3) -> Results:
     """Time blocking callables, shuffled anew in each round; wall and CPU seconds per call by name.
 
-    ``warm`` calls go before the timed ones of each round.
+    Each round makes ``warm`` calls before the timed ones.
     """
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
@@ -182,12 +182,12 @@ async def race_async(
 
 
 class Memory:
-    """The most memory that this process holds from now on, above what it holds now, resident (Linux)."""
+    """The peak of this process's resident memory from now on, above that of now (Linux)."""
 
     def __init__(self) -> None:
         gc.collect()
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts over; else that of the imports would count
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak; else that of the imports would count
         self._before = _status("VmRSS")
 
     def peak_mb(self) -> float:

@@ -1,9 +1,9 @@
 """A picture of 20 MB to disk: speed beside ``client.get(url).content``, and memory above the idle client.
 
-Each download is the first large one of a process that is otherwise warm: memory that an earlier one has freed would
-hide what the next one takes, and may or may not spare it the time to get it, which makes figures that jump.
+Each download is the first large one in a process that is otherwise warm: memory that an earlier one has freed would
+hide the memory of the next one, and may or may not save it some time, so that figures would jump.
 
-Each of ours is held against httpx of its own kind; the table's ratios are to the blocking one.
+Each of ours is compared with httpx of its own kind; the table's ratios are to the blocking one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OURS = {"apimaster, sync": BASE, "apimaster, async": BASE_ASYNC}
 
 
 def contenders(base_url: str, folder: str, loop: asyncio.AbstractEventLoop) -> dict[str, Callable[[], object]]:
-    """Ways to fetch the picture; each starts without the file."""
+    """Ways to download the picture; each starts without the file."""
     url = f"{base_url.removesuffix('/v1')}/imgs/cat.png"
     image, target = GeneratedImage(url=url), Path(folder) / "cat.png"
     ours = APIMaster(KEY, base_url=base_url)

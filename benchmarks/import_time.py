@@ -1,4 +1,4 @@
-"""What ``import apimaster`` takes, as a whole process, beside httpx and pydantic with five small models."""
+"""The time of ``import apimaster``, as a whole process, beside httpx and pydantic with five small models."""
 
 from __future__ import annotations
 

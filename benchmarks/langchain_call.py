@@ -1,7 +1,7 @@
-"""What a tool of langchain-apimaster adds to a trivial ``BaseTool`` of the same schema around the same core call.
+"""The overhead of a langchain-apimaster tool over a trivial ``BaseTool`` with the same schema and core call.
 
-The core call makes one picture and saves it; what comes on top is a record of the tool call, of its task and of the
-picture, the references that a model may name, the budget, the message, and the facts for the application.
+The core call makes one picture and saves it. The tool adds a record of the tool call, of its task and of the picture,
+the references that a model may name, the budget, the message, and the facts for the application.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Trivial(BaseTool):
     folder: str = ""
 
     def _run(self, prompt: str, aspect_ratio: str, resolution: str, n: int = 1, **others: Any) -> Any:
-        return told(
+        return content_and_artifact(
             self.client.generate(prompt, aspect_ratio=aspect_ratio, resolution=resolution, n=n, save_to=self.folder)
         )
 
     async def _arun(self, prompt: str, aspect_ratio: str, resolution: str, n: int = 1, **others: Any) -> Any:
-        return told(
+        return content_and_artifact(
             await self.async_client.generate(
                 prompt, aspect_ratio=aspect_ratio, resolution=resolution, n=n, save_to=self.folder
             )
         )
 
 
-def told(result: ImageResult) -> tuple[str, dict[str, Any]]:
+def content_and_artifact(result: ImageResult) -> tuple[str, dict[str, Any]]:
     image = result.images[0]
     return f"{image.path}: {image.width}×{image.height}, ${result.cost}", {"path": str(image.path), "url": image.url}
 

@@ -1,8 +1,7 @@
-"""What ``import langchain_apimaster`` takes, as a whole process, beside LangChain's ``BaseTool`` and the core.
+"""The time of ``import langchain_apimaster``, as a whole process, beside LangChain's ``BaseTool`` and the core.
 
-Python's collector looks through all objects now and then while modules are imported, for some 60 ms each time that it
-does so thoroughly; whose import that falls into is chance: it depends on what was imported before. So the goal is
-measured with the collector off, and the figures with it on stand beside.
+During imports, Python's garbage collector sometimes goes through all objects, which takes some 60 ms. Chance decides in
+whose import that happens. So the goal is measured with the collector off; the table shows the figures with it on, too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What litellm-apimaster adds to LiteLLM itself and to the HTTP calls that have to be made.
+"""The overhead of litellm-apimaster over LiteLLM itself and the necessary HTTP calls.
 
-The base is a custom handler that does nothing, called through LiteLLM, and then the same HTTP call made bare on one
-shared client: a submit, which the server answers with the finished picture, so that nothing here waits. LiteLLM's own
-1.1 to 1.7 ms are in both. At 64 at once the base is a minimal handler on a stock ``httpx.AsyncClient``.
+The base is a custom handler that does nothing, called through LiteLLM, and then the same HTTP call on one shared client
+without LiteLLM: a submit, which the server answers with the finished picture, so that nothing waits. LiteLLM's own 1.1
+to 1.7 ms are in both. With 64 at once, the base is a minimal handler on a stock ``httpx.AsyncClient``.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ AT_ONCE = 64
 class Nothing(litellm.CustomLLM):
     """Answers at once."""
 
-    def image_generation(self, **handed: Any) -> Any:  # type: ignore[override]
-        return filled(handed["model_response"], "https://example.com/a.png")
+    def image_generation(self, **call: Any) -> Any:  # type: ignore[override]
+        return filled(call["model_response"], "https://example.com/a.png")
 
-    async def aimage_generation(self, **handed: Any) -> Any:  # type: ignore[override]
-        return filled(handed["model_response"], "https://example.com/a.png")
+    async def aimage_generation(self, **call: Any) -> Any:  # type: ignore[override]
+        return filled(call["model_response"], "https://example.com/a.png")
 
 
 class Minimal(litellm.CustomLLM):
-    """Submits, without any of the questions that a provider has to ask."""
+    """Submits, without any of the checks that a provider has to make."""
 
     client: httpx.AsyncClient
 
-    async def aimage_generation(self, **handed: Any) -> Any:  # type: ignore[override]
-        return filled(handed["model_response"], await submit(self.client, handed["api_base"]))
+    async def aimage_generation(self, **call: Any) -> Any:  # type: ignore[override]
+        return filled(call["model_response"], await submit(self.client, call["api_base"]))
 
 
 def filled(answer: Any, url: str) -> Any:

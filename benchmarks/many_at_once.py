@@ -1,6 +1,6 @@
 """Many one-shot calls at once: 64 callers beside stock httpx, and a thousand calls of one second in flight.
 
-The stock client is left as it comes, pool limits included: that is what a program gets that makes one and shares it.
+The stock client keeps its defaults, pool limits included, as in a program that makes one and shares it.
 """
 
 from __future__ import annotations
@@ -82,20 +82,20 @@ async def a_thousand(server: Server, count: int = 1000) -> None:
     failed = 0
     for _ in range(3):
         async with AsyncAPIMaster(KEY, base_url=server.base_url) as ours:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             calls = [ours.generate(PROMPT, aspect_ratio="16:9", mode="sync") for _ in range(count)]
             ends = await asyncio.gather(*calls, return_exceptions=True)
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started)
             failed += sum(isinstance(end, BaseException) for end in ends)
     async with httpx.AsyncClient(headers=HEADERS) as stock:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         answers = await asyncio.gather(*(stock.post(url, json=FIELDS) for _ in range(count)), return_exceptions=True)
         lost = sum(isinstance(answer, BaseException) for answer in answers)
     print(
         f"\n{count} calls of 1 s in flight: ours {statistics.median(seconds):.2f} s (of 3 runs), {failed} failed;",
         end="",
     )
-    print(f" httpx as it comes {time.perf_counter() - begun:.2f} s, {lost} failed")
+    print(f" httpx as it comes {time.perf_counter() - started:.2f} s, {lost} failed")
     goal("1,000 calls of 1 s: failed", failed, 0)
     goal("1,000 calls of 1 s: seconds until all are done", max(seconds), 2.5)
     server.set(latency=0)

@@ -1,4 +1,4 @@
-"""One call at a time, ``generate(mode="sync")``, on a kept-alive connection: what this package adds to bare httpx."""
+"""One call at a time, ``generate(mode="sync")``, on a kept-alive connection: the overhead over bare httpx."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def blocking(server: Server, rounds: int, calls: int) -> None:
             client.post(url, json=FIELDS).json()
 
     few, _ = race({BASE: contenders[BASE], "httpx: a new client for each call": new_client_per_call}, rounds=5, calls=4)
-    table("one shot, sync, the habit of making a client per call", few, BASE)
+    table("one shot, sync, with a new client for each call", few, BASE)
     goal("one shot, sync, ratio to httpx", ratio_of(wall[OURS], wall[BASE]), 1.25)
 
 

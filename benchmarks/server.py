@@ -2,9 +2,9 @@
 
     python benchmarks/server.py [--cpu N]      prints the port that it listens on
 
-Strategy: one asyncio protocol per connection, one shared receive buffer (the loop has one thread and every byte is used
-up before the next read), request bodies counted and dropped, answers made of bytes that are ready beforehand where that
-is possible. It speaks just enough of HTTP/1.1 for well-behaved clients; for anything else there is the emulator.
+Strategy: one asyncio protocol per connection, one shared receive buffer (the loop has one thread, which uses up every
+byte before the next read), request bodies counted and dropped, replies made of prepared bytes where possible. It speaks
+just enough HTTP/1.1 for well-behaved clients; the emulator is there for everything else.
 
 =========================================  ==========================================================
 POST .../images/generations                an image, after ``latency`` seconds
@@ -75,10 +75,10 @@ def submit() -> bytes:
     return answer({"code": 200, "data": [{"status": "submitted", "task_id": name}]})
 
 
-def look(name: str) -> bytes:
+def poll(name: str) -> bytes:
     if name not in TASKS:
         return answer({"error": {"message": "no such task", "type": "server_error"}}, b"404 Not Found")
-    begun, end = TASKS[name]
+    started, end = TASKS[name]
     now = time.time()
     if now >= end:
         images = [{"url": [f"{origin}/imgs/{name}.png"], "expires_at": int(now) + 86_400}]
@@ -87,7 +87,7 @@ def look(name: str) -> bytes:
         )
     data: dict[str, Any] = {"id": name, "status": "in_progress"}
     if SETTINGS["progress"]:
-        data["progress"] = int(100 * (now - begun) / (end - begun))
+        data["progress"] = int(100 * (now - started) / (end - started))
     return answer({"code": 200, "data": data})
 
 
@@ -96,7 +96,7 @@ def count(name: str, by: int = 1) -> None:
 
 
 def respond(method: str, target: str, body_bytes: int) -> tuple[bytes, bytes, float]:
-    """The head (or all) of the response, the rest of it, and after how many seconds it is due."""
+    """The head (or all) of the response, the rest of it, and the delay in seconds."""
     global picture
     path, _, query = target.partition("?")
     if method == "POST":
@@ -109,7 +109,7 @@ def respond(method: str, target: str, body_bytes: int) -> tuple[bytes, bytes, fl
         return answer(created), b"", SETTINGS["latency"]
     if "/tasks/" in path:
         count("polls")
-        return look(path.rpartition("/")[2]), b"", 0.0
+        return poll(path.rpartition("/")[2]), b"", 0.0
     if path.startswith("/imgs/"):
         count("downloads")
         head = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % len(picture)

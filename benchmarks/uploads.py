@@ -1,7 +1,7 @@
 """14 references of 10 MB in one request: time beside base64 alone, and memory above the idle client.
 
-Times are taken in turns in one process; memory in a process for each contender, since what one of them has freed would
-hide the next one's.
+Contenders take turns in one process for their times. For their memory, each has a process of its own, since memory that
+one has freed would hide that of the next.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMITS = {"sync": 1.0, "async": 5.0}
 
 
 def encode_alone(files: list[Path]) -> Iterator[bytes]:
-    """What any client has to do at least: read the files in pieces, and encode them."""
+    """The least that any client has to do: read the files in pieces, and encode them."""
     for file in files:
         with file.open("rb", buffering=0) as opened:
             while piece := opened.read(PIECE):
@@ -40,7 +40,7 @@ def encode_alone(files: list[Path]) -> Iterator[bytes]:
 
 
 def naive(files: list[Path]) -> dict[str, object]:
-    """The request as one builds it when memory does not matter."""
+    """The request of a program that does not care about memory."""
     pictures = [f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}" for file in files]
     return {**FIELDS, "image_urls": pictures}
 
@@ -59,7 +59,7 @@ def contenders(base_url: str, loop: asyncio.AbstractEventLoop) -> dict[str, Call
 
 
 def memory_of(name: str, base_url: str, files: list[Path]) -> None:
-    """Print what one contender takes at its peak, in MB above the idle client."""
+    """Print the peak of one contender, in MB above the idle client."""
     loop = asyncio.new_event_loop()
     send = contenders(base_url, loop)[name]
     send(files[:1])  # everything is loaded and connected
