@@ -33,7 +33,7 @@ def emu() -> Iterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Warnings about unclosed sockets and tasks become failures, and no thread of ours goes on."""
+    """Warnings about unclosed sockets and tasks become failures, and no thread of the client goes on."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         yield
@@ -57,11 +57,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 STAGES = {
-    # where the task is when it is cancelled: what the emulator does, how to know that it is there
+    # the stage at which the task is cancelled: the emulator's settings, the call's options, a check that it is reached
     "one shot": ({"latency": "manual"}, {"mode": "sync"}, lambda emu: emu.requests_to("sync")),
     "submit": ({"fault": "hang"}, {}, lambda emu: emu.requests_to("submit")),
-    "between looks": ({"latency": "manual"}, {}, lambda emu: emu.requests_to("poll")),
-    "look": ({"fault": "poll_hang"}, {}, lambda emu: emu.requests_to("poll")),
+    "between polls": ({"latency": "manual"}, {}, lambda emu: emu.requests_to("poll")),
+    "poll": ({"fault": "poll_hang"}, {}, lambda emu: emu.requests_to("poll")),
     "backoff": ({"fault": "rate_limited"}, {}, lambda emu: emu.requests_to("submit")),
     "download": ({"fault": "download_hang"}, {"save_to": "folder/"}, lambda emu: emu.requests_to("download")),
     "many": ({"latency": "manual"}, {"n": 20}, lambda emu: len(emu.jobs) == 8),
@@ -74,7 +74,7 @@ STAGES = {
 def test_cancelling_stops_at_once_and_leaks_nothing(
     emu: Emulator, stage: str, transport: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, options, there = STAGES[stage]
+    settings, options, reached = STAGES[stage]
     monkeypatch.chdir(tmp_path)
     if "fault" in settings:
         emu.script(settings["fault"], times=None)
@@ -89,7 +89,7 @@ def test_cancelling_stops_at_once_and_leaks_nothing(
             given = options | ({"on_progress": slow} if "on_progress" in options else {})
             before = asyncio.all_tasks()
             task = asyncio.create_task(client.generate("a cat", **given))
-            await until(lambda: there(emu))
+            await until(lambda: reached(emu))
             await asyncio.sleep(0.02)
             begun = time.monotonic()
             task.cancel()
@@ -99,10 +99,10 @@ def test_cancelling_stops_at_once_and_leaks_nothing(
             assert asyncio.all_tasks() == before
             sent = len(emu.requests)
             await asyncio.sleep(0.05)
-            assert len(emu.requests) == sent, "nothing goes on behind the caller's back"
+            assert len(emu.requests) == sent, "nothing goes on after the cancellation"
             emu.clear_script()
             emu.latency = 0.0
-            assert (await client.generate("another cat")).images, "the client is as good as new"
+            assert (await client.generate("another cat")).images, "the client still works"
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
     asyncio.run(run())
@@ -119,7 +119,7 @@ def test_a_timeout_of_the_callers_own(emu: Emulator) -> None:
     asyncio.run(run())
 
 
-def test_a_cancelled_wait_can_be_resumed_from_the_task_that_was_told(emu: Emulator) -> None:
+def test_a_cancelled_wait_can_be_resumed_from_the_task_of_its_progress(emu: Emulator) -> None:
     emu.latency = "manual"
     seen: list[Progress] = []
 
@@ -153,7 +153,7 @@ def test_one_client_on_one_event_loop_after_the_other(emu: Emulator, transport: 
 
     for _ in range(3):
         asyncio.run(twice())
-        assert connections(emu) == 0, "a loop that ended took its connections along"
+        assert connections(emu) == 0, "the connections of a loop close with it"
     asyncio.run(and_close())
     assert connections(emu) == 0
     with pytest.raises(RuntimeError, match="closed"):
@@ -181,7 +181,7 @@ def test_closing_is_idempotent_and_closes(emu: Emulator) -> None:
     asyncio.run(run())
 
 
-def test_a_client_of_the_callers_own_stays_open(emu: Emulator) -> None:
+def test_a_given_http_client_stays_open(emu: Emulator) -> None:
     import httpx
 
     with httpx.Client() as own:
@@ -238,28 +238,28 @@ def test_a_callback_that_fails_costs_nothing(emu: Emulator, caplog: pytest.LogCa
 
 def test_a_callback_may_itself_use_the_client(emu: Emulator) -> None:
     with APIMaster(emu.api_key, base_url=emu.base_url) as client:
-        looked: list[Any] = []
+        polled: list[Any] = []
 
-        def look(progress: Progress) -> None:
+        def poll(progress: Progress) -> None:
             if progress.task is not None:
-                looked.append(client.retrieve(progress.task))
+                polled.append(client.retrieve(progress.task))
 
-        client.generate("a cat", on_progress=look)
-        assert looked
+        client.generate("a cat", on_progress=poll)
+        assert polled
 
 
 INTERRUPTED = """
 import os, signal, sys, threading
 from apimaster import APIMaster
 client = APIMaster(sys.argv[1], base_url=sys.argv[2])
-def told(progress):
+def note(progress):
     if progress.task is not None and len(seen) < 2:
         seen.append(progress.task.id)
         if len(seen) == 2:
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 seen = []
 try:
-    client.generate("a cat", n=2, on_progress=told)
+    client.generate("a cat", n=2, on_progress=note)
 except KeyboardInterrupt:
     print("stopped", *seen, flush=True)
 """

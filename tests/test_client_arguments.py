@@ -1,4 +1,4 @@
-"""What a client refuses by itself, before anything is sent: each error names the value and what is accepted."""
+"""Arguments that a client refuses before anything is sent: each error names the value and the accepted ones."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "args", "options", "said"), REFUSED)
+@pytest.mark.parametrize(("method", "args", "options", "words"), REFUSED)
 def test_bad_arguments(
-    door: Door, server: Emulator, method: str, args: tuple[Any, ...], options: dict[str, Any], said: str
+    door: Door, server: Emulator, method: str, args: tuple[Any, ...], options: dict[str, Any], words: str
 ) -> None:
     error = door.error(method, *args, **options)
     assert isinstance(error, BadRequestError)
     assert isinstance(error, ValueError)
-    assert said in error.message
+    assert words in error.message
     assert (error.billed, error.retryable) == ("no", False)
     assert server.requests == []
 
 
 @pytest.mark.parametrize("make", [APIMaster, AsyncAPIMaster])
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "words"),
     [
         ({"max_retries": -1}, "max_retries must be a whole number, 0 or more, not -1"),
         ({"max_retries": 1.5}, "not 1.5"),
@@ -76,31 +76,31 @@ def test_bad_arguments(
         ({"base_url": "ftp://gateway.test"}, "ftp://gateway.test"),
     ],
 )
-def test_bad_settings(make: Any, settings: dict[str, Any], said: str) -> None:
+def test_bad_settings(make: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         make("sk-made-up-key", **({"base_url": "http://127.0.0.1:9/v1"} | settings))
-    assert said in caught.value.message
+    assert words in caught.value.message
 
 
 def test_an_async_callback_needs_the_async_client(server: Emulator) -> None:
-    async def told(progress: Progress) -> None:
+    async def callback(progress: Progress) -> None:
         raise AssertionError("never called")
 
     with (
         APIMaster(server.api_key, base_url=server.base_url) as client,
         pytest.raises(BadRequestError, match="on_progress is an async function; this client takes a plain one"),
     ):
-        client.generate("a cat", on_progress=told)
+        client.generate("a cat", on_progress=callback)
 
 
 def test_an_async_callback_is_awaited(server: Emulator) -> None:
     stages: list[str] = []
 
-    async def told(progress: Progress) -> None:
+    async def callback(progress: Progress) -> None:
         await asyncio.sleep(0)
         stages.append(progress.stage)
 
-    Door("async", server)("generate", "a cat", on_progress=told)
+    Door("async", server)("generate", "a cat", on_progress=callback)
     assert stages[0] == "submitting"
     assert stages[-1] == "done"
 
@@ -117,14 +117,14 @@ def test_the_settings_of_the_client_are_the_defaults_of_its_calls(server: Emulat
         assert client.submit(ImageRequest(prompt="a cat"), model="gpt-image-2", timeout=30).model == "gpt-image-2"
 
 
-def test_a_request_may_be_given_whole_and_changed(door: Door, server: Emulator) -> None:
+def test_a_whole_request_can_be_passed_and_changed(door: Door, server: Emulator) -> None:
     request = ImageRequest(prompt="a cat", aspect_ratio="16:9", n=2)
     result = door("generate", request, resolution="2K", n=1)
     assert result.request == ImageRequest(prompt="a cat", aspect_ratio="16:9", resolution="2K")
     assert len(server.bill) == 1
 
 
-def test_the_model_of_a_look(door: Door, server: Emulator) -> None:
+def test_the_model_of_a_poll(door: Door, server: Emulator) -> None:
     task = door("submit", "a cat", model="gpt-image-2")
     assert door("retrieve", task.id, model="gpt-image-2").model == "gpt-image-2"
     assert door("wait", Task(id=task.id, model="nano-banana-2"), model="gpt-image-2").model == "gpt-image-2"
@@ -132,20 +132,20 @@ def test_the_model_of_a_look(door: Door, server: Emulator) -> None:
 
 
 class Stopped(BaseException):
-    """Not an Exception: as Ctrl-C, or a test that times out."""
+    """Not an Exception, like Ctrl-C or the timeout of a test."""
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_what_is_no_error_of_ours_stops_all_images_of_a_call(server: Emulator, kind: str) -> None:
+def test_an_exception_of_another_kind_stops_all_images_of_a_call(server: Emulator, kind: str) -> None:
     server.reset()
     server.latency = "manual"
 
-    def told(progress: Progress) -> None:
+    def callback(progress: Progress) -> None:
         if progress.index == 2 and progress.stage == "queued":
             raise Stopped
 
     with pytest.raises(Stopped):
-        Door(kind, server)("generate", "a cat", n=4, on_progress=told)
+        Door(kind, server)("generate", "a cat", n=4, on_progress=callback)
     assert [thread.name for thread in threading.enumerate() if thread.name == "apimaster"] == []
     server.latency = 0.0
 
@@ -158,7 +158,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_errors_travel_between_processes(kind: type[APIMasterError]) -> None:
+def test_errors_can_be_pickled(kind: type[APIMasterError]) -> None:
     task = Task(id="task_1", model="m")
     error = kind("it broke", billed="maybe", retryable=True, status_code=500, code="E", request_id="r", task=task)
     error.args = ("it broke. And this was added.",)
@@ -168,7 +168,7 @@ def test_errors_travel_between_processes(kind: type[APIMasterError]) -> None:
     assert (copy.billed, copy.retryable, copy.task, copy.tasks) == ("maybe", True, task, (task,))
 
 
-def test_what_only_some_errors_hold_travels_too() -> None:
+def test_attributes_of_single_error_classes_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(RateLimitError("slow down", retry_after=3.5))).retry_after == 3.5
     images = (GeneratedImage(url="https://cdn.test/a.png"),)
     assert pickle.loads(pickle.dumps(DownloadError("gone", images=images))).images == images

@@ -1,7 +1,7 @@
-"""The wire contract's error table against the emulator: for every row, through every client, in every mode.
+"""The error table of docs/endpoint.md against the emulator: every row, through every client, in every mode.
 
-Two things are asked of each: how often the caller may have been charged (at most once per image, whatever happens),
-and whether the error tells what to do: its class, billed, retryable, the status, and the gateway's own words.
+Each test checks two things: that the caller is charged at most once per image, and that the error says what to do, by
+its class, ``billed``, ``retryable``, the status and the gateway's own words.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from apimaster.errors import (
 
 @dataclass(frozen=True)
 class Row:
-    """What the caller is told, how often the call goes out (1, or 4 with its repeats), and what stays on the bill."""
+    """The error that the caller gets, the number of attempts (1, or 4 with retries), and the charges that remain."""
 
     kind: type[APIMasterError]
     status: int | None
@@ -47,7 +47,7 @@ class Row:
         return "maybe" if issubclass(self.kind, (OutcomeUnknownError, NoImageError)) else "no"
 
 
-REPEATED = 4
+WITH_RETRIES = 4
 ADVICE = "usage log before you ask again"
 PURCHASE: dict[str, Row] = {
     "bad_request": Row(BadRequestError, 400, "unsupported parameter value"),
@@ -64,16 +64,16 @@ PURCHASE: dict[str, Row] = {
     "too_large": Row(BadRequestError, 413, "too large"),
     "proxy_413_html": Row(BadRequestError, 413, "Request Entity Too Large"),
     "unprocessable": Row(BadRequestError, 422, "could not be processed"),
-    "rate_limited": Row(RateLimitError, 429, "slow down", REPEATED),
-    "rate_limited_date": Row(RateLimitError, 429, "too many requests", REPEATED),
+    "rate_limited": Row(RateLimitError, 429, "slow down", WITH_RETRIES),
+    "rate_limited_date": Row(RateLimitError, 429, "too many requests", WITH_RETRIES),
     "rate_limited_far": Row(RateLimitError, 429, "today"),
-    "concurrency_limited": Row(RateLimitError, 429, "too many running jobs", REPEATED),
-    "server_error_500": Row(InternalServerError, 500, "internal server error", REPEATED),
-    "bad_gateway_json_502": Row(InternalServerError, 502, "bad response from upstream", REPEATED),
-    "unavailable_503": Row(InternalServerError, 503, "no available channel", REPEATED),
-    "generation_failed_502": Row(GenerationFailedError, 502, "image generation failed", REPEATED),
+    "concurrency_limited": Row(RateLimitError, 429, "too many running jobs", WITH_RETRIES),
+    "server_error_500": Row(InternalServerError, 500, "internal server error", WITH_RETRIES),
+    "bad_gateway_json_502": Row(InternalServerError, 502, "bad response from upstream", WITH_RETRIES),
+    "unavailable_503": Row(InternalServerError, 503, "no available channel", WITH_RETRIES),
+    "generation_failed_502": Row(GenerationFailedError, 502, "image generation failed", WITH_RETRIES),
     "redirect": Row(BadRequestError, 307, "HTTP 307"),
-    # Sent, and cut before it was taken on: this side can't tell that from the next block.
+    # Sent, and cut before the gateway accepted it: the client can't distinguish that from the next block.
     "cut_before_acceptance": Row(OutcomeUnknownError, None, ADVICE),
     "gateway_timeout_408": Row(OutcomeUnknownError, 408, ADVICE, charged=1),
     "proxy_502_html": Row(OutcomeUnknownError, 502, ADVICE, charged=1),
@@ -143,7 +143,7 @@ def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
     error = door.error("generate", "a cat", mode=mode, timeout=0.5 if name in IMPATIENT else 30)
     assert type(error) is row.kind
     assert error.billed == row.billed
-    assert error.retryable == (row.sent == REPEATED or isinstance(error, (RateLimitError, APIConnectionError)))
+    assert error.retryable == (row.sent == WITH_RETRIES or isinstance(error, (RateLimitError, APIConnectionError)))
     assert error.status_code == row.status
     assert row.words in f"{error.message} {error.advice}"
     assert_facts_and_advice_are_apart(error)
@@ -152,10 +152,10 @@ def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
     assert emu.complaints == []
 
 
-@pytest.mark.parametrize("name", [name for name, row in PURCHASE.items() if row.sent == REPEATED])
+@pytest.mark.parametrize("name", [name for name, row in PURCHASE.items() if row.sent == WITH_RETRIES])
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("kind", DOORS)
-def test_a_purchase_that_succeeds_when_repeated_is_charged_once(emu: Emulator, kind: str, mode: str, name: str) -> None:
+def test_a_purchase_that_succeeds_after_retries_is_charged_once(emu: Emulator, kind: str, mode: str, name: str) -> None:
     emu.script(name, name)
     result = Door(kind, emu)("generate", "a cat", mode=mode)
     assert len(result.images) == 1
@@ -166,7 +166,7 @@ def test_a_purchase_that_succeeds_when_repeated_is_charged_once(emu: Emulator, k
 @pytest.mark.parametrize("name", TASK)
 @pytest.mark.parametrize("dialect", ["tracked", "legacy"])
 @pytest.mark.parametrize("kind", DOORS)
-def test_how_a_task_ends(emu: Emulator, kind: str, dialect: str, name: str) -> None:
+def test_the_end_of_a_task(emu: Emulator, kind: str, dialect: str, name: str) -> None:
     expected, billed, charged = TASK[name]
     emu.dialect = dialect
     emu.script(name)
@@ -182,7 +182,7 @@ def test_how_a_task_ends(emu: Emulator, kind: str, dialect: str, name: str) -> N
 
 @pytest.mark.parametrize("name", PASSING_POLLS)
 @pytest.mark.parametrize("kind", DOORS)
-def test_a_fault_while_looking_never_costs_the_picture(
+def test_a_fault_while_polling_never_costs_the_picture(
     emu: Emulator, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apimaster._flows.poll.ASK_TIMEOUT", 0.2)
@@ -207,7 +207,7 @@ def test_a_key_that_is_revoked_while_waiting_leaves_the_task(emu: Emulator, kind
 
 @pytest.mark.parametrize("kind", DOORS)
 @pytest.mark.parametrize("mode", ["auto", "sync", "async"])
-def test_nobody_there(emu: Emulator, kind: str, mode: str) -> None:
+def test_an_unreachable_gateway(emu: Emulator, kind: str, mode: str) -> None:
     door = Door(kind, emu, base_url="http://127.0.0.1:9/v1", max_retries=1)
     error = door.error("generate", "a cat", mode=mode)
     assert isinstance(error, APIConnectionError)
@@ -236,6 +236,6 @@ def test_a_base_url_without_v1_is_named_as_the_likely_cause(emu: Emulator, kind:
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_asking_for_the_catalogue_survives_passing_faults(emu: Emulator, kind: str) -> None:
+def test_the_list_of_models_and_a_wrong_key(emu: Emulator, kind: str) -> None:
     assert "gemini-3.1-flash-image-preview" in Door(kind, emu)("models")
     assert isinstance(Door(kind, emu, api_key="sk-wrong-key").error("models"), AuthenticationError)

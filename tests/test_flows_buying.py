@@ -1,4 +1,4 @@
-"""Placing an order, without network or clock: what is sent again, what is not, and when it is given up."""
+"""Buying an image, without network or clock: which errors are retried, which are not, and when retries end."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ PICTURE = {"created": 1, "data": [{"url": "https://cdn.test/a.png"}]}
 SUBMIT, ONE_SHOT = "POST /images/generations/async", "POST /images/generations"
 
 
-def order(driver: HandDriver, mode: Mode = "sync", timeout: float | None = None, **changes: Any) -> ImageResult:
+def buy(driver: HandDriver, mode: Mode = "sync", timeout: float | None = None, **changes: Any) -> ImageResult:
     result = driver.run(generate(context(**changes), REQUEST, mode, CallOptions(timeout)))
     assert isinstance(result, ImageResult)
     return result
 
 
-NEVER_AGAIN: list[tuple[str, Answer, type[APIMasterError], str]] = [
+NOT_RETRIED: list[tuple[str, Answer, type[APIMasterError], str]] = [
     ("400", refusal(400), BadRequestError, "no"),
     ("400 moderation", refusal(400, code="sensitive_words_detected"), ContentPolicyError, "no"),
     ("400 prompt", refusal(400, code="prompt_blocked"), ContentPolicyError, "no"),
@@ -60,21 +60,21 @@ NEVER_AGAIN: list[tuple[str, Answer, type[APIMasterError], str]] = [
     ("504 in JSON", refusal(504), OutcomeUnknownError, "maybe"),
     ("524 page", page(524), OutcomeUnknownError, "maybe"),
     ("broken", Broken("reset by peer"), OutcomeUnknownError, "maybe"),
-    ("a reply without end", Refused("it is larger than 128 MB"), OutcomeUnknownError, "maybe"),
+    ("an endless reply", Refused("it is larger than 128 MB"), OutcomeUnknownError, "maybe"),
     ("200 page", page(200), OutcomeUnknownError, "maybe"),
-    ("200 nothing in it", reply({"data": []}), NoImageError, "maybe"),
+    ("200 without a picture", reply({"data": []}), NoImageError, "maybe"),
     ("a redirect", reply(b"", 307, {"location": "https://elsewhere.test"}), BadRequestError, "no"),
 ]
 
 
-@pytest.mark.parametrize(("answer", "kind", "billed"), [pytest.param(*row[1:], id=row[0]) for row in NEVER_AGAIN])
+@pytest.mark.parametrize(("answer", "kind", "billed"), [pytest.param(*row[1:], id=row[0]) for row in NOT_RETRIED])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_may_have_been_billed_or_cannot_help_is_sent_once(
+def test_errors_that_may_be_billed_or_would_recur_are_not_retried(
     answer: Answer, kind: type[APIMasterError], billed: str, mode: Mode
 ) -> None:
     driver = HandDriver([answer])
     with pytest.raises(kind) as caught:
-        order(driver, mode)
+        buy(driver, mode)
     assert type(caught.value) is kind
     assert caught.value.billed == billed
     assert not caught.value.retryable
@@ -82,7 +82,7 @@ def test_what_may_have_been_billed_or_cannot_help_is_sent_once(
     assert len(driver.sent) == 1
 
 
-AGAIN: list[tuple[str, Answer, type[APIMasterError]]] = [
+RETRIED: list[tuple[str, Answer, type[APIMasterError]]] = [
     ("429", refusal(429), RateLimitError),
     ("429 concurrency", refusal(429, code="token_concurrency_limit_reached"), RateLimitError),
     ("500", refusal(500), InternalServerError),
@@ -93,66 +93,66 @@ AGAIN: list[tuple[str, Answer, type[APIMasterError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in AGAIN])
+@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in RETRIED])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_was_provably_not_billed_is_sent_again_and_given_up_in_the_end(
+def test_errors_that_are_provably_not_billed_are_retried_up_to_the_limit(
     answer: Answer, kind: type[APIMasterError], mode: Mode
 ) -> None:
     driver = HandDriver([answer] * 4)
     with pytest.raises(kind) as caught:
-        order(driver, mode)
+        buy(driver, mode)
     assert (caught.value.billed, caught.value.retryable) == ("no", True)
     assert driver.slept == [0.5, 1.0, 2.0]
     assert len(driver.sent) == 4
 
 
-@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in AGAIN])
-def test_a_repeat_that_succeeds_is_a_success(answer: Answer, kind: type[APIMasterError]) -> None:
-    result = order(HandDriver([answer, answer, reply(PICTURE)]))
+@pytest.mark.parametrize(("answer", "kind"), [pytest.param(*row[1:], id=row[0]) for row in RETRIED])
+def test_a_retry_that_succeeds_is_a_success(answer: Answer, kind: type[APIMasterError]) -> None:
+    result = buy(HandDriver([answer, answer, reply(PICTURE)]))
     assert result.images[0].url == "https://cdn.test/a.png"
     assert result.cost == Decimal("0.0375")
 
 
-def test_no_repeats_if_the_caller_wants_none() -> None:
+def test_no_retries_if_the_caller_wants_none() -> None:
     driver = HandDriver([refusal(503)])
     with pytest.raises(InternalServerError):
-        order(driver, policy=RetryPolicy(max_retries=0))
+        buy(driver, policy=RetryPolicy(max_retries=0))
 
 
 @pytest.mark.parametrize("header", ["7", formatdate(WALL + 7, usegmt=True)], ids=["seconds", "date"])
 def test_retry_after_is_honoured(header: str) -> None:
     driver = HandDriver([refusal(429, retry_after=header), reply(PICTURE)])
-    order(driver)
+    buy(driver)
     assert driver.slept == [pytest.approx(7.0, abs=1.0)]
 
 
-def test_a_retry_after_beyond_the_deadline_means_give_up_now() -> None:
+def test_a_retry_after_beyond_the_deadline_ends_the_call_at_once() -> None:
     driver = HandDriver([refusal(429, retry_after="3600")])
     with pytest.raises(RateLimitError) as caught:
-        order(driver, timeout=60)
+        buy(driver, timeout=60)
     assert caught.value.retry_after == 3600
     assert driver.slept == []
 
 
-def test_repeats_end_before_the_deadline() -> None:
+def test_retries_end_before_the_deadline() -> None:
     driver = HandDriver(lambda send, at: refusal(503), takes=2.0)
     with pytest.raises(InternalServerError):
-        order(driver, timeout=5, policy=RetryPolicy(max_retries=99, dice=lambda: 1.0))
+        buy(driver, timeout=5, policy=RetryPolicy(max_retries=99, dice=lambda: 1.0))
     assert driver.now - 1000.0 <= 5.0
     assert all(send.timeout <= 5.0 - (when - 1000.0) for when, send in driver.sent)
 
 
-def test_no_time_at_all_sends_nothing() -> None:
+def test_a_timeout_of_zero_sends_nothing() -> None:
     driver = HandDriver([])
     with pytest.raises(APIConnectionError, match="Nothing was charged") as caught:
-        order(driver, timeout=0)
+        buy(driver, timeout=0)
     assert caught.value.billed == "no"
 
 
-def test_auto_falls_back_to_one_shot_where_there_is_no_async_route() -> None:
+def test_auto_falls_back_to_one_shot_if_there_is_no_async_route() -> None:
     for answer in (refusal(404), reply("<html>404</html>", 404), refusal(405)):
         driver = HandDriver([answer, reply(PICTURE)])
-        order(driver, "auto")
+        buy(driver, "auto")
         assert driver.paths == [SUBMIT, ONE_SHOT]
 
 
@@ -160,19 +160,19 @@ def test_auto_does_not_fall_back_after_anything_else() -> None:
     for answer, kind in [(refusal(400), BadRequestError), (page(502), OutcomeUnknownError)]:
         driver = HandDriver([answer])
         with pytest.raises(kind):
-            order(driver, "auto")
+            buy(driver, "auto")
         assert driver.paths == [SUBMIT]
 
 
 def test_async_does_not_fall_back() -> None:
     driver = HandDriver([refusal(404)])
     with pytest.raises(NotFoundError):
-        order(driver, "async")
+        buy(driver, "async")
     assert driver.paths == [SUBMIT]
 
 
 @pytest.mark.parametrize(("resolution", "seconds"), [(None, 210), ("0.5K", 210), ("2K", 330), ("4K", 930)])
-def test_a_one_shot_call_outlasts_the_gateways_patience(resolution: str | None, seconds: float) -> None:
+def test_a_one_shot_call_waits_longer_than_the_gateway(resolution: str | None, seconds: float) -> None:
     driver = HandDriver([reply(PICTURE)])
     driver.run(generate(context(), ImageRequest(prompt="x", resolution=resolution), "sync", CallOptions()))
     ((_, send),) = driver.sent
@@ -180,7 +180,7 @@ def test_a_one_shot_call_outlasts_the_gateways_patience(resolution: str | None, 
     assert send.long
 
 
-def test_submit_returns_the_task_and_tells_of_it() -> None:
+def test_submit_returns_the_task_and_reports_it() -> None:
     seen: list[Any] = []
     driver = HandDriver([accepted()])
     task = driver.run(submit(context(), REQUEST, CallOptions(on_progress=seen.append)))
@@ -193,7 +193,7 @@ def test_submit_that_is_answered_by_a_picture_is_a_finished_task() -> None:
     task = HandDriver([reply(PICTURE)]).run(submit(context(), REQUEST, CallOptions()))
     assert task.status == "succeeded"
     assert [image.url for image in task.images] == ["https://cdn.test/a.png"]
-    assert HandDriver([]).run(retrieve(context(), task, 60.0)) == task, "there is nothing to look at"
+    assert HandDriver([]).run(retrieve(context(), task, 60.0)) == task, "there is nothing to poll"
     assert HandDriver([]).run(wait(context(), task, CallOptions())).images[0].url == "https://cdn.test/a.png"
 
 
@@ -201,12 +201,12 @@ def test_a_failed_reply_to_a_submit_is_a_failed_generation() -> None:
     answer = reply({"data": {"status": "failed", "id": "task_9", "error": {"message": "model is tired"}}})
     driver = HandDriver([answer])
     with pytest.raises(GenerationFailedError, match="model is tired") as caught:
-        order(driver, "async")
+        buy(driver, "async")
     assert caught.value.task is not None
     assert caught.value.task.id == "task_9"
 
 
-def test_several_jobs_share_the_deadline_and_are_bounded() -> None:
+def test_several_images_share_the_deadline_and_a_limit() -> None:
     request = ImageRequest(prompt="a cat", n=20)
     driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
     result = driver.run(generate(context(), request, "sync", CallOptions()))
@@ -216,7 +216,7 @@ def test_several_jobs_share_the_deadline_and_are_bounded() -> None:
     assert driver.now - 1000.0 == 30.0
 
 
-def test_a_job_that_never_got_its_turn_in_time_costs_nothing() -> None:
+def test_an_image_that_never_starts_costs_nothing() -> None:
     request = ImageRequest(prompt="a cat", n=9)
     driver = HandDriver(lambda send, at: reply(PICTURE), takes=10.0)
     result = driver.run(generate(context(), request, "sync", CallOptions(timeout=10)))

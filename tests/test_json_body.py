@@ -1,4 +1,4 @@
-"""The streamed JSON body: what arrives is exactly the JSON meant, in little memory, without blocking a loop."""
+"""The streamed JSON body: the intended JSON arrives, in little memory, without blocking a loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from apimaster.errors import BadRequestError, ReferenceImageError
 
 
 def picture(size: int, seed: int = 0) -> bytes:
-    """A PNG of ``size`` bytes, as far as its beginning and end tell."""
+    """``size`` bytes with the beginning and the end of a PNG."""
     out = io.BytesIO()
     Image.new("RGB", (4, 4)).save(out, "PNG")
     frame = out.getvalue()
@@ -43,41 +43,39 @@ def streamed(*values: Any) -> StreamedBody:
     return body
 
 
-def taken(body: StreamedBody) -> bytes:
+def read_body(body: StreamedBody) -> bytes:
     return b"".join(body)
 
 
-def taken_in_a_loop(body: StreamedBody) -> bytes:
+def read_body_in_a_loop(body: StreamedBody) -> bytes:
     async def collect() -> bytes:
         return b"".join([piece async for piece in body])
 
     return asyncio.run(collect())
 
 
-BOTH = pytest.mark.parametrize("take", [taken, taken_in_a_loop])
+BOTH = pytest.mark.parametrize("read", [read_body, read_body_in_a_loop])
 
-# Around every border: base64 groups, pieces, steps.
+# Around every boundary: base64 groups, pieces, steps.
 SIZES = [100, 101, 102, PIECE - 1, PIECE, PIECE + 1, STEP - 1, STEP, STEP + 1, 2 * STEP + PIECE + 2]
 
 
 @BOTH
 @pytest.mark.parametrize("size", SIZES)
-def test_what_arrives_is_the_json_that_was_meant(
-    take: Callable[[StreamedBody], bytes], size: int, tmp_path: Path
-) -> None:
+def test_the_intended_json_arrives(read: Callable[[StreamedBody], bytes], size: int, tmp_path: Path) -> None:
     data = picture(size)
     path = tmp_path / "x"
     path.write_bytes(data)
     url = 'https://example.com/ü?a="b"'
     body = streamed(path, url, data, path)
-    sent = take(body)
+    sent = read(body)
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
     assert json.loads(sent) == {"prompt": "a cat", "image_urls": [uri, url, uri, uri]}
     assert len(sent) == body.length
-    assert take(body) == sent  # a retry sends it again
+    assert read(body) == sent  # a retry sends it again
 
 
-def test_plain_bytes_where_nothing_is_streamed() -> None:
+def test_plain_bytes_if_nothing_is_streamed() -> None:
     assert built() == b'{"prompt":"a cat"}'
     assert built("https://e.com/x", fields={}) == b'{"image_urls":["https://e.com/x"]}'
     assert json_body({}, {}) == b"{}"
@@ -104,12 +102,12 @@ def test_several_arrays_and_an_empty_one() -> None:
         (b"x", "extra can't be written as JSON: .*bytes"),
     ],
 )
-def test_what_json_can_not_hold(value: object, reason: str) -> None:
+def test_values_that_json_cannot_hold_are_refused(value: object, reason: str) -> None:
     with pytest.raises(BadRequestError, match=reason):
         json_body({"prompt": "x", "extra": value}, {})
 
 
-def test_a_circle_is_refused() -> None:
+def test_a_circular_list_is_refused() -> None:
     circle: list[object] = []
     circle.append(circle)
     with pytest.raises(BadRequestError, match="extra can't be written"):
@@ -133,14 +131,14 @@ CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
 @BOTH
 @pytest.mark.parametrize(("how", "change", "reason"), CHANGES, ids=[change[0] for change in CHANGES])
 def test_a_file_that_changed_before_sending(
-    take: Callable[[StreamedBody], bytes], how: str, change: Callable[[Path], object], reason: str, tmp_path: Path
+    read: Callable[[StreamedBody], bytes], how: str, change: Callable[[Path], object], reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "cat.png"
     path.write_bytes(picture(3 * STEP))
     body = streamed(path)
     change(path)
     with pytest.raises(ReferenceImageError, match=reason) as refused:
-        take(body)
+        read(body)
     assert "cat.png" in str(refused.value)
     assert refused.value.billed == "no"
 
@@ -160,19 +158,19 @@ def test_a_file_that_changes_while_it_is_sent(
             change(path)
         sent.extend(piece)
 
-    def take() -> None:
+    def read() -> None:
         for number, piece in enumerate(body):
             arrive(number, piece)
 
-    async def take_in_a_loop() -> None:
+    async def read_in_a_loop() -> None:
         number = 0
         async for piece in body:
             arrive(number, piece)
             number += 1
 
     with pytest.raises(ReferenceImageError, match="was changed"):
-        asyncio.run(take_in_a_loop()) if in_a_loop else take()
-    assert 3 * PIECE < len(sent) < body.length  # cut in the middle, so it was no whole request
+        asyncio.run(read_in_a_loop()) if in_a_loop else read()
+    assert 3 * PIECE < len(sent) < body.length  # cut in the middle, so the request was not whole
 
 
 def test_two_readers_side_by_side(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
                 assert "?" not in record.getMessage()
 
 
-def test_it_goes_to_the_gateway_and_not_to_the_cdn(emu: Emulator, tmp_path: Path) -> None:
+def test_the_key_goes_to_the_gateway_and_not_to_the_cdn(emu: Emulator, tmp_path: Path) -> None:
     for kind in DOORS:
         result = Door(kind, emu)("generate", "a cat", save_to=tmp_path / kind)
         assert result.images[0].path is not None
@@ -70,10 +70,13 @@ def test_it_goes_to_the_gateway_and_not_to_the_cdn(emu: Emulator, tmp_path: Path
     ("fault", "on"), [("redirect", None), ("poll_redirect", None), ("download_redirect", "output")]
 )
 @pytest.mark.parametrize("kind", DOORS)
-def test_it_does_not_cross_a_redirect(emu: Emulator, kind: str, fault: str, on: str | None, tmp_path: Path) -> None:
+def test_the_key_does_not_follow_a_redirect(
+    emu: Emulator, kind: str, fault: str, on: str | None, tmp_path: Path
+) -> None:
     emu.script(fault, times=1 if on is None else None, on=on)
     if on is not None:
-        emu.script("download_404", times=None)  # so that the durable route is asked, with the key, and redirects
+        # So that the client asks the durable route, with the key, and is redirected.
+        emu.script("download_404", times=None)
     with contextlib.suppress(APIMasterError):
         Door(kind, emu)("generate", "a cat", save_to=f"{tmp_path}/")
     assert fault in {request.fault for request in emu.requests}
@@ -81,7 +84,7 @@ def test_it_does_not_cross_a_redirect(emu: Emulator, kind: str, fault: str, on: 
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_it_is_not_sent_to_another_port_or_scheme_of_the_same_host(emu: Emulator, kind: str) -> None:
+def test_the_key_is_not_sent_to_another_port_or_scheme_of_the_same_host(emu: Emulator, kind: str) -> None:
     assert emu.cdn_url.split(":")[:2] == emu.base_url.split(":")[:2], "the same host, another port"
     image = GeneratedImage(url=f"{emu.cdn_url}/tasks/task_1/outputs/0/content")
     with pytest.raises(DownloadError):
@@ -92,7 +95,7 @@ def test_it_is_not_sent_to_another_port_or_scheme_of_the_same_host(emu: Emulator
 
 @pytest.mark.parametrize("name", [n for n, fault in FAULTS.items() if fault.place in ("generate", "poll", "download")])
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_no_error_tells_it(emu: Emulator, kind: str, name: str, tmp_path: Path) -> None:
+def test_no_error_shows_the_key(emu: Emulator, kind: str, name: str, tmp_path: Path) -> None:
     if name in ("ok", "reply"):
         return
     fault = FAULTS[name]
@@ -102,30 +105,30 @@ def test_no_error_tells_it(emu: Emulator, kind: str, name: str, tmp_path: Path) 
     try:
         Door(kind, emu)("generate", "a cat", timeout=0.15, save_to=f"{tmp_path}/")
     except APIMasterError as error:
-        for text in told_by(error):
+        for text in texts_of(error):
             assert KEY not in text
 
 
-def told_by(error: BaseException) -> list[str]:
-    """All that a caller, a log or a tracker could print of an error, its causes and their local variables."""
+def texts_of(error: BaseException) -> list[str]:
+    """Every text that a caller, a log or an error tracker could print of an error and its causes."""
     parts = traceback.TracebackException.from_exception(error, capture_locals=False)
     return ["".join(parts.format()), repr(error), str(error), repr(error.__dict__), repr(pickle.dumps(error))]
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_an_echoed_key_is_cut_out(emu: Emulator, kind: str) -> None:
+def test_an_echoed_key_is_removed(emu: Emulator, kind: str) -> None:
     body = json.dumps({"error": {"message": f"Invalid token: {KEY}", "code": f"bad {KEY}", "type": "new_api_error"}})
     emu.script("reply", status=401, body=body)
     error = Door(kind, emu).error("generate", "a cat")
     assert "Invalid token: [the key]" in error.message
-    assert all(KEY not in text for text in told_by(error))
+    assert all(KEY not in text for text in texts_of(error))
     emu.script("reply", status=200, body=f'{{"data": "{KEY}"}}')
     error = Door(kind, emu).error("generate", "a cat")
-    assert all(KEY not in text for text in told_by(error))
+    assert all(KEY not in text for text in texts_of(error))
 
 
 @pytest.mark.parametrize("make", [APIMaster, AsyncAPIMaster])
-def test_a_client_does_not_show_it(emu: Emulator, make: Any) -> None:
+def test_a_client_does_not_show_the_key(emu: Emulator, make: Any) -> None:
     client = make(KEY, base_url=emu.base_url)
     assert KEY not in f"{client!r} {client!s} {client:}"
     assert emu.base_url in repr(client)
@@ -137,7 +140,7 @@ def test_a_client_does_not_show_it(emu: Emulator, make: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_results_and_files_do_not_hold_it(emu: Emulator, kind: str, tmp_path: Path) -> None:
+def test_results_and_files_do_not_hold_the_key(emu: Emulator, kind: str, tmp_path: Path) -> None:
     seen: list[Any] = []
     door = Door(kind, emu)
     result = door("generate", "a cat", n=2, save_to=f"{tmp_path}/", on_progress=seen.append)
@@ -150,13 +153,13 @@ def test_results_and_files_do_not_hold_it(emu: Emulator, kind: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "Host", "Proxy-Authorization", " Authorization"])
-def test_no_header_of_the_callers_replaces_it(emu: Emulator, name: str) -> None:
+def test_extra_headers_cannot_replace_the_key(emu: Emulator, name: str) -> None:
     with APIMaster(KEY, base_url=emu.base_url) as client, pytest.raises(BadRequestError, match="can't be set"):
         client.with_options(extra_headers={name: "Bearer other"})
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_client_of_the_callers_own_that_follows_redirects_does_not_carry_it_along(emu: Emulator, kind: str) -> None:
+def test_a_given_http_client_that_follows_redirects_does_not_send_the_key_along(emu: Emulator, kind: str) -> None:
     import asyncio
 
     import httpx

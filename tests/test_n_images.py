@@ -1,4 +1,4 @@
-"""Several images of one call: each a job and a charge of its own, and what fails does not take the others along."""
+"""Several images of one call: each has a task and a charge of its own, and a failure does not affect the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def door(request: pytest.FixtureRequest, server: Emulator) -> Door:
 
 
 @pytest.mark.parametrize("mode", ["auto", "sync", "async"])
-def test_n_images_are_n_jobs_and_n_charges(door: Door, server: Emulator, mode: str) -> None:
+def test_n_images_are_n_tasks_and_n_charges(door: Door, server: Emulator, mode: str) -> None:
     result = door("generate", "a cat", n=4, mode=mode, resolution="2K")
     assert [image.index for image in result.images] == [0, 1, 2, 3]
     assert result.cost == Decimal("0.20") == server.bill.total
@@ -45,14 +45,14 @@ def test_n_images_are_n_jobs_and_n_charges(door: Door, server: Emulator, mode: s
 
 @pytest.mark.parametrize("dialect", ["n_ignored", "n_honoured", "sync_as_task", "submit_as_image"])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_whatever_the_gateway_makes_of_n(door: Door, server: Emulator, mode: str, dialect: str) -> None:
+def test_n_images_arrive_in_every_dialect(door: Door, server: Emulator, mode: str, dialect: str) -> None:
     server.dialect = dialect
     result = door("generate", "a cat", n=3, mode=mode)
     assert len(result.images) == 3
     assert result.cost == server.bill.total == 3 * ONE
 
 
-def test_more_than_are_under_way_at_once(door: Door, server: Emulator) -> None:
+def test_more_images_than_run_at_once(door: Door, server: Emulator) -> None:
     result = door("generate", "a cat", n=20)
     assert [image.index for image in result.images] == list(range(20))
     assert result.cost == server.bill.total == 20 * ONE
@@ -73,13 +73,13 @@ def test_some_fail_and_the_others_are_delivered(door: Door, server: Emulator) ->
     assert failures["GenerationFailedError"].retryable
     assert failures["GenerationFailedError"].task is not None
     assert len(result.tasks) == 3, "the failed task is named too"
-    # The bill: two pictures, and the one of which nobody on this side knows. The failed task was refunded.
+    # The bill: two pictures, and the one whose outcome the client does not know. The failed task was refunded.
     assert server.bill.total == 3 * ONE
     assert {failure.index for failure in result.failures} < set(range(5))
     assert result.model_validate_json(result.model_dump_json()) == result
 
 
-def test_all_refused_raises_and_tells_how_many(door: Door, server: Emulator) -> None:
+def test_if_all_are_refused_the_error_says_how_many(door: Door, server: Emulator) -> None:
     server.script("moderation", times=None)
     error = door.error("generate", "a cat", n=3)
     assert type(error) is ContentPolicyError
@@ -99,7 +99,7 @@ def test_of_several_errors_the_one_that_may_cost_is_raised(door: Door, server: E
     assert len(server.bill.standing) == 1
 
 
-def test_errors_that_may_be_repeated_alone_may_be_repeated_together(door: Door, server: Emulator) -> None:
+def test_an_error_is_retryable_only_if_the_errors_of_all_images_are(door: Door, server: Emulator) -> None:
     server.script("server_error_500", times=None)
     door.settings["max_retries"] = 0
     assert door.error("generate", "a cat", n=2).retryable
@@ -108,7 +108,7 @@ def test_errors_that_may_be_repeated_alone_may_be_repeated_together(door: Door, 
     assert not door.error("generate", "a cat", n=2).retryable
 
 
-def test_tasks_that_go_on_are_all_named_and_all_resumable(door: Door, server: Emulator) -> None:
+def test_an_error_names_all_tasks_that_go_on_so_that_each_can_be_resumed(door: Door, server: Emulator) -> None:
     server.latency = "manual"
     error = door.error("generate", "a cat", n=3, timeout=0.8)
     assert type(error) is TaskTimeoutError
@@ -120,7 +120,7 @@ def test_tasks_that_go_on_are_all_named_and_all_resumable(door: Door, server: Em
     assert len(server.bill) == 3
 
 
-def test_a_picture_that_could_not_be_fetched_is_delivered_by_its_url_and_named(
+def test_a_picture_that_could_not_be_downloaded_is_in_images_and_in_failures(
     door: Door, server: Emulator, tmp_path: Path
 ) -> None:
     server.script("download_404", times=None, on="output")
@@ -135,7 +135,7 @@ def test_a_picture_that_could_not_be_fetched_is_delivered_by_its_url_and_named(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_no_picture_could_be_fetched(door: Door, server: Emulator, tmp_path: Path) -> None:
+def test_no_picture_could_be_downloaded(door: Door, server: Emulator, tmp_path: Path) -> None:
     server.script("download_404", times=None, on="output")
     server.script("download_404", times=None)
     error = door.error("generate", "a cat", n=2, save_to=f"{tmp_path}/")
@@ -155,7 +155,7 @@ def test_a_model_without_a_price_has_no_cost(door: Door, server: Emulator) -> No
 
 
 @pytest.mark.parametrize("n", [0, -1, 101, 1.5, True, "2"])
-def test_a_number_that_is_none_is_refused_before_anything_is_sent(door: Door, server: Emulator, n: object) -> None:
+def test_an_invalid_n_is_refused_before_anything_is_sent(door: Door, server: Emulator, n: object) -> None:
     error = door.error("generate", "a cat", n=n)
     assert isinstance(error, BadRequestError)
     assert "n" in error.message
@@ -163,7 +163,7 @@ def test_a_number_that_is_none_is_refused_before_anything_is_sent(door: Door, se
     assert server.requests == []
 
 
-def test_nobody_there_for_any_of_them(door: Door, server: Emulator) -> None:
+def test_an_unreachable_gateway_fails_every_image(door: Door, server: Emulator) -> None:
     door.settings |= {"base_url": "http://127.0.0.1:9/v1", "max_retries": 0}
     error: APIMasterError = door.error("generate", "a cat", n=3)
     assert type(error) is APIConnectionError

@@ -1,4 +1,4 @@
-"""Replies and URLs that no gateway should send: every one ends as an error of ours that tells the truth of the bill."""
+"""Replies and URLs that no gateway should send: each ends in an APIMasterError that is right about the charge."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def door(request: pytest.FixtureRequest, server: Emulator) -> Door:
     return Door(request.param, server)
 
 
-def test_a_body_that_is_not_encoded_as_it_says(door: Door, server: Emulator) -> None:
-    lie = {"content-encoding": "gzip"}
-    server.script("reply", status=200, body='{"data":[{"task_id":"task_1"}]}', headers=lie)
+def test_a_body_that_does_not_match_its_content_encoding(door: Door, server: Emulator) -> None:
+    wrong_encoding = {"content-encoding": "gzip"}
+    server.script("reply", status=200, body='{"data":[{"task_id":"task_1"}]}', headers=wrong_encoding)
     error = door.error("generate", "a cat")
     assert type(error) is OutcomeUnknownError
-    server.script("reply", on="poll", status=200, body='{"data":{"status":"running"}}', headers=lie)
+    server.script("reply", on="poll", status=200, body='{"data":{"status":"running"}}', headers=wrong_encoding)
     assert len(door("generate", "a cat").images) == 1
 
 
-def test_a_reply_without_end(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_reply(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("_drivers.sync", "_drivers.aio"):
         monkeypatch.setattr(f"apimaster.{module}.MAX_REPLY_BYTES", 20_000)
     server.script("reply", status=200, body='{"data":"' + "x" * 100_000 + '"}')
@@ -81,7 +81,7 @@ def test_a_reply_without_end(door: Door, server: Emulator, monkeypatch: pytest.M
         "http://\udcff/a.png",
     ],
 )
-def test_a_result_url_that_leads_nowhere_good(door: Door, server: Emulator, url: str) -> None:
+def test_a_bad_result_url(door: Door, server: Emulator, url: str) -> None:
     error = door.error("read", GeneratedImage(url=url))
     assert isinstance(error, DownloadError)
     assert (error.billed, error.retryable) == ("yes", False)
@@ -93,7 +93,7 @@ def test_a_result_url_that_leads_nowhere_good(door: Door, server: Emulator, url:
 @pytest.mark.parametrize(
     "url", ["http://10.0.0.1/a.png", "http://no-such-host.invalid/a.png", "http://localhost/a.png"]
 )
-def test_a_client_of_the_callers_own_is_guarded_too(server: Emulator, kind: str, url: str) -> None:
+def test_a_given_http_client_is_guarded_too(server: Emulator, kind: str, url: str) -> None:
     image = GeneratedImage(url=url)
     if kind == "sync":
         with httpx.Client() as own, pytest.raises(DownloadError):
@@ -124,18 +124,18 @@ ERRORS: list[tuple[int, Any, type[Exception], str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "code", "said"), ERRORS)
-def test_shapes_of_an_error(status: int, body: Any, kind: type[Exception], code: str | None, said: str) -> None:
+@pytest.mark.parametrize(("status", "body", "kind", "code", "words"), ERRORS)
+def test_shapes_of_an_error(status: int, body: Any, kind: type[Exception], code: str | None, words: str) -> None:
     answer = reply(body, status, {"x-request-id": "req-7"})
     error = error_from(answer, paid=True, wall=0.0)
     assert type(error) is kind
-    assert said in error.message
+    assert words in error.message
     assert error.request_id == "req-7"
     if code is not None:
         assert error.code == code
 
 
-def test_a_free_call_repeats_what_a_purchase_must_not() -> None:
+def test_a_free_call_is_retried_after_faults_that_end_a_purchase() -> None:
     listed = reply({"object": "list", "data": [{"id": "m-1"}, {"id": 5}, "odd"]})
     driver = HandDriver([Broken("reset"), refusal(503), reply("<html>", 502), listed])
     assert driver.run(models(context(), 60.0)) == ["m-1"]
@@ -144,12 +144,12 @@ def test_a_free_call_repeats_what_a_purchase_must_not() -> None:
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"data": 3}', '{"object": "list"}'])
-def test_a_catalogue_that_is_none(body: str) -> None:
+def test_a_reply_that_is_not_a_list_of_models(body: str) -> None:
     with pytest.raises(NotFoundError, match="does not answer like the gateway"):
         HandDriver([reply(body)]).run(models(context(), 60.0))
 
 
-def test_figures_that_stop_coming_are_no_longer_waited_for() -> None:
+def test_progress_figures_that_stop_coming_are_no_longer_trusted() -> None:
     history, key = History(), ("m", "1K")
     history.progress_came_true(key, True)
     watch = Watch(history, key)
@@ -157,7 +157,7 @@ def test_figures_that_stop_coming_are_no_longer_waited_for() -> None:
     assert history.trusts_progress(key) is None
 
 
-def test_a_figure_of_a_look_that_waited_its_turn_is_not_used() -> None:
+def test_the_figure_of_a_delayed_poll_is_not_used() -> None:
     history, key = History(), ("m", "1K")
     prompt, late = Watch(history, key), Watch(history, key)
     prompt.looked(1.0, 1.01, done=False, progress=90.0, estimated=None)

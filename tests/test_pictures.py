@@ -1,4 +1,4 @@
-"""Kind, pixels and wholeness of pictures, against what Pillow writes and against hostile bytes."""
+"""Kind, pixels and wholeness of pictures, against files that Pillow writes and against hostile bytes."""
 
 from __future__ import annotations
 
@@ -143,13 +143,13 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("data", "reason"), OTHERS, ids=range(len(OTHERS)))
-def test_what_else_it_is(data: bytes, reason: str) -> None:
+def test_other_formats_and_damaged_pictures_are_named(data: bytes, reason: str) -> None:
     with pytest.raises(NotAPicture, match=reason):
         inspect(data)
 
 
 class Trickle(io.RawIOBase):
-    """A file that hands out one byte at a time, as a raw file may."""
+    """A file that returns one byte at a time, as a raw file may."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)

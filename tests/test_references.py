@@ -1,4 +1,4 @@
-"""References: what is taken, what they look like as JSON, and what is refused before anything is sent."""
+"""References: the accepted values, their form in JSON, and the values that are refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Holder(BaseModel):
         (Reference.of("cat.png"), "cat.png"),
     ],
 )
-def test_what_is_taken_and_how_it_is_written(value: Any, text: str) -> None:
+def test_accepted_values_and_their_text(value: Any, text: str) -> None:
     reference = Reference.of(value)
     holder = Holder(references=[reference])  # type: ignore[arg-type]  # pydantic makes a tuple of it
     stored = holder.model_dump_json()
@@ -126,7 +126,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("value", "reason"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_refused(value: Any, reason: str) -> None:
+def test_refused_values(value: Any, reason: str) -> None:
     with pytest.raises(ReferenceImageError, match=reason) as refused:
         Reference.of(value)
     assert isinstance(refused.value, ValueError)
@@ -176,11 +176,11 @@ def test_copies_and_pickles_can_still_be_sent(value: Any) -> None:
         assert ready(other)[0].data == data
 
 
-# --- prepare -----------------------------------------------------------------------------------------------------
+# --- check -------------------------------------------------------------------------------------------------------
 
 
-def test_every_kind_is_prepared(tmp_path: Path) -> None:
-    path = tmp_path / "cat.gif"  # the name lies; the bytes count
+def test_every_kind_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "cat.gif"  # the ending is wrong; the bytes count
     path.write_bytes(JPEG)
     url = "https://example.com/cat.heic"
     uri = "data:image/gif;base64," + base64.b64encode(WEBP).decode()
@@ -266,7 +266,7 @@ def test_wrong_bytes_are_named_with_their_place(data: bytes, reason: str, how: s
     assert refused.value.billed == "no"
 
 
-def test_places_that_hold_no_picture(tmp_path: Path) -> None:
+def test_paths_without_a_picture(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(PNG)
     os.mkfifo(tmp_path / "pipe")
     for path, reason in (
@@ -293,32 +293,32 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         ready(path)
 
 
-def test_too_many_are_refused_before_any_is_looked_at() -> None:
+def test_too_many_are_refused_before_any_is_opened() -> None:
     with pytest.raises(ReferenceImageError, match="15 references were given; some-model takes at most 14"):
         ready(*["/no/such/file"] * 15)
 
 
-def test_a_digest_alone_can_not_be_sent() -> None:
+def test_a_digest_alone_cannot_be_sent() -> None:
     stored = Holder(references=(PNG,)).model_dump_json()  # type: ignore[arg-type]
     with pytest.raises(ReferenceImageError, match=r"reference 1 \(sha256:.* pass the bytes again"):
         ready(*Holder.model_validate_json(stored).references)
 
 
 class Broken(io.BytesIO):
-    def __init__(self, wrong: Exception | object) -> None:
+    def __init__(self, outcome: Exception | object) -> None:
         super().__init__()
-        self.wrong = wrong
+        self.outcome = outcome
 
     def read(self, *_: object) -> Any:
-        if isinstance(self.wrong, Exception):
-            raise self.wrong
-        return self.wrong
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
 
 
-@pytest.mark.parametrize("wrong", [OSError("the disk is gone"), ValueError("I/O operation on closed file"), "text"])
-def test_a_stream_that_can_not_be_read(wrong: object) -> None:
+@pytest.mark.parametrize("outcome", [OSError("the disk is gone"), ValueError("I/O operation on closed file"), "text"])
+def test_a_stream_that_cannot_be_read(outcome: object) -> None:
     with pytest.raises(ReferenceImageError, match="reference open file can't be read"):
-        ready(Broken(wrong))
+        ready(Broken(outcome))
 
 
 def test_an_endless_stream_is_read_to_the_limit_only() -> None:
@@ -327,7 +327,7 @@ def test_an_endless_stream_is_read_to_the_limit_only() -> None:
         ready(zeros)
 
 
-def test_a_pil_image_that_can_not_be_drawn() -> None:
+def test_a_pil_image_that_cannot_be_encoded() -> None:
     cut = Image.open(io.BytesIO(drawn("PNG")[:-30]))
     with pytest.raises(BadRequestError, match="PIL image"):
         ready(cut)

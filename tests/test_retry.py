@@ -1,4 +1,4 @@
-"""What may be sent again, and when: pure functions, tabled."""
+"""The rules of retries: pure functions, in tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | N
 
 
 @pytest.mark.parametrize(
-    ("error", "again"),
+    ("error", "retried"),
     [
         (APIConnectionError("x"), True),
         (RateLimitError("x"), True),
@@ -61,8 +61,8 @@ def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | N
         (InternalServerError("x", billed="maybe"), False),
     ],
 )
-def test_only_what_provably_cost_nothing_is_sent_again(error: APIMasterError, again: bool) -> None:
-    assert (POLICY.pause(1, error) is not None) is again
+def test_only_errors_that_provably_cost_nothing_are_retried(error: APIMasterError, retried: bool) -> None:
+    assert (POLICY.pause(1, error) is not None) is retried
 
 
 def test_pauses_double_up_to_the_cap_and_end() -> None:
@@ -73,11 +73,11 @@ def test_pauses_double_up_to_the_cap_and_end() -> None:
     assert RetryPolicy(max_retries=0).pause(1, error) is None
 
 
-def test_half_of_a_pause_is_left_to_chance() -> None:
+def test_half_of_a_pause_is_random() -> None:
     assert RetryPolicy(dice=lambda: 0.0).backoff(1) == 0.25
     assert RetryPolicy(dice=lambda: 0.5).backoff(1) == 0.375
 
 
-def test_the_gateway_s_own_wish_comes_first() -> None:
+def test_retry_after_replaces_the_backoff() -> None:
     assert POLICY.pause(1, RateLimitError("x", retry_after=11.0)) == 11.0
     assert POLICY.pause(1, RateLimitError("x", retry_after=0.0)) == 0.0

@@ -1,6 +1,6 @@
 """From the call to the file, and from the file to the call, through both clients against the emulator.
 
-Every test looks at three things: what the caller gets, what is on the disk, and what was paid.
+Every test checks three things: the result, the files on the disk, and the bill.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def listing(folder: Path) -> list[str]:
 
 
 def routes(emu: Emulator) -> list[str]:
-    """What was asked for after the task had succeeded."""
+    """The requests for pictures, after the task had succeeded."""
     return [record.route for record in emu.requests if record.route in ("download", "output")]
 
 
 @contextlib.contextmanager
-def made_otherwise(server: Emulator, **settings: Any) -> Iterator[Emulator]:
-    """Another emulator, for what can't be changed on a running one."""
+def another_emulator(server: Emulator, **settings: Any) -> Iterator[Emulator]:
+    """Another emulator, for settings that can't be changed on a running one."""
     with Emulator(**{"pictures": "plain", **settings}) as emu:
         yield emu
 
@@ -81,7 +81,7 @@ def test_a_folder(door: Door, mode: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [("21:9", "0.5K"), ("1:8", "1K"), ("3:2", "2K")])
-def test_a_file_of_the_pixels_that_were_asked_for(door: Door, size: tuple[str, str], tmp_path: Path) -> None:
+def test_a_file_of_the_requested_pixels(door: Door, size: tuple[str, str], tmp_path: Path) -> None:
     result = door("generate", "A cat", aspect_ratio=size[0], resolution=size[1], save_to=tmp_path / "new" / "cat.png")
     assert result.images[0].path == tmp_path / "new" / "cat.png"
     assert listing(tmp_path) == ["new/cat.png"]
@@ -127,7 +127,7 @@ def test_several_images_into_files_and_into_a_folder(door: Door, tmp_path: Path)
 def test_the_ending_follows_the_bytes(
     server: Emulator, kind: str, settings: dict[str, Any], mode: str, tmp_path: Path
 ) -> None:
-    with made_otherwise(server, **settings) as emu:
+    with another_emulator(server, **settings) as emu:
         result = Door(kind, emu)("generate", "A cat", mode=mode, save_to=tmp_path / "cat.png")
         assert result.images[0].path == tmp_path / "cat.jpg"
         assert result.images[0].media_type == "image/jpeg"
@@ -147,7 +147,7 @@ def test_waiting_again_makes_no_copy_and_costs_nothing(door: Door, tmp_path: Pat
     assert door.emu.bill.total == ONE
 
 
-def test_other_files_are_left_alone(door: Door, tmp_path: Path) -> None:
+def test_other_files_are_not_overwritten(door: Door, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"precious")
     result = door("generate", "A cat", save_to=tmp_path / "cat.png")
     assert result.images[0].path == tmp_path / "cat-2.png"
@@ -166,7 +166,7 @@ def test_download_and_read_later(door: Door, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save_to", ["cat.gif", "file/cat.png", "file/", "nowhere://x/", ""])
-def test_a_place_that_can_not_be_written_costs_nothing(
+def test_a_place_that_cannot_be_written_costs_nothing(
     door: Door, save_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -177,7 +177,7 @@ def test_a_place_that_can_not_be_written_costs_nothing(
     assert listing(tmp_path) == ["file"]
 
 
-# --- downloads that go wrong -------------------------------------------------------------------------------------
+# --- downloads that fail -----------------------------------------------------------------------------------------
 
 PASSING = [
     "download_500", "download_503", "download_429", "download_cut", "download_truncated", "download_html_as_png",
@@ -186,7 +186,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_passing_fault_is_repeated(door: Door, fault: str, tmp_path: Path) -> None:
+def test_a_passing_fault_is_retried(door: Door, fault: str, tmp_path: Path) -> None:
     door.emu.script(fault, times=2)
     result = door("generate", "A cat", save_to=tmp_path / "cat.png")
     assert listing(tmp_path) == ["cat.png"]
@@ -216,7 +216,7 @@ def test_a_lasting_fault_leads_to_the_durable_output(
     assert door.emu.bill.total == ONE
 
 
-def test_a_url_that_ended_by_the_clock(door: Door, tmp_path: Path) -> None:
+def test_an_expired_url(door: Door, tmp_path: Path) -> None:
     (image,) = door("generate", "A cat").images
     door.emu.advance(DEFAULT_URL_LIFETIME + 1)
     assert door("download", image, tmp_path) == tmp_path / f"{image.task_id}-0.png"
@@ -249,7 +249,7 @@ def test_a_stalled_download(door: Door, tmp_path: Path, monkeypatch: pytest.Monk
         ("download_oversized", "download_cut_short", DownloadError),
     ],
 )
-def test_when_nothing_helps_the_picture_is_still_not_lost(
+def test_a_picture_that_no_source_delivers_can_be_downloaded_later(
     door: Door, first: str, second: str, kind: type[DownloadError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apimaster._flows.download.MAX_PICTURE_BYTES", 2_000_000)
@@ -397,7 +397,7 @@ def test_references_of_every_kind_arrive_byte_by_byte(door: Door, mode: str, tmp
     assert door.emu.bill.total == ONE
 
 
-def test_as_many_references_as_the_model_takes(door: Door, tmp_path: Path) -> None:
+def test_as_many_references_as_the_model_accepts(door: Door, tmp_path: Path) -> None:
     pictures = [noise((300, 200)) for _ in range(16)]
     paths = []
     for number, data in enumerate(pictures):
@@ -410,7 +410,7 @@ def test_as_many_references_as_the_model_takes(door: Door, tmp_path: Path) -> No
     assert len(door.emu.bill) == 1
 
 
-def test_each_image_and_each_repeat_sends_everything(door: Door, tmp_path: Path) -> None:
+def test_each_image_and_each_retry_sends_everything(door: Door, tmp_path: Path) -> None:
     png, streamed = noise((400, 300)), noise((300, 200))
     (tmp_path / "a.png").write_bytes(png)
     door.emu.script("rate_limited", retry_after=0)
@@ -465,7 +465,7 @@ def test_a_reference_that_changes_before_it_is_sent_costs_nothing(
     assert door.emu.jobs == []
 
 
-def test_a_stored_request_can_be_sent_again_where_its_pictures_are_files(door: Door, tmp_path: Path) -> None:
+def test_a_stored_request_can_be_sent_again_if_its_pictures_are_files(door: Door, tmp_path: Path) -> None:
     png = noise((30, 20))
     (tmp_path / "a.png").write_bytes(png)
     result = door("generate", ImageRequest(prompt="A cat", references=(tmp_path / "a.png", "https://example.com/b")))  # type: ignore[arg-type]
@@ -483,12 +483,12 @@ def test_a_stored_request_can_be_sent_again_where_its_pictures_are_files(door: D
 
 
 def test_the_loop_is_never_blocked(emu: Emulator, tmp_path: Path) -> None:
-    """Neither by references nor by saving, nor where a download fails."""
+    """Neither by references nor by saving, nor by a download that fails."""
     (tmp_path / "a.png").write_bytes(noise((900, 700)))
 
     async def main() -> None:
         async with AsyncAPIMaster(emu.api_key, base_url=emu.base_url) as client:
-            await client.models()  # what is loaded at the first call is loaded
+            await client.models()  # loads the modules that the first call needs
             with blockbuster_ctx(excluded_modules=["apimaster.emulator"]):
                 request = ImageRequest(prompt="A cat", references=(tmp_path / "a.png", "~/b.png"))  # type: ignore[arg-type]
                 with pytest.raises(ReferenceImageError):

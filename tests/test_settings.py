@@ -1,4 +1,4 @@
-"""Where the key and the base URL come from, and what is refused before anything is sent."""
+"""The sources of the key and the base URL, and the values that are refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_order_of_base_urls(
         f'Bearer "{KEY}"',
     ],
 )
-def test_what_surrounds_a_key_is_stripped(pasted: str, absent: Path) -> None:
+def test_blanks_quotes_and_prefixes_of_a_key_are_stripped(pasted: str, absent: Path) -> None:
     for found in (
         settings.resolve(pasted, env={}, config_path=absent),
         settings.resolve(env={"APIMASTER_KEY": pasted}, config_path=absent),
@@ -108,7 +108,7 @@ def test_a_key_that_begins_with_bearer_is_left_alone(absent: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "words"),
     [
         ("sk-secret\nsk-second", "character 10 of 19 is a line break"),
         ("sk-secret part", "a blank"),
@@ -119,10 +119,10 @@ def test_a_key_that_begins_with_bearer_is_left_alone(absent: Path) -> None:
         ("Bearer ", "is empty"),
     ],
 )
-def test_a_key_that_cannot_be_one_is_refused_without_showing_it(bad: str, said: str, absent: Path) -> None:
+def test_an_invalid_key_is_refused_without_showing_it(bad: str, words: str, absent: Path) -> None:
     with pytest.raises(AuthenticationError) as caught:
         settings.resolve(bad, env={}, config_path=absent)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert "api_key argument" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.billed == "no"
@@ -145,7 +145,7 @@ def test_no_repr_shows_the_key(absent: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "words"),
     [
         ("apimaster.ai/v1", "is 'apimaster.ai/v1'"),
         ("ftp://apimaster.ai/v1", "is 'ftp://"),
@@ -163,10 +163,10 @@ def test_no_repr_shows_the_key(absent: Path) -> None:
         ("", "does not begin with http:// or https://"),
     ],
 )
-def test_base_urls_that_are_none(bad: str, said: str, absent: Path) -> None:
+def test_invalid_base_urls_are_refused(bad: str, words: str, absent: Path) -> None:
     with pytest.raises(BadRequestError) as caught:
         settings.resolve(KEY, bad, env={}, config_path=absent)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "https://apimaster.ai/v1" in str(caught.value)
 
@@ -202,7 +202,7 @@ def test_hint_for_404(base_url: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "words"),
     [
         ("{not json", "is not valid JSON (line 1)"),
         ("", "is not valid JSON"),
@@ -211,17 +211,17 @@ def test_hint_for_404(base_url: str, hint: str) -> None:
         (" " * 70_000, "is larger than"),
     ],
 )
-def test_a_broken_config_file_is_named(content: str, said: str, tmp_path: Path) -> None:
+def test_a_broken_config_file_is_named(content: str, words: str, tmp_path: Path) -> None:
     path = write_config(tmp_path, content)
     with pytest.raises(AuthenticationError) as caught:
         settings.resolve(env={}, config_path=path)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert str(path) in str(caught.value)
-    # It matters only where something is still missing.
+    # The file matters only if a value is still missing.
     assert settings.resolve(KEY, "http://a.test/v1", env={}, config_path=path).base_url == "http://a.test/v1"
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_a_config_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff\xfe{}")
     with pytest.raises(AuthenticationError, match="is not valid JSON"):
@@ -235,7 +235,7 @@ def test_a_config_file_that_cannot_be_opened(tmp_path: Path) -> None:
     assert settings.resolve(KEY, env={}, config_path=tmp_path).base_url_source == "the default"
 
 
-def test_a_byte_order_mark_in_the_config_file_is_no_fault(tmp_path: Path) -> None:
+def test_a_byte_order_mark_in_the_config_file_is_ignored(tmp_path: Path) -> None:
     path = write_config(tmp_path, "\ufeff" + json.dumps({"key": KEY}))
     assert settings.resolve(env={}, config_path=path).api_key.get_secret_value() == KEY
 

@@ -1,4 +1,4 @@
-"""Which addresses a URL from the gateway may lead to: the rules as tables; what was checked is what is dialled."""
+"""The addresses that a URL from the gateway may lead to: the rules as tables, and over real sockets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_not_public(address: str) -> None:
         *("//cdn.example/x.png", "/imgs/x.png", "cdn.example/x.png", "", "https://", "http://[::1"),
     ],
 )
-def test_urls_that_are_refused_at_sight(url: str) -> None:
+def test_urls_that_are_refused_without_a_lookup(url: str) -> None:
     with pytest.raises(ForbiddenAddress):
         check_url(url)
 
@@ -70,7 +70,7 @@ def test_urls_that_pass(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1", "::1", "[::1]"])
-def test_a_trusted_host_is_let_through_on_any_port(host: str) -> None:
+def test_a_trusted_host_is_allowed_on_any_port(host: str) -> None:
     rules = AddressGuard({host})
     written = f"[{host.strip('[]')}]" if ":" in host else host
     rules.check_url(f"http://{written}:8788/imgs/x.png")
@@ -93,7 +93,7 @@ def test_a_name_is_refused_if_one_of_its_addresses_is_private(monkeypatch: pytes
 
 @pytest.fixture
 def server() -> Iterator[tuple[int, list[bytes]]]:
-    """Answers any request with 204; gives its port, and the heads of the requests."""
+    """Answers any request with 204; yields its port, and the heads of the requests."""
     heads: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -130,7 +130,7 @@ def fetch(kind: str, url: str, rules: AddressGuard) -> int:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lets every name lead to this machine once, and to an address that is not there from then on."""
+    """Makes every name lead to this machine once, and to an unreachable address from then on."""
     looked_up: list[str] = []
     original = socket.getaddrinfo
 
@@ -148,7 +148,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_name_that_leads_to_this_machine_is_not_dialled(
+def test_no_connection_to_a_name_that_leads_to_this_machine(
     kind: str, server: tuple[int, list[bytes]], names: list[str]
 ) -> None:
     port, heads = server
@@ -160,7 +160,7 @@ def test_a_name_that_leads_to_this_machine_is_not_dialled(
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_the_address_that_was_checked_is_the_one_that_is_dialled(
+def test_the_client_connects_to_the_address_that_it_checked(
     kind: str, server: tuple[int, list[bytes]], names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, heads = server

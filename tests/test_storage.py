@@ -1,4 +1,4 @@
-"""Saving: where ``save_to`` leads, which name a picture gets, and that nothing is lost, overwritten or left over."""
+"""Saving: folders, names, and that nothing is lost, overwritten or left over."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-# --- where it goes -----------------------------------------------------------------------------------------------
+# --- folders and names -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def listing(folder: Path) -> list[str]:
         ("a b ü%20.png", PNG, "a b ü%20.png"),
     ],
 )
-def test_where_a_picture_goes(
+def test_the_path_of_a_picture(
     save_to: str, data: bytes, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -128,7 +128,7 @@ def test_names_from_the_gateway_are_made_harmless(stem: str, expected: str, tmp_
     assert listing(tmp_path) == [f"deep/out/{expected}.png"]
 
 
-# --- what is refused before money is spent -----------------------------------------------------------------------
+# --- refused before money is spent -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_names_from_the_gateway_are_made_harmless(stem: str, expected: str, tmp_
         ("ftp://me:s3cr3t@example.com/out/", "password"),
     ],
 )
-def test_what_parse_refuses(save_to: Any, reason: str) -> None:
+def test_values_that_parse_refuses(save_to: Any, reason: str) -> None:
     with pytest.raises(BadRequestError, match=reason) as refused:
         Target.parse(save_to)
     assert "s3cr3t" not in str(refused.value)
@@ -166,7 +166,7 @@ def test_what_parse_refuses(save_to: Any, reason: str) -> None:
         ("memory://x/cat.gif", "ends in '.gif'"),
     ],
 )
-def test_what_check_refuses(save_to: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_that_check_refuses(save_to: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadRequestError, match=reason):
@@ -210,7 +210,7 @@ def test_the_same_bytes_are_not_saved_twice(tmp_path: Path) -> None:
     assert listing(tmp_path) == ["cat-2.png", "cat.png", "task_1-0.png"]
 
 
-def test_permissions_are_what_the_umask_leaves(tmp_path: Path) -> None:
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         saved = save(tmp_path / "cat.png")
@@ -219,7 +219,7 @@ def test_permissions_are_what_the_umask_leaves(tmp_path: Path) -> None:
     assert stat.S_IMODE(os.stat(saved.path).st_mode) == 0o640
 
 
-def test_nothing_is_on_the_disk_before_the_first_byte_and_half_a_picture_never(tmp_path: Path) -> None:
+def test_no_file_before_the_first_byte_and_never_half_a_picture_under_its_name(tmp_path: Path) -> None:
     pending = Target.parse(tmp_path / "cat.png").open("x")
     assert listing(tmp_path) == []
     pending.write(PNG[:40])
@@ -249,7 +249,7 @@ def test_a_download_that_starts_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [PendingFile.commit, PendingFile.discard])
-def test_after_the_end_nothing_is_taken(end: Callable[[PendingFile], object], tmp_path: Path) -> None:
+def test_nothing_can_be_written_after_the_end(end: Callable[[PendingFile], object], tmp_path: Path) -> None:
     pending = Target.parse(tmp_path / "cat.png").open("x")
     pending.write(PNG)
     end(pending)
@@ -305,8 +305,8 @@ def no_links(*_: object, **__: object) -> None:
     raise OSError(errno.EPERM, "Operation not permitted")
 
 
-def test_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A file system without hard links (FAT) can't be mounted here; this is the one answer it gives.
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A file system without hard links (FAT) can't be mounted here; this is its error.
     monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "cat.png").write_bytes(b"precious")
     saved = at_once(8, lambda number: save(tmp_path / "cat.png", drawn(colour=COLOURS[number])))
@@ -315,7 +315,7 @@ def test_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(listing(tmp_path)) == 9
 
 
-def test_a_name_is_given_back_when_the_move_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_is_free_again_if_the_move_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", no_links)
     monkeypatch.setattr(os, "replace", no_links)
     pending = Target.parse(tmp_path / "cat.png").open("x")
@@ -339,7 +339,7 @@ def test_a_full_disk() -> None:
     assert file.closed
 
 
-def test_the_file_system_says_no_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_refuses_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*_: object) -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
@@ -352,7 +352,7 @@ def test_the_file_system_says_no_at_the_last_moment(tmp_path: Path, monkeypatch:
     assert listing(tmp_path) == []
 
 
-def test_numbers_give_way_to_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_names_follow_when_the_numbers_run_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apimaster._storage.file_names._MOST_NUMBERS", 4)
     for colour in COLOURS:
         save(tmp_path / "cat.png", drawn(colour=colour))
@@ -388,7 +388,7 @@ def test_urls(save_to: str, data: bytes, expected: str, bucket: str) -> None:
     assert files.find(bucket) == [str(saved.path).removeprefix("memory:/")]  # the probe is gone
 
 
-def test_a_dotted_folder_that_is_there(bucket: str) -> None:
+def test_an_existing_folder_with_a_dot_in_its_name(bucket: str) -> None:
     fsspec.filesystem("memory").makedirs(f"{bucket}/v1.5")
     assert save(f"{bucket}/v1.5").path == f"{bucket}/v1.5/task_1-0.png"
 
@@ -411,7 +411,7 @@ class Disk(LocalFileSystem):  # type: ignore[misc]
 
 
 class Store(MemoryFileSystem):  # type: ignore[misc]
-    """An object store: no folders, and nothing may be asked of them."""
+    """An object store: it has no folders, and must not be asked to make one."""
 
     protocol = ("gs", "teststore")
     store: dict[str, Any] = {}  # noqa: RUF012  # as its base class has it
@@ -422,7 +422,7 @@ class Store(MemoryFileSystem):  # type: ignore[misc]
 
 
 class Refusing(MemoryFileSystem):  # type: ignore[misc]
-    """Answers with errors of its own, as every backend does."""
+    """Raises errors of its own, as every backend does."""
 
     protocol = "testrefusing"
 
@@ -481,7 +481,7 @@ def test_a_name_that_is_being_written_is_taken(bucket: str, monkeypatch: pytest.
     others: list[SavedPicture] = []
 
     def slowly(self: MemoryFileSystem, path: str, value: bytes, **options: Any) -> None:
-        if value == PNG:  # in the middle of it, somebody else saves to the same name
+        if value == PNG:  # in the middle of it, another save uses the same name
             others.append(save(f"{bucket}/cat.png", drawn(colour="blue")))
         write(self, path, value, **options)
 
@@ -507,7 +507,7 @@ def test_errors_of_a_backend_come_before_money_is_spent() -> None:
         Target.parse("testrefusing://bucket/v1.5").check()
 
 
-def test_who_may_write_and_not_delete(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_that_may_write_but_not_delete(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def rm_file(*_: object) -> None:
         raise RuntimeError("AccessDenied")
 
@@ -515,7 +515,7 @@ def test_who_may_write_and_not_delete(bucket: str, monkeypatch: pytest.MonkeyPat
     assert save(f"{bucket}/cat.png").path == f"{bucket}/cat.png"
 
 
-def test_a_place_is_proven_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_checked_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Target.parse(f"{bucket}/").check()
     monkeypatch.setattr(remote.RemoteFolder, "_make_folder", lambda _: pytest.fail("asked again"))
     Target.parse(f"{bucket}/").check()

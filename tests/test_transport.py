@@ -1,7 +1,7 @@
-"""The leased connections, over real sockets: what is reused, what is released, and which error means what.
+"""Leased connections, over real sockets: reuse, release, and the meaning of each error.
 
-Each scenario is written once, for the blocking and the asyncio client: ``Both`` gives them one face. The server is a
-thread per connection, so a blocking client may block the event loop that the scenario runs in.
+Each scenario is written once, for the blocking and the asyncio client: ``Both`` gives them one interface. The server is
+a thread per connection, so a blocking client may block the event loop that the scenario runs in.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Wire:
         self.ended = threading.Event()
 
     def request(self, *, body: bool = True) -> tuple[str, dict[str, str]]:
-        """The next request: its first line and its headers. Raises EOFError where the client has closed."""
+        """The next request: its first line and its headers. Raises EOFError if the client has closed."""
         while b"\r\n\r\n" not in self.rest:
             self.rest += self.receive()
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
@@ -120,7 +120,7 @@ class Wire:
 
 
 def echo(wire: Wire, number: int) -> None:
-    """Answers every request with what it was, and on which connection it came."""
+    """Answers every request with its line, its headers and the number of its connection."""
     count = 0
     while True:
         first, headers = wire.request()
@@ -129,7 +129,7 @@ def echo(wire: Wire, number: int) -> None:
 
 
 class Both:
-    """One face for a blocking and an asyncio client."""
+    """One interface for a blocking and an asyncio client."""
 
     def __init__(self, client: httpx.Client | httpx.AsyncClient) -> None:
         self.client = client
@@ -197,7 +197,7 @@ def run(scenario: Callable[[Both], Any], client: httpx.Client | httpx.AsyncClien
     return asyncio.run(main())
 
 
-# -- what is reused ------------------------------------------------------------------------------------------------
+# -- reuse ---------------------------------------------------------------------------------------------------------
 
 
 def test_one_connection_serves_one_request_after_the_other(serve: Callable[..., Server], build: Build) -> None:
@@ -215,8 +215,8 @@ def test_the_connection_that_was_used_last_is_taken_first(serve: Callable[..., S
     server = serve()
 
     async def scenario(both: Both) -> list[int]:
-        held = [await both.get(server.url, stream=True) for _ in range(3)]
-        for response in held:
+        responses = [await both.get(server.url, stream=True) for _ in range(3)]
+        for response in responses:
             await (response.aread() if isinstance(both.client, httpx.AsyncClient) else to_coroutine(response.read()))
         again = [(await both.get(server.url)).json()["connection"] for _ in range(2)]
         return [len(server.wires), *again]
@@ -232,7 +232,7 @@ async def to_coroutine(value: object) -> object:
     ("idle_seconds", "method", "connections"),
     [(3.0, "POST", 1), (5.0, "POST", 2), (5.0, "GET", 1), (54.0, "GET", 1), (56.0, "GET", 2)],
 )
-def test_a_request_that_must_not_be_sent_twice_wants_a_fresh_connection(
+def test_a_request_that_must_not_be_sent_twice_needs_a_fresh_connection(
     serve: Callable[..., Server], build: Build, idle_seconds: float, method: str, connections: int
 ) -> None:
     server = serve()
@@ -267,7 +267,7 @@ def test_a_connection_that_the_server_closed_is_not_used_for_a_paid_request(
         seen = []
         for number in range(3):
             seen.append((await both.post(server.url)).json()["connection"])
-            server.threads[1 + number].join(LONG)  # the server has closed: the client must notice by itself
+            server.threads[1 + number].join(LONG)  # the server has closed: the client must notice
         return seen
 
     assert run(scenario, build()) == [1, 2, 3]
@@ -294,8 +294,8 @@ def test_few_idle_connections_are_kept() -> None:
     for number in range(4):
         now[0] += 1
         origin = httpcore.Origin(b"http", b"host%d" % (number % 2), 80)
-        line: Any = PooledConnection(origin, Fake(), lambda number=number: cut.append(number))  # type: ignore[misc]
-        idle.give_back(line)
+        pooled: Any = PooledConnection(origin, Fake(), lambda number=number: cut.append(number))  # type: ignore[misc]
+        idle.give_back(pooled)
     assert (cut, len(idle)) == ([0, 1], 2)
     now[0] += 56
     assert idle.take(httpcore.Origin(b"http", b"elsewhere", 80), max_age=55) is None
@@ -312,7 +312,7 @@ def test_threads_share_a_client(serve: Callable[..., Server]) -> None:
     assert len(server.wires) <= 8
 
 
-def test_what_a_closed_loop_left_behind_can_be_abandoned(
+def test_connections_of_a_closed_loop_can_be_abandoned(
     serve: Callable[..., Server], recwarn: pytest.WarningsRecorder
 ) -> None:
     server = serve()
@@ -335,11 +335,11 @@ def test_requests_beyond_the_limit_wait_for_their_pool_timeout(serve: Callable[.
     server = serve()
 
     async def scenario(both: Both) -> int:
-        held = await both.get(server.url, stream=True)
+        leased = await both.get(server.url, stream=True)
         with pytest.raises(httpx.PoolTimeout):
             await both.get(server.url, timeout=httpx.Timeout(LONG, pool=0.01))
-        await both.end(held)
-        await both.end(held)  # a second close must not free a second place
+        await both.end(leased)
+        await both.end(leased)  # a second close must not free a second place
         return (await both.get(server.url, timeout=httpx.Timeout(LONG, pool=0.01))).status_code
 
     assert run(scenario, build(max_connections=1)) == 200
@@ -439,7 +439,7 @@ def test_cancelled_tasks_leave_no_socket_behind(serve: Callable[..., Server], st
     assert left == 0
 
 
-def test_a_slow_reader_holds_the_sender_back(serve: Callable[..., Server]) -> None:
+def test_a_slow_reader_slows_the_sender_down(serve: Callable[..., Server]) -> None:
     sent = [0]
 
     def flood(wire: Wire, number: int) -> None:
@@ -454,7 +454,7 @@ def test_a_slow_reader_holds_the_sender_back(serve: Callable[..., Server]) -> No
 
     async def scenario(both: Both) -> int:
         response = await both.get(server.url, stream=True)
-        while server.threads[1].is_alive():  # ends when nobody takes its data for 0.2 s
+        while server.threads[1].is_alive():  # ends when the client reads nothing for 0.2 s
             await asyncio.sleep(0.01)
         stream: Any = response.extensions["network_stream"]
         await both.end(response)
@@ -534,7 +534,7 @@ def test_before_sending_every_error_says_so(make: Build, full_listener: int) -> 
 def full_listener() -> Iterator[int]:
     """A port whose queue is full: the system does not answer further connections, so they time out."""
     if sys.platform != "linux":
-        pytest.skip("other systems refuse where Linux is silent")
+        pytest.skip("other systems refuse connections that Linux ignores")
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
         for _ in range(3):
             filler = stack.enter_context(socket.socket())
@@ -543,7 +543,7 @@ def full_listener() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_header_that_is_not_one_is_our_own_fault(serve: Callable[..., Server], build: Build) -> None:
+def test_an_invalid_header_is_not_sent(serve: Callable[..., Server], build: Build) -> None:
     server = serve()
 
     async def scenario(both: Both) -> int:
@@ -577,7 +577,7 @@ class Pieces:
 
 
 class AsyncPieces:
-    """The same for asyncio: an object with both faces counts as a blocking one for httpx."""
+    """The same for asyncio: an object with both kinds of iterator counts as a blocking one for httpx."""
 
     def __init__(self, count: int) -> None:
         self.pieces = Pieces(count)
@@ -624,7 +624,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh certificate for the name ``localhost`` alone, with its key, in one file."""
     tool = shutil.which("openssl")
     if tool is None:
-        pytest.skip("the openssl command makes the certificate, and is not there")
+        pytest.skip("there is no openssl command to make the certificate")
     folder = tmp_path_factory.mktemp("tls")
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -654,7 +654,7 @@ def over_tls(certificate: Path, handler: Callable[[Wire, int], None]) -> Callabl
     return secured
 
 
-def test_tls_checks_the_name_and_trusts_what_the_environment_says(
+def test_tls_checks_the_name_and_trusts_the_certificates_of_the_environment(
     serve: Callable[..., Server], build: Build, certificate: Path, trusted: None
 ) -> None:
     server = serve(over_tls(certificate, echo))
@@ -740,7 +740,7 @@ def test_the_next_address_is_tried_when_one_refuses_or_is_silent(
     assert sockets_to(server.port) == 0
 
 
-def test_a_name_is_looked_up_once_for_all_who_ask_at_the_same_time(
+def test_requests_at_the_same_time_share_one_lookup(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -770,7 +770,7 @@ def test_a_name_is_looked_up_once_for_all_who_ask_at_the_same_time(
 # -- clients -------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_client_sends_and_keeps(serve: Callable[..., Server], build: Build) -> None:
+def test_a_client_sends_its_name_and_keeps_no_cookies(serve: Callable[..., Server], build: Build) -> None:
     server = serve()
 
     async def scenario(both: Both) -> list[dict[str, str]]:
@@ -816,7 +816,7 @@ def test_proxies_come_from_the_environment_as_in_httpx(
 
 
 @pytest.mark.parametrize("make", [build_client, build_async_client, build_aiohttp_client])
-def test_a_proxy_gets_what_is_not_excepted(
+def test_a_proxy_gets_all_requests_but_those_to_excepted_hosts(
     serve: Callable[..., Server], make: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy, direct = serve(), serve()

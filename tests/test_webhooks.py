@@ -1,4 +1,4 @@
-"""Deliveries of the gateway: proven, or refused; and what is in them."""
+"""Deliveries from the gateway: verified or refused, and the events in them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def encode(event: object) -> bytes:
     return json.dumps(event).encode()
 
 
-def test_the_signature_is_the_one_of_the_contract() -> None:
+def test_the_signature_is_the_gateways() -> None:
     # Written out once more, by hand, so that sign() and parse_webhook() can't be wrong together.
     body = encode(COMPLETED)
     digest = hmac.new(SECRET.encode(), str(NOW).encode() + b"." + body, hashlib.sha256).hexdigest()
@@ -119,7 +119,7 @@ def test_events_without_a_task(event: dict[str, Any]) -> None:
     assert parsed.client_reference_id is None
 
 
-def test_an_event_that_names_no_outputs_leaves_it_to_wait_to_look_for_them() -> None:
+def test_an_event_without_outputs_has_an_unfinished_task() -> None:
     data = {"task_id": "task_01", "model": "m", "result": None}
     task = WebhookEvent(id="evt_4", type="task.completed", data=data).task
     assert task is not None
@@ -148,7 +148,7 @@ def test_ways_to_write_a_good_signature(headers: dict[str, str], secret: str | d
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "secret", "said"),
+    ("body", "headers", "secret", "words"),
     [
         (BODY + b" ", headers_for(BODY), SECRET, "does not match the body"),
         (BODY, headers_for(BODY, **{"X-APIMaster-Timestamp": str(NOW + 1)}), SECRET, "does not match the body"),
@@ -162,16 +162,16 @@ def test_ways_to_write_a_good_signature(headers: dict[str, str], secret: str | d
         (b"x" * (1024 * 1024 + 1), {}, SECRET, "at most 1048576"),
     ],
 )
-def test_what_is_refused(body: bytes, headers: dict[str, str], secret: str | dict[str, str], said: str) -> None:
+def test_refused_deliveries(body: bytes, headers: dict[str, str], secret: str | dict[str, str], words: str) -> None:
     with pytest.raises(WebhookVerificationError) as caught:
         parse_webhook(body, headers, secret, now=NOW)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert SECRET not in str(caught.value)
     assert isinstance(caught.value, APIMasterError)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "words"),
     [
         (b"{not json", "not JSON"),
         (b"\xff\xfe", "not JSON"),
@@ -180,13 +180,13 @@ def test_what_is_refused(body: bytes, headers: dict[str, str], secret: str | dic
         (b'{"id": "", "type": 5, "data": []}', "missing or wrong: data, id, type"),
     ],
 )
-def test_a_signed_body_that_is_no_event(body: bytes, said: str) -> None:
-    with pytest.raises(WebhookVerificationError, match=said):
+def test_a_signed_body_that_is_not_an_event(body: bytes, words: str) -> None:
+    with pytest.raises(WebhookVerificationError, match=words):
         parse_webhook(body, sign(body, SECRET, timestamp=NOW), SECRET, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("now", "tolerance", "said"),
+    ("now", "tolerance", "words"),
     [
         (NOW + 300, 300.0, None),
         (NOW - 300, 300.0, None),
@@ -196,21 +196,21 @@ def test_a_signed_body_that_is_no_event(body: bytes, said: str) -> None:
         (NOW + 10**6, math.inf, None),
     ],
 )
-def test_the_age_of_a_delivery(now: int, tolerance: float, said: str | None) -> None:
+def test_the_age_of_a_delivery(now: int, tolerance: float, words: str | None) -> None:
     headers = sign(BODY, SECRET, timestamp=NOW)
-    if said is None:
+    if words is None:
         assert parse_webhook(BODY, headers, SECRET, now=now, tolerance=tolerance).id == "evt_1"
         return
-    with pytest.raises(WebhookVerificationError, match=said):
+    with pytest.raises(WebhookVerificationError, match=words):
         parse_webhook(BODY, headers, SECRET, now=now, tolerance=tolerance)
 
 
-def test_the_age_is_measured_by_this_clock_unless_told_otherwise() -> None:
+def test_the_age_is_measured_by_this_machines_clock_by_default() -> None:
     with pytest.raises(WebhookVerificationError, match=r"s (old|ahead)"):
         parse_webhook(BODY, sign(BODY, SECRET, timestamp=1_000_000_000), SECRET)
 
 
-def test_a_timestamp_that_is_signed_and_still_no_number() -> None:
+def test_a_signed_timestamp_that_is_not_a_number() -> None:
     digest = hmac.new(SECRET.encode(), b"soon." + BODY, hashlib.sha256).hexdigest()
     headers = {"X-APIMaster-Timestamp": "soon", "X-APIMaster-Signature": f"v1={digest}"}
     with pytest.raises(WebhookVerificationError, match="not a number"):
@@ -242,7 +242,7 @@ def test_the_challenge_of_a_new_endpoint() -> None:
         WebhookEvent(id="e", type=VERIFICATION),
     ],
 )
-def test_no_challenge_no_answer(event: WebhookEvent) -> None:
+def test_no_response_to_an_event_without_a_challenge(event: WebhookEvent) -> None:
     with pytest.raises(BadRequestError, match="holds no challenge"):
         challenge_response(event)
 

@@ -1,4 +1,4 @@
-"""What goes on the wire and what is read off it: every shape of the wire contract, sections 3 and 4, without I/O."""
+"""Requests and replies in the endpoint's field names, in every shape that the gateway uses, without I/O."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def sent(request: ImageRequest) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-def test_only_what_is_set_is_sent() -> None:
+def test_only_fields_that_are_set_are_sent() -> None:
     assert sent(REQUEST) == {"model": "gemini-3.1-flash-image-preview", "prompt": "a cat"}
 
 
-def test_every_field_has_its_name_on_the_wire() -> None:
+def test_every_field_has_the_endpoints_name() -> None:
     request = ImageRequest(
         prompt="a cat",
         aspect_ratio="16x9",
@@ -74,8 +74,8 @@ def test_other_models_get_the_resolution_in_lower_case() -> None:
 def test_paths() -> None:
     assert generation_call(REQUEST, (), submit=True).path == "/images/generations/async"
     assert generation_call(REQUEST, (), submit=False).path == "/images/generations"
-    look = task_call("task/../1", "some model")
-    assert (look.method, look.path, look.query) == ("GET", "/tasks/task%2F..%2F1", {"model": "some model"})
+    poll = task_call("task/../1", "some model")
+    assert (poll.method, poll.path, poll.query) == ("GET", "/tasks/task%2F..%2F1", {"model": "some model"})
     assert output_path("task_1", 2) == "/tasks/task_1/outputs/2/content"
 
 
@@ -92,7 +92,7 @@ def test_paths() -> None:
         ({"task_id": "task_9", "status": "QUEUED"}, "task_9"),
     ],
 )
-def test_an_order_is_answered_by_pictures_or_by_a_task(document: Any, expected: tuple[str, ...] | str) -> None:
+def test_a_purchase_is_answered_with_pictures_or_with_a_task(document: Any, expected: tuple[str, ...] | str) -> None:
     accepted = read_accepted(reply(document), REQUEST)
     if isinstance(accepted, Task):
         assert (accepted.id, accepted.model, accepted.request) == (expected, REQUEST.model, REQUEST)
@@ -128,7 +128,7 @@ def test_a_picture_inside_the_reply_is_kept_out_of_json_and_repr() -> None:
         ({"data": [{"b64_json": "a"}]}, Unreadable),
     ],
 )
-def test_a_success_without_a_picture_is_told_from_one_that_is_no_answer(document: Any, kind: type[Unreadable]) -> None:
+def test_an_empty_success_is_not_an_unreadable_one(document: Any, kind: type[Unreadable]) -> None:
     with pytest.raises(Unreadable) as unreadable:
         read_accepted(reply(document), REQUEST)
     assert type(unreadable.value) is kind
@@ -176,7 +176,7 @@ def test_failed(word: str, error: Any, message: str | None, code: str | None) ->
         ("", "running"),
     ],
 )
-def test_every_other_word_means_keep_waiting(word: str, status: str) -> None:
+def test_every_other_status_means_keep_waiting(word: str, status: str) -> None:
     seen = read_task(reply({"data": {"status": word}}), KNOWN)
     assert (seen.status, seen.done) == (status, False)
 
@@ -191,15 +191,13 @@ def test_every_other_word_means_keep_waiting(word: str, status: str) -> None:
         ({"progress": "soon", "estimated_time": float("nan")}, None, None),
     ],
 )
-def test_figures_are_taken_where_they_are_figures(
-    figures: dict[str, Any], progress: float | None, estimate: float | None
-) -> None:
+def test_only_valid_figures_are_read(figures: dict[str, Any], progress: float | None, estimate: float | None) -> None:
     seen = read_task(reply({"data": {"status": "processing", **figures}}), KNOWN)
     assert (seen.progress, seen.estimated_time) == (progress, estimate)
 
 
 @pytest.mark.parametrize("document", [{"data": {}}, {"data": []}, {"data": {"status": 3}}, [], b"<html>", b"", b"\xff"])
-def test_a_look_without_a_status_is_a_passing_fault(document: Any) -> None:
+def test_a_poll_without_a_status_is_unreadable(document: Any) -> None:
     with pytest.raises(Unreadable):
         read_task(reply(document), KNOWN)
 

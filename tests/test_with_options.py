@@ -16,7 +16,7 @@ DONE = {"data": {"status": "succeeded", "result": {"images": [{"url": "https://e
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers 503 to the first ``refusals`` purchases and to the first look at a task."""
+    """Answers 503 to the first ``refusals`` purchases and to the first poll."""
 
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, dict[str, str]]]
@@ -28,8 +28,8 @@ class Gateway(BaseHTTPRequestHandler):
         self.answer(503 if posts <= self.refusals else 200, TASK)
 
     def do_GET(self) -> None:
-        looks = sum(method == "GET" for method, _ in self.note("GET"))
-        self.answer(503 if looks == 1 else 200, DONE)
+        polls = sum(method == "GET" for method, _ in self.note("GET"))
+        self.answer(503 if polls == 1 else 200, DONE)
 
     def note(self, method: str) -> list[tuple[str, dict[str, str]]]:
         self.seen.append((method, {name.lower(): value for name, value in self.headers.items()}))
@@ -58,7 +58,7 @@ def gateway():
     server.server_close()
 
 
-def test_headers_go_on_every_call_of_the_tuned_client_and_on_none_of_the_others(gateway):
+def test_extra_headers_go_on_the_calls_of_the_new_client_alone(gateway):
     handler, url = gateway
     with APIMaster("k-1", base_url=url) as client:
         client.with_options(extra_headers={"traceparent": "00-1"}).generate("a cat")
@@ -68,7 +68,7 @@ def test_headers_go_on_every_call_of_the_tuned_client_and_on_none_of_the_others(
     assert {headers["authorization"] for _, headers in handler.seen} == {"Bearer k-1"}
 
 
-def test_purchases_are_not_repeated_and_polls_still_are(gateway):
+def test_purchases_are_not_retried_and_polls_still_are(gateway):
     handler, url = gateway
     handler.refusals = 1
     with APIMaster("k-1", base_url=url) as client:
@@ -93,6 +93,6 @@ def test_a_header_that_may_not_be_set_is_refused(headers, words):
         client.with_options(extra_headers=headers)
 
 
-def test_a_negative_number_is_refused():
+def test_a_negative_number_of_retries_is_refused():
     with pytest.raises(BadRequestError, match="purchase_retries must be a whole number"):
         AsyncAPIMaster("k-1").with_options(purchase_retries=-1)
