@@ -1,4 +1,4 @@
-"""Every way in which the gateway words its replies, in every mode, through every client: one picture, one charge."""
+"""Every dialect of the gateway, in every mode, with every client: one picture for one charge."""
 
 from __future__ import annotations
 
@@ -53,13 +53,14 @@ def emu(server: Emulator) -> Iterator[Emulator]:
     assert server.complaints == []
 
 
-def test_every_word_of_the_emulator_is_spoken_here() -> None:
+def test_this_file_tests_every_word_of_a_dialect() -> None:
     assert {word for dialect in DIALECTS for word in dialect.split("+")} == set(WORDS)
 
 
 WITH_ASYNC_ROUTE = [dialect for dialect in DIALECTS if "no_async" not in dialect]
 IN_EVERY_MODE = [(mode, dialect) for mode in ("auto", "sync") for dialect in DIALECTS]
-IN_EVERY_MODE += [("async", dialect) for dialect in WITH_ASYNC_ROUTE]  # without one: test_error_table.py
+# test_error_table.py tests what mode "async" does without that route
+IN_EVERY_MODE += [("async", dialect) for dialect in WITH_ASYNC_ROUTE]
 
 
 @pytest.mark.parametrize(("mode", "dialect"), IN_EVERY_MODE)
@@ -83,7 +84,7 @@ def test_one_picture_for_one_charge(emu: Emulator, kind: str, mode: str, dialect
         assert result.tasks[0].done
     for name in ("b64_json", "sk-emulator"):
         assert name not in result.model_dump_json()
-    # Read back it is the same, but for a picture that came inside the reply: JSON holds no bytes.
+    # JSON holds everything except the bytes of a picture that came inside the response.
     assert result.model_validate_json(result.model_dump_json()).model_dump() == result.model_dump()
 
 
@@ -99,9 +100,9 @@ def test_submit_then_retrieve_then_wait(emu: Emulator, kind: str, dialect: str) 
         assert len(door("wait", task).images) == 1
     else:
         assert task.status == "queued"
-        looked = door("retrieve", task)
-        assert looked.id == task.id
-        assert looked.status in ("queued", "running")
+        retrieved = door("retrieve", task)
+        assert retrieved.id == task.id
+        assert retrieved.status in ("queued", "running")
         result = door("wait", task.id)
         assert len(result.images) == 1
         assert result.tasks[0].id == task.id
@@ -109,7 +110,7 @@ def test_submit_then_retrieve_then_wait(emu: Emulator, kind: str, dialect: str) 
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_progress_of_the_legacy_dialect_reaches_the_caller(emu: Emulator, kind: str) -> None:
+def test_the_caller_sees_the_progress_of_the_legacy_dialect(emu: Emulator, kind: str) -> None:
     emu.dialect = "legacy"
     emu.latency = "4 polls"
     seen: list[Progress] = []
@@ -134,7 +135,7 @@ def test_progress_of_the_legacy_dialect_reaches_the_caller(emu: Emulator, kind: 
     ],
 )
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_shapes_of_a_submit_reply(emu: Emulator, kind: str, body: str) -> None:
+def test_shapes_of_a_submit_response(emu: Emulator, kind: str, body: str) -> None:
     emu.script("reply", status=200, body=body)
     task = Door(kind, emu)("submit", "a cat")
     assert task.id == "task_X"
@@ -161,20 +162,20 @@ def test_shapes_of_a_finished_task(emu: Emulator, kind: str, body: str, urls: li
     assert [image.url for image in result.images] == urls
     assert [image.index for image in result.images] == list(range(len(urls)))
     assert [image.output_index for image in result.images] == list(range(len(urls)))
-    assert result.cost == emu.bill.total, "one task is one charge, however many pictures it delivers"
+    assert result.cost == emu.bill.total, "a task is one charge, however many pictures it delivers"
 
 
 @pytest.mark.parametrize(
     "word", ["queued", "PROCESSING", "in_progress", "reticulating", "complete-ish", "", "finished?"]
 )
-def test_any_other_word_means_keep_waiting(emu: Emulator, word: str) -> None:
+def test_the_client_goes_on_polling_at_an_unknown_status_word(emu: Emulator, word: str) -> None:
     emu.script("reply", on="poll", status=200, body=json.dumps({"data": {"status": word}}))
     assert len(Door("sync", emu)("generate", "a cat").images) == 1
     assert len(emu.requests_to("poll")) >= 2
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_only_what_was_set_goes_on_the_wire(emu: Emulator, kind: str) -> None:
+def test_the_client_sends_only_what_the_caller_set(emu: Emulator, kind: str) -> None:
     door = Door(kind, emu)
     door("generate", "a cat", n=2)
     assert [request.body for request in emu.requests_to("submit")] == [

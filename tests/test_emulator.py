@@ -1,4 +1,4 @@
-"""The emulator's doors, dialects, jobs, bill and records, driven with plain httpx."""
+"""The emulator's routes, dialects, image jobs, bill and recorded requests, driven with plain httpx."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
-from asking import ORDER, SUBMIT, SYNC, client_of, http, look, size_of, submit
+from gateway_http import REQUEST, SUBMIT, SYNC, client_of, poll, size_of, submit, without_key
 from PIL import Image
 
 from apimaster.catalog import DEFAULT_MODEL, KNOWN_MODELS, spec_for
@@ -20,24 +19,24 @@ from apimaster.emulator import Emulator
 
 
 @pytest.fixture
-def emu() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emulator:
-        yield emulator
+def emu(server: Emulator) -> Emulator:
+    server.reset()
+    return server
 
 
-# --- the plain course ------------------------------------------------------------------------------------
+# --- one-shot calls, submits and polls --------------------------------------------------------------------
 
 
-def test_one_shot_delivers_a_picture_of_the_exact_pixels_for_one_charge(emu: Emulator) -> None:
+def test_a_one_shot_call_delivers_a_picture_of_the_exact_size_for_one_charge(emu: Emulator) -> None:
     with client_of(emu) as client:
-        reply = client.post(SYNC, json={**ORDER, "resolution": "2K"})
-        document = reply.json()
+        response = client.post(SYNC, json={**REQUEST, "resolution": "2K"})
+        document = response.json()
         assert set(document) == {"created", "data"}
         (item,) = document["data"]
-        picture = http.get(item["url"])  # public: no key
+        picture = without_key.get(item["url"])  # public: no key
     assert picture.headers["content-type"] == "image/png"
     assert size_of(picture.content) == (2752, 1536)
-    assert reply.headers["x-request-id"] == reply.headers["x-oneapi-request-id"] == emu.requests[0].id
+    assert response.headers["x-request-id"] == response.headers["x-oneapi-request-id"] == emu.requests[0].id
     assert emu.bill.total == Decimal("0.05")
     assert [entry.request_id for entry in emu.bill.charges] == [emu.requests[0].id]
 
@@ -45,23 +44,23 @@ def test_one_shot_delivers_a_picture_of_the_exact_pixels_for_one_charge(emu: Emu
 def test_submit_and_poll_in_the_tracked_dialect(emu: Emulator) -> None:
     emu.latency = "manual"
     with client_of(emu) as client:
-        reply = client.post(SUBMIT, json=ORDER).json()
-        assert reply["code"] == 200
-        (item,) = reply["data"]
+        response = client.post(SUBMIT, json=REQUEST).json()
+        assert response["code"] == 200
+        (item,) = response["data"]
         assert item["status"] == "submitted"
         task_id = item["task_id"]
         assert task_id.startswith("task_")
-        assert look(client, task_id) == {"data": {"status": "queued"}}
-        assert look(client, task_id) == {"data": {"status": "in_progress"}}
+        assert poll(client, task_id) == {"data": {"status": "queued"}}
+        assert poll(client, task_id) == {"data": {"status": "in_progress"}}
         emu.finish(task_id)
-        document = look(client, task_id)
+        document = poll(client, task_id)
         url = document["data"]["result"]["images"][0]["url"]
         assert document == {"data": {"status": "succeeded", "result": {"images": [{"url": url}]}}}
-        assert look(client, task_id) == document
+        assert poll(client, task_id) == document
         durable = client.get(f"/tasks/{task_id}/outputs/0/content")
-        assert durable.content == http.get(url).content
+        assert durable.content == without_key.get(url).content
         assert client.get(f"/tasks/{task_id}/outputs/1/content").status_code == 404
-    assert http.get(str(durable.request.url)).status_code == 401  # this one needs the key
+    assert without_key.get(str(durable.request.url)).status_code == 401  # this one needs the key
     assert emu.bill.total == Decimal("0.0375")
     assert emu.complaints == []
     assert emu.jobs[0].polls == 4
@@ -72,14 +71,14 @@ def test_the_legacy_dialect_reports_progress_and_expiry(emu: Emulator) -> None:
     emu.latency = 100
     with client_of(emu) as client:
         task_id = submit(client)
-        first = look(client, task_id)
+        first = poll(client, task_id)
         assert first["code"] == 200
         assert first["data"]["status"] == "pending"
         assert first["data"]["estimated_time"] == 100
         emu.advance(45)
-        assert look(client, task_id)["data"]["progress"] == 45
+        assert poll(client, task_id)["data"]["progress"] == 45
         emu.advance(56)
-        task = look(client, task_id)["data"]
+        task = poll(client, task_id)["data"]
     assert (task["status"], task["progress"], task["actual_time"]) == ("completed", 100, 100)
     (image,) = task["result"]["images"]
     assert len(image["url"]) == 1
@@ -87,7 +86,7 @@ def test_the_legacy_dialect_reports_progress_and_expiry(emu: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "poll"),
+    ("words", "expected"),
     [
         ("tracked", {"data": {"status": "succeeded", "result": {"images": [{"url": "URL"}]}}}),
         ("tracked+no_envelope", {"status": "succeeded", "result": {"images": [{"url": "URL"}]}}),
@@ -96,14 +95,14 @@ def test_the_legacy_dialect_reports_progress_and_expiry(emu: Emulator) -> None:
         ("tracked+success_word", {"data": {"status": "success", "result": {"images": [{"url": "URL"}]}}}),
     ],
 )
-def test_poll_dialects(emu: Emulator, words: str, poll: dict[str, Any]) -> None:
+def test_poll_dialects(emu: Emulator, words: str, expected: dict[str, Any]) -> None:
     emu.dialect = words
     with client_of(emu) as client:
-        document = look(client, submit(client))
+        document = poll(client, submit(client))
     task = document.get("data", document)
     url = task["result"]["images"][0]["url"]
     task["result"]["images"][0]["url"] = ["URL"] if isinstance(url, list) else "URL"
-    assert document == poll
+    assert document == expected
 
 
 @pytest.mark.parametrize(
@@ -112,76 +111,76 @@ def test_poll_dialects(emu: Emulator, words: str, poll: dict[str, Any]) -> None:
 def test_legacy_variants(emu: Emulator, words: str) -> None:
     emu.dialect = words
     with client_of(emu) as client:
-        document = look(client, submit(client))
+        document = poll(client, submit(client))
     task = document if "no_envelope" in words else document["data"]
     assert task["status"] == ("COMPLETED" if "upper_case" in words else "completed")
     assert isinstance(task["result"]["images"][0]["url"], str if "url_string" in words else list)
     assert ("kind" in task) == ("extra_fields" in words)
 
 
-def test_unknown_words_while_running(emu: Emulator) -> None:
+def test_running_tasks_report_unknown_words(emu: Emulator) -> None:
     emu.dialect, emu.latency = "unknown_words", "manual"
     with client_of(emu) as client:
         task_id = submit(client)
-        words = {look(client, task_id)["data"]["status"] for _ in range(6)}
+        words = {poll(client, task_id)["data"]["status"] for _ in range(6)}
     assert words - {"queued", "pending", "in_progress", "processing"} == {"dispatching", "upscaling", "almost_there"}
 
 
 def test_mixed_draws_a_dialect_per_task_and_repeats_with_the_seed() -> None:
-    def shapes() -> list[str]:
+    def dialects() -> list[str]:
         with Emulator(dialect="mixed", seed=5, pictures="plain") as emulator, client_of(emulator) as client:
             for _ in range(12):
                 submit(client)
             return [str(job.dialect) for job in emulator.jobs]
 
-    drawn = shapes()
-    assert drawn == shapes()
+    drawn = dialects()
+    assert drawn == dialects()
     assert len(set(drawn)) > 4
 
 
 def test_a_sync_call_answered_by_a_task_and_a_submit_answered_by_a_picture(emu: Emulator) -> None:
     with client_of(emu) as client:
         emu.dialect = "sync_as_task"
-        (item,) = client.post(SYNC, json=ORDER).json()["data"]
-        assert look(client, item["task_id"])["data"]["status"] == "succeeded"
+        (item,) = client.post(SYNC, json=REQUEST).json()["data"]
+        assert poll(client, item["task_id"])["data"]["status"] == "succeeded"
         emu.dialect = "submit_as_image"
-        (item,) = client.post(SUBMIT, json=ORDER).json()["data"]
-        assert size_of(http.get(item["url"]).content) == (688, 384)
+        (item,) = client.post(SUBMIT, json=REQUEST).json()["data"]
+        assert size_of(without_key.get(item["url"]).content) == (688, 384)
         emu.dialect = "no_code"
-        assert "code" not in client.post(SUBMIT, json=ORDER).json()
+        assert "code" not in client.post(SUBMIT, json=REQUEST).json()
         emu.dialect = "no_async"
-        assert client.post(SUBMIT, json=ORDER).status_code == 404
+        assert client.post(SUBMIT, json=REQUEST).status_code == 404
     assert len(emu.bill.charges) == 3
 
 
-def test_pictures_inside_the_reply(emu: Emulator) -> None:
+def test_pictures_inside_the_response(emu: Emulator) -> None:
     with client_of(emu) as client:
-        (asked,) = client.post(SYNC, json={**ORDER, "response_format": "b64_json"}).json()["data"]
+        (asked,) = client.post(SYNC, json={**REQUEST, "response_format": "b64_json"}).json()["data"]
         emu.dialect = "b64"
-        (unasked,) = client.post(SYNC, json=ORDER).json()["data"]
+        (unasked,) = client.post(SYNC, json=REQUEST).json()["data"]
     for item in (asked, unasked):
         assert set(item) == {"b64_json"}
         assert size_of(base64.b64decode(item["b64_json"])) == (688, 384)
 
 
 @pytest.mark.parametrize(("words", "sync", "task"), [("tracked", 3, 1), ("n_ignored", 1, 1), ("n_honoured", 3, 3)])
-def test_n_is_kept_to_or_not_and_only_what_is_delivered_is_charged(
+def test_the_dialect_may_ignore_n_and_the_bill_counts_delivered_pictures(
     emu: Emulator, words: str, sync: int, task: int
 ) -> None:
     emu.dialect = words
     with client_of(emu) as client:
-        assert len(client.post(SYNC, json={**ORDER, "n": 3}).json()["data"]) == sync
-        images = look(client, submit(client, n=3))["data"]["result"]["images"]
+        assert len(client.post(SYNC, json={**REQUEST, "n": 3}).json()["data"]) == sync
+        images = poll(client, submit(client, n=3))["data"]["result"]["images"]
     assert len(images) == task
     assert [entry.images for entry in emu.bill.entries] == [sync, task]
     assert emu.bill.total == Decimal("0.0375") * (sync + task)
 
 
-def test_one_request_may_have_its_own_dialect_and_latency(emu: Emulator) -> None:
+def test_a_request_chooses_its_own_dialect_and_latency(emu: Emulator) -> None:
     with client_of(emu, **{"x-emulator-dialect": "legacy", "x-emulator-latency": "manual"}) as client:
-        assert look(client, submit(client))["data"]["status"] == "pending"
+        assert poll(client, submit(client))["data"]["status"] == "pending"
     with client_of(emu, **{"x-emulator-dialect": "klingon"}) as client:
-        assert "klingon" in client.post(SUBMIT, json=ORDER).json()["error"]["message"]
+        assert "klingon" in client.post(SUBMIT, json=REQUEST).json()["error"]["message"]
 
 
 # --- time -------------------------------------------------------------------------------------------------
@@ -189,67 +188,67 @@ def test_one_request_may_have_its_own_dialect_and_latency(emu: Emulator) -> None
 
 def test_a_one_shot_call_waits_until_its_job_ends(emu: Emulator) -> None:
     emu.latency = "manual"
-    replies: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
     with client_of(emu) as client:
-        caller = threading.Thread(target=lambda: replies.append(client.post(SYNC, json=ORDER)))
+        caller = threading.Thread(target=lambda: responses.append(client.post(SYNC, json=REQUEST)))
         caller.start()
         while not emu.jobs:
             time.sleep(0.001)
         emu.finish()
         caller.join(5)
-    assert replies[0].status_code == 200
+    assert responses[0].status_code == 200
 
 
-def test_the_gateway_stops_waiting_after_its_patience_and_the_job_goes_on(emu: Emulator) -> None:
+def test_a_one_shot_call_times_out_and_its_job_goes_on(emu: Emulator) -> None:
     emu.latency = 200
-    replies: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
     with client_of(emu) as client:
-        caller = threading.Thread(target=lambda: replies.append(client.post(SYNC, json=ORDER)))
+        caller = threading.Thread(target=lambda: responses.append(client.post(SYNC, json=REQUEST)))
         caller.start()
         while not emu.jobs:
             time.sleep(0.001)
         emu.advance(181)  # 0.5K: 180 s
         caller.join(5)
-    assert replies[0].status_code == 408
-    assert replies[0].json()["error"]["code"] == "image_generation_timeout"
+    assert responses[0].status_code == 408
+    assert responses[0].json()["error"]["code"] == "image_generation_timeout"
     assert emu.bill.total == Decimal("0.0375")
 
 
-def test_a_number_of_looks_instead_of_time(emu: Emulator) -> None:
+def test_a_number_of_polls_instead_of_time(emu: Emulator) -> None:
     emu.latency = "2 polls"
     with client_of(emu) as client:
         task_id = submit(client)
-        assert [look(client, task_id)["data"]["status"] for _ in range(4)] == [
+        assert [poll(client, task_id)["data"]["status"] for _ in range(4)] == [
             "queued",
             "in_progress",
             "succeeded",
             "succeeded",
         ]
-        assert client.post(SYNC, json=ORDER).status_code == 200  # nobody looks at this one
+        assert client.post(SYNC, json=REQUEST).status_code == 200  # nobody looks at this one
 
 
 @pytest.mark.parametrize("cdn", [False, True])
-def test_urls_end_and_the_durable_route_does_not(cdn: bool) -> None:
+def test_urls_expire_and_the_durable_route_does_not(cdn: bool) -> None:
     with Emulator(url_lifetime=60, cdn=cdn, pictures="plain") as emu, client_of(emu) as client:
         task_id = submit(client)
-        url = look(client, task_id)["data"]["result"]["images"][0]["url"]
+        url = poll(client, task_id)["data"]["result"]["images"][0]["url"]
         assert url.startswith(emu.cdn_url if cdn else emu.url)
-        assert http.get(url).status_code == 200
+        assert without_key.get(url).status_code == 200
         emu.advance(61)
-        assert http.get(url).status_code == (403 if cdn else 404)
+        assert without_key.get(url).status_code == (403 if cdn else 404)
         assert client.get(f"/tasks/{task_id}/outputs/0/content").status_code == 200
 
 
-# --- keys, money, records ---------------------------------------------------------------------------------
+# --- keys, charges, recorded requests ---------------------------------------------------------------------
 
 
 def test_keys_are_checked_and_tasks_belong_to_their_key() -> None:
     with Emulator(api_keys=["sk-one", "sk-two"], pictures="plain") as emu:
         for header in ({}, {"authorization": "Bearer sk-three"}, {"authorization": "Basic sk-one"}):
             for method, path in (("POST", SYNC), ("POST", SUBMIT), ("GET", "/models"), ("GET", "/tasks/task_X")):
-                reply = http.request(method, emu.base_url + path, headers=header, json=ORDER)
-                assert reply.status_code == 401
-                assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+                response = without_key.request(method, emu.base_url + path, headers=header, json=REQUEST)
+                assert response.status_code == 401
+                assert set(response.json()["error"]) == {"message", "type", "param", "code"}
         with client_of(emu) as one, client_of(emu, authorization="Bearer sk-two") as two:
             task_id = submit(one)
             assert two.get(f"/tasks/{task_id}").status_code == 404
@@ -258,22 +257,22 @@ def test_keys_are_checked_and_tasks_belong_to_their_key() -> None:
         assert [entry.key for entry in emu.bill.entries] == [0, 1]
 
 
-def test_any_key_is_accepted_where_none_is_set() -> None:
+def test_without_keys_the_emulator_accepts_any_key() -> None:
     with Emulator(api_keys=None, pictures="plain") as emu, client_of(emu, authorization="Bearer whatever") as client:
         assert client.get("/models").status_code == 200
-        assert http.get(emu.base_url + "/models").status_code == 401
+        assert without_key.get(emu.base_url + "/models").status_code == 401
 
 
-def test_a_balance_that_runs_out() -> None:
+def test_the_balance_runs_out() -> None:
     with Emulator(balance="0.08", pictures="plain") as emu, client_of(emu) as client:
-        statuses = [client.post(SUBMIT, json=ORDER).status_code for _ in range(3)]
-        refused = client.post(SYNC, json=ORDER).json()["error"]["code"]
+        statuses = [client.post(SUBMIT, json=REQUEST).status_code for _ in range(3)]
+        refused = client.post(SYNC, json=REQUEST).json()["error"]["code"]
     assert statuses == [200, 200, 403]
     assert refused == "insufficient_user_quota"
     assert emu.bill.total == Decimal("0.075")
 
 
-def test_a_failed_job_is_refunded_without_anybody_looking(emu: Emulator) -> None:
+def test_a_failed_job_is_refunded_without_a_poll(emu: Emulator) -> None:
     emu.latency = 30
     emu.script("task_failed")
     with client_of(emu) as client:
@@ -292,12 +291,12 @@ def test_records_hold_no_key_and_no_pictures(emu: Emulator) -> None:
     uri = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
     with client_of(emu) as client:
         task_id = submit(client, image_urls=[uri, "https://example.com/a.jpg"], unknown_field=[1])
-        look(client, task_id)
+        poll(client, task_id)
         seen = client.get(f"{emu.url}/_emulator/requests")
         bill = client.get(f"{emu.url}/_emulator/bill").json()
-    record, poll = emu.requests
+    record, polled = emu.requests
     assert (record.route, record.status, record.task_id, record.key) == ("submit", 200, task_id, 0)
-    assert (poll.route, poll.query) == ("poll", f"model={DEFAULT_MODEL}")
+    assert (polled.route, polled.query) == ("poll", f"model={DEFAULT_MODEL}")
     assert record.body["unknown_field"] == [1]
     own, other = record.references
     assert (own.kind, own.media_type, own.size, own.width) == ("data", "image/png", len(data.getvalue()), 40)
@@ -316,7 +315,7 @@ def test_complaints_name_what_a_good_client_does_not_do() -> None:
         task_id = submit(client)
         client.get(f"/tasks/{task_id}")
         client.get(f"/tasks/{task_id}", params={"model": "gpt-image-2"})
-        url = look(client, task_id)["data"]["result"]["images"][0]["url"]
+        url = poll(client, task_id)["data"]["result"]["images"][0]["url"]
         assert client.get(url, headers={"authorization": "Bearer x"}).status_code == 400
         assert emu.cdn_saw_key
         first, second, third = emu.complaints
@@ -336,15 +335,15 @@ def test_other_routes(emu: Emulator) -> None:
         assert client.get("/tasks/task_NONE").json()["error"]["code"] == "task_not_exist"
         assert client.get("/nowhere").json()["error"]["type"] == "invalid_request_error"
         assert client.get(SYNC).status_code == 404
-        outside = client.post(f"{emu.url}/images/generations", json=ORDER)  # a base URL without /v1
+        outside = client.post(f"{emu.url}/images/generations", json=REQUEST)  # a base URL without /v1
         assert (outside.status_code, outside.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
-def test_urls_name_the_host_by_which_the_caller_came(emu: Emulator) -> None:
+def test_urls_name_the_host_that_the_client_used(emu: Emulator) -> None:
     with client_of(emu) as client:
-        reply = client.post(emu.base_url.replace("127.0.0.1", "localhost") + SYNC, json=ORDER)
-        stranger = client.post(SYNC, json=ORDER, headers={"host": "evil.example:80"})
-    assert reply.json()["data"][0]["url"].startswith("http://localhost:")
+        response = client.post(emu.base_url.replace("127.0.0.1", "localhost") + SYNC, json=REQUEST)
+        stranger = client.post(SYNC, json=REQUEST, headers={"host": "evil.example:80"})
+    assert response.json()["data"][0]["url"].startswith("http://localhost:")
     assert stranger.json()["data"][0]["url"].startswith("http://127.0.0.1:")
 
 

@@ -1,9 +1,7 @@
-"""Every fault of the emulator, played once: what goes on the wire, and what it costs."""
+"""Every fault of the emulator once: what goes on the wire, and what the client is charged."""
 
 from __future__ import annotations
 
-import io
-import ssl
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -12,19 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
+from gateway_http import REQUEST, SUBMIT, SYNC, client_of, format_and_size, submit
 
-from apimaster.catalog import DEFAULT_MODEL
 from apimaster.emulator import FAULTS, Emulator
 
-SYNC = "/images/generations"
-SUBMIT = "/images/generations/async"
-ORDER = {"model": DEFAULT_MODEL, "prompt": "A fox in the snow", "size": "1:1", "resolution": "0.5K"}
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used here, and costs 40 ms where each client makes its own
+SIZE = (688, 384)  # of the pictures
 PRICE = Decimal("0.0375")
 NOTHING: dict[str, Any] = {}
 
-# name: status (or the error that the caller sees), error code, what stays on the bill
+# name: status (or the error that the client sees), error code, pictures that stay on the bill
 GENERATE: dict[str, tuple[int | type[Exception], str | None, int]] = {
     "bad_request": (400, "invalid_request", 0),
     "wrong_endpoint": (400, "invalid_request", 0),
@@ -118,24 +112,18 @@ DOWNLOAD: dict[str, int | type[Exception]] = {
 
 
 @pytest.fixture
-def emu() -> Iterator[Emulator]:
-    with Emulator(pictures="plain") as emulator:
-        yield emulator
+def emu(server: Emulator) -> Emulator:
+    server.reset()
+    return server
 
 
-@pytest.fixture
-def client(emu: Emulator) -> Iterator[httpx.Client]:
-    headers = {"authorization": f"Bearer {emu.api_key}"}
-    with httpx.Client(base_url=emu.base_url, headers=headers, timeout=10, verify=NO_TLS) as made:
+@pytest.fixture(scope="module")
+def client(server: Emulator) -> Iterator[httpx.Client]:
+    with client_of(server) as made:
         yield made
 
 
-def submit(client: httpx.Client, **fields: Any) -> str:
-    task_id: str = client.post(SUBMIT, json={**ORDER, **fields}).json()["data"][0]["task_id"]
-    return task_id
-
-
-def test_every_fault_is_played_here() -> None:
+def test_this_file_tests_every_fault() -> None:
     assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, "ok", "reply"} == set(FAULTS)
 
 
@@ -146,20 +134,20 @@ def test_faults_of_a_paid_call(emu: Emulator, client: httpx.Client, name: str, p
     options: dict[str, Any] = {"seconds": 30} if name == "slow_body" else {}
     emu.script(name, **options)
     if isinstance(expected, int):
-        reply = client.post(path, json=ORDER)
-        assert reply.status_code == expected
+        response = client.post(path, json=REQUEST)
+        assert response.status_code == expected
         if code is not None:
-            assert reply.json()["error"]["code"] == code
+            assert response.json()["error"]["code"] == code
         elif expected >= 400 and "html" in name:
-            assert reply.text.startswith("<html>")
+            assert response.text.startswith("<html>")
     else:
         with pytest.raises(expected):
-            client.post(path, json=ORDER, timeout=0.15 if expected is httpx.ReadTimeout else 5)
+            client.post(path, json=REQUEST, timeout=0.1 if expected is httpx.ReadTimeout else 5)
     assert emu.bill.total == PRICE * charged
     assert len(emu.bill.standing) == charged
     assert emu.requests[0].fault == name
     assert len(emu.jobs) == (1 if charged or name == "generation_failed_502" else 0)
-    assert client.post(path, json=ORDER).status_code == 200  # it happens once
+    assert client.post(path, json=REQUEST).status_code == 200  # it happens once
     assert emu.pending_faults == 0
 
 
@@ -167,26 +155,24 @@ def test_retry_after_in_seconds_and_as_a_date(emu: Emulator, client: httpx.Clien
     emu.script("rate_limited", retry_after=7)
     emu.script("rate_limited_date", retry_after="date:30")
     emu.script("concurrency_limited")
-    assert client.post(SYNC, json=ORDER).headers["retry-after"] == "7"
-    reply = client.post(SYNC, json=ORDER)
-    ahead = parsedate_to_datetime(reply.headers["retry-after"]) - datetime.now(timezone.utc)
+    assert client.post(SYNC, json=REQUEST).headers["retry-after"] == "7"
+    response = client.post(SYNC, json=REQUEST)
+    ahead = parsedate_to_datetime(response.headers["retry-after"]) - datetime.now(timezone.utc)
     assert 25 < ahead.total_seconds() < 31
-    assert "retry-after" not in client.post(SYNC, json=ORDER).headers
+    assert "retry-after" not in client.post(SYNC, json=REQUEST).headers
 
 
-def test_a_redirect_leads_to_the_other_origin_which_sees_whether_a_key_came(
-    emu: Emulator, client: httpx.Client
-) -> None:
+def test_a_redirect_leads_to_the_second_origin_which_sees_no_key(emu: Emulator, client: httpx.Client) -> None:
     emu.script("redirect", times=2)
-    location = client.post(SYNC, json=ORDER).headers["location"]
+    location = client.post(SYNC, json=REQUEST).headers["location"]
     assert location == f"{emu.cdn_url}/v1{SYNC}"
-    client.post(SYNC, json=ORDER, follow_redirects=True)  # httpx takes the key off for another origin
+    client.post(SYNC, json=REQUEST, follow_redirects=True)  # httpx sends no key to another origin
     assert [record.origin for record in emu.requests] == ["gateway", "gateway", "cdn"]
     assert not emu.cdn_saw_key
 
 
 @pytest.mark.parametrize("name", TASK)
-def test_how_tasks_end(emu: Emulator, client: httpx.Client, name: str) -> None:
+def test_faults_of_a_task(emu: Emulator, client: httpx.Client, name: str) -> None:
     status, reason, charged = TASK[name]
     emu.script(name)
     task_id = submit(client)
@@ -201,7 +187,7 @@ def test_how_tasks_end(emu: Emulator, client: httpx.Client, name: str) -> None:
     assert emu.jobs[0].image_tokens == []
 
 
-def test_a_legacy_task_says_why_it_failed_even_without_a_reason(emu: Emulator, client: httpx.Client) -> None:
+def test_a_legacy_task_always_reports_a_reason(emu: Emulator, client: httpx.Client) -> None:
     emu.dialect = "legacy"
     emu.script("task_failed")
     assert client.get(f"/tasks/{submit(client)}").json()["data"]["error"] == "generation failed"
@@ -209,16 +195,16 @@ def test_a_legacy_task_says_why_it_failed_even_without_a_reason(emu: Emulator, c
 
 def test_one_shot_calls_whose_job_fails(emu: Emulator, client: httpx.Client) -> None:
     emu.script("task_failed", "task_moderated", "task_no_image")
-    replies = [client.post(SYNC, json=ORDER) for _ in range(3)]
-    assert [reply.status_code for reply in replies] == [502, 400, 200]
-    assert replies[0].json()["error"]["code"] == "image_generation_failed"
-    assert replies[1].json()["error"]["code"] == "prompt_blocked"
-    assert replies[2].json()["data"] == []
+    responses = [client.post(SYNC, json=REQUEST) for _ in range(3)]
+    assert [response.status_code for response in responses] == [502, 400, 200]
+    assert responses[0].json()["error"]["code"] == "image_generation_failed"
+    assert responses[1].json()["error"]["code"] == "prompt_blocked"
+    assert responses[2].json()["data"] == []
     assert len(emu.bill.standing) == 1
 
 
 @pytest.mark.parametrize("name", POLL)
-def test_faults_of_a_look(emu: Emulator, client: httpx.Client, name: str) -> None:
+def test_faults_of_a_poll(emu: Emulator, client: httpx.Client, name: str) -> None:
     task_id = submit(client)
     emu.script(name, **({"seconds": 30} if name == "poll_slow" else NOTHING))
     expected = POLL[name]
@@ -226,7 +212,7 @@ def test_faults_of_a_look(emu: Emulator, client: httpx.Client, name: str) -> Non
         assert client.get(f"/tasks/{task_id}").status_code == expected
     else:
         with pytest.raises(expected):
-            client.get(f"/tasks/{task_id}", timeout=0.15 if expected is httpx.ReadTimeout else 5)
+            client.get(f"/tasks/{task_id}", timeout=0.1 if expected is httpx.ReadTimeout else 5)
     assert emu.requests[-1].fault == name
     assert client.get(f"/tasks/{task_id}").json()["data"]["status"] == "succeeded"
     assert emu.bill.total == PRICE
@@ -243,72 +229,66 @@ def test_faults_of_a_download(emu: Emulator, client: httpx.Client, name: str, pl
     expected = DOWNLOAD[name]
     if isinstance(expected, int):
         size = 0
-        with client.stream("GET", url) as reply:
-            assert reply.status_code == expected
+        with client.stream("GET", url) as response:
+            assert response.status_code == expected
             content = b""
-            for piece in reply.iter_raw():
+            for piece in response.iter_raw():
                 content += piece[: 1024 * 1024 - len(content)]
                 size += len(piece)
                 if size > 4 * 1024 * 1024:
                     break  # the endless ones
-        check_content(name, reply, content, size, emu)
+        check_content(name, response, content, size, emu)
     else:
         with pytest.raises(expected):
-            client.get(url, timeout=0.15 if expected is httpx.ReadTimeout else 5)
+            client.get(url, timeout=0.1 if expected is httpx.ReadTimeout else 5)
     whole = client.get(url)
-    assert picture_of(whole.content) == ("PNG", (512, 512))
+    assert format_and_size(whole.content) == ("PNG", SIZE)
 
 
-def check_content(name: str, reply: httpx.Response, content: bytes, size: int, emu: Emulator) -> None:
-    location = reply.headers.get("location", "")
-    if reply.status_code == 200:
-        assert reply.headers["content-type"] == "image/png"
+def check_content(name: str, response: httpx.Response, content: bytes, size: int, emu: Emulator) -> None:
+    location = response.headers.get("location", "")
+    if response.status_code == 200:
+        assert response.headers["content-type"] == "image/png"
     if name == "download_html_as_png":
         assert content.startswith(b"<!doctype html>")
     elif name == "download_wrong_pixels":
-        assert picture_of(content) == ("PNG", (256, 256))
+        assert format_and_size(content) == ("PNG", (SIZE[0] // 2, SIZE[1] // 2))
     elif name == "download_wrong_format":
-        assert picture_of(content) == ("JPEG", (512, 512))
+        assert format_and_size(content) == ("JPEG", SIZE)
     elif name == "download_cut_short":
         with pytest.raises(OSError, match="truncated"):
-            picture_of(content)
+            format_and_size(content)
     elif name == "download_empty":
         assert content == b""
     elif name.startswith("download_oversized"):
         assert size > 4 * 1024 * 1024
-        assert ("content-length" in reply.headers) == name.endswith("claimed")
+        assert ("content-length" in response.headers) == name.endswith("claimed")
     elif name == "download_redirect":
         assert location.startswith(emu.cdn_url + "/")
     elif name == "download_redirect_private":
         assert location == "http://10.0.0.1/picture.png"
     elif name == "download_redirect_loop":
-        assert location == reply.request.url.path
+        assert location == response.request.url.path
 
 
-def picture_of(data: bytes) -> tuple[str | None, tuple[int, int]]:
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        return image.format, image.size
-
-
-def test_a_redirected_download_is_served_by_the_other_origin(emu: Emulator, client: httpx.Client) -> None:
-    url = client.post(SYNC, json=ORDER).json()["data"][0]["url"]
+def test_the_second_origin_serves_a_redirected_download(emu: Emulator, client: httpx.Client) -> None:
+    url = client.post(SYNC, json=REQUEST).json()["data"][0]["url"]
     emu.script("download_redirect")
-    reply = client.get(url, follow_redirects=True)
-    assert picture_of(reply.content) == ("PNG", (512, 512))
+    response = client.get(url, follow_redirects=True)
+    assert format_and_size(response.content) == ("PNG", SIZE)
     assert [record.origin for record in emu.requests] == ["gateway", "gateway", "cdn"]
     assert not emu.cdn_saw_key
 
 
-# --- scripts and chance -----------------------------------------------------------------------------------
+# --- scripts and random faults ----------------------------------------------------------------------------
 
 
-def test_scripts_run_in_order_and_ok_lets_one_pass(emu: Emulator, client: httpx.Client) -> None:
+def test_a_script_runs_in_order_and_ok_lets_a_request_pass(emu: Emulator, client: httpx.Client) -> None:
     emu.script("ok", "unavailable_503", {"fault": "server_error_500", "times": 2})
-    assert [client.post(SYNC, json=ORDER).status_code for _ in range(5)] == [200, 503, 500, 500, 200]
+    assert [client.post(SYNC, json=REQUEST).status_code for _ in range(5)] == [200, 503, 500, 500, 200]
 
 
-def test_a_script_may_be_meant_for_some_requests_only(emu: Emulator, client: httpx.Client) -> None:
+def test_a_script_may_apply_to_some_requests_only(emu: Emulator, client: httpx.Client) -> None:
     emu.script("moderation", prompt="forbidden", times=None)
     emu.script("task_failed", prompt="doomed")
     first, doomed = submit(client), submit(client, prompt="a doomed ship")
@@ -316,49 +296,53 @@ def test_a_script_may_be_meant_for_some_requests_only(emu: Emulator, client: htt
     assert client.get(f"/tasks/{doomed}").json()["data"]["status"] == "failed"
     assert client.get(f"/tasks/{first}").status_code == 500
     for _ in range(2):
-        assert client.post(SYNC, json={**ORDER, "prompt": "something forbidden"}).status_code == 400
+        assert client.post(SYNC, json={**REQUEST, "prompt": "something forbidden"}).status_code == 400
     emu.clear_script()
-    assert client.post(SYNC, json={**ORDER, "prompt": "something forbidden"}).status_code == 200
+    assert client.post(SYNC, json={**REQUEST, "prompt": "something forbidden"}).status_code == 200
 
 
-def test_any_reply_can_be_spelled_out(emu: Emulator, client: httpx.Client) -> None:
+def test_a_script_may_spell_out_a_response(emu: Emulator, client: httpx.Client) -> None:
     emu.script("reply", on="poll", body='{"status": "done?"}', status=203, headers={"x-odd": "1"})
     emu.script("reply", status=418, body="teapot", content_type="text/plain")
-    assert client.post(SYNC, json=ORDER).text == "teapot"
-    reply = client.get(f"/tasks/{submit(client)}")
-    assert (reply.status_code, reply.json(), reply.headers["x-odd"]) == (203, {"status": "done?"}, "1")
+    assert client.post(SYNC, json=REQUEST).text == "teapot"
+    response = client.get(f"/tasks/{submit(client)}")
+    assert (response.status_code, response.json(), response.headers["x-odd"]) == (203, {"status": "done?"}, "1")
 
 
 def test_a_cut_may_be_a_reset_and_an_accepted_fault_may_be_unbilled(emu: Emulator, client: httpx.Client) -> None:
     emu.script("cut_after_acceptance", reset=True)
     emu.script("proxy_504_html", accepted=False)
     with pytest.raises(httpx.ReadError):
-        client.post(SYNC, json=ORDER)
-    assert client.post(SYNC, json=ORDER).status_code == 504
+        client.post(SYNC, json=REQUEST)
+    assert client.post(SYNC, json=REQUEST).status_code == 504
     assert len(emu.bill.charges) == 1
 
 
-def test_a_request_may_mark_its_own_fault(emu: Emulator, client: httpx.Client) -> None:
-    mark = {"x-emulator-fault": 'rate_limited {"retry_after": 9}'}
-    reply = client.post(SYNC, json=ORDER, headers=mark)
-    assert (reply.status_code, reply.headers["retry-after"]) == (429, "9")
-    task_id = client.post(SUBMIT, json=ORDER, headers={"x-emulator-fault": "task_failed"}).json()["data"][0]["task_id"]
-    assert client.get(f"/tasks/{task_id}", headers=mark).json()["data"]["status"] == "failed"  # not meant for a look
+def test_a_request_chooses_its_own_fault(emu: Emulator, client: httpx.Client) -> None:
+    header = {"x-emulator-fault": 'rate_limited {"retry_after": 9}'}
+    response = client.post(SYNC, json=REQUEST, headers=header)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "9")
+    task_id = client.post(SUBMIT, json=REQUEST, headers={"x-emulator-fault": "task_failed"}).json()["data"][0][
+        "task_id"
+    ]
+    assert (
+        client.get(f"/tasks/{task_id}", headers=header).json()["data"]["status"] == "failed"
+    )  # it is no fault of a poll
     assert client.get(f"/tasks/{task_id}", headers={"x-emulator-fault": "poll_503"}).status_code == 503
-    bad = client.post(SYNC, json=ORDER, headers={"x-emulator-fault": "klingon"})
+    bad = client.post(SYNC, json=REQUEST, headers={"x-emulator-fault": "klingon"})
     assert "klingon" in bad.json()["error"]["message"]
 
 
-def test_a_mistake_of_the_caller_uses_up_no_scripted_fault(emu: Emulator, client: httpx.Client) -> None:
+def test_a_clients_mistake_uses_up_no_scripted_fault(emu: Emulator, client: httpx.Client) -> None:
     emu.script("unavailable_503")
-    assert client.post(SYNC, json={**ORDER, "prompt": ""}).status_code == 400
+    assert client.post(SYNC, json={**REQUEST, "prompt": ""}).status_code == 400
     assert emu.pending_faults == 1
     emu.reset()
     assert emu.pending_faults == 0
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "said"),
+    ("names", "options", "reason"),
     [
         (("klingon",), {}, "'klingon' is not known"),
         (("hang",), {"on": "moon"}, "'moon' is not known"),
@@ -370,23 +354,23 @@ def test_a_mistake_of_the_caller_uses_up_no_scripted_fault(emu: Emulator, client
         (({"times": 2},), {}, "under 'fault'"),
     ],
 )
-def test_scripts_that_can_not_be(emu: Emulator, names: tuple[Any, ...], options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_scripts_that_the_emulator_refuses(
+    emu: Emulator, names: tuple[Any, ...], options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
         emu.script(*names, **options)
     assert emu.pending_faults == 0
 
 
-def test_faults_by_chance_repeat_with_the_seed() -> None:
+def test_random_faults_repeat_with_the_seed() -> None:
     def statuses(seed: int) -> list[int]:
         with (
             Emulator(faults="rate_limited=0.3,task_failed=0.2", seed=seed, pictures="plain") as emulator,
-            httpx.Client(
-                base_url=emulator.base_url, headers={"authorization": "Bearer sk-emulator"}, verify=NO_TLS
-            ) as client,
+            client_of(emulator) as client,
         ):
-            found = [client.post(SYNC, json=ORDER).status_code for _ in range(60)]
+            found = [client.post(SYNC, json=REQUEST).status_code for _ in range(60)]
             emulator.set_faults(None)
-            assert client.post(SYNC, json=ORDER).status_code == 200
+            assert client.post(SYNC, json=REQUEST).status_code == 200
             return found
 
     drawn = statuses(1)

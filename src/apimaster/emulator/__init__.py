@@ -1,11 +1,12 @@
-"""The APIMaster gateway on this machine: a real HTTP server with its quirks, faults and a bill.
+"""The APIMaster gateway on this machine: a real HTTP server with the gateway's quirks, faults and a bill.
 
     from apimaster.emulator import Emulator
 
     with Emulator() as emu:
         client = APIMaster(emu.api_key, base_url=emu.base_url)
 
-Needs the extra ``emulator`` (Starlette, uvicorn, Pillow); importing this package alone imports none of them.
+It needs the extra ``emulator`` (Starlette, uvicorn, Pillow). Importing this package loads none of them: each name is
+imported when somebody first uses it.
 """
 
 from __future__ import annotations
@@ -16,25 +17,27 @@ if TYPE_CHECKING:
     from .bill import Bill, Entry
     from .dialects import Dialect
     from .emulator import Emulator, serve
-    from .fault import Fault
-    from .faults import FAULTS
-    from .jobs import Job
-    from .options import Latency
+    from .faults import FAULTS, Fault
+    from .image_jobs import ImageJob
+    from .image_jobs import ImageJob as Job
+    from .latency import Latency
     from .records import RecordedRequest
 
-_HOMES = {
+# The module that defines each name.
+_MODULES = {
     "Bill": "bill",
     "Dialect": "dialects",
     "Emulator": "emulator",
     "Entry": "bill",
     "FAULTS": "faults",
-    "Fault": "fault",
-    "Job": "jobs",
-    "Latency": "options",
+    "Fault": "faults",
+    "ImageJob": "image_jobs",
+    "Latency": "latency",
     "RecordedRequest": "records",
     "serve": "emulator",
 }
-_NEEDED = frozenset({"starlette", "uvicorn", "PIL", "anyio", "h11", "click"})
+_OLD_NAMES = {"Job": "ImageJob"}
+_EXTRA = frozenset({"starlette", "uvicorn", "PIL", "anyio", "h11", "click"})
 
 __all__ = [
     "FAULTS",
@@ -43,6 +46,7 @@ __all__ = [
     "Emulator",
     "Entry",
     "Fault",
+    "ImageJob",
     "Job",
     "Latency",
     "RecordedRequest",
@@ -51,15 +55,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    defined_as = _OLD_NAMES.get(name, name)
+    module = _MODULES.get(defined_as)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     try:
-        value = getattr(import_module(f"{__name__}.{home}"), name)
+        value = getattr(import_module(f"{__name__}.{module}"), defined_as)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise ModuleNotFoundError(
             f"the emulator needs {error.name}, which is not installed: pip install 'apimaster[emulator]'",

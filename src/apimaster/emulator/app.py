@@ -1,7 +1,7 @@
-"""The doors of the emulated gateway: one ASGI application for both origins.
+"""The routes of the emulated gateway: one ASGI application for both origins.
 
-Looks at tasks come by the thousand, so they are answered here directly; everything else goes through Starlette's
-routes. The second origin plays a content delivery network: it serves pictures and must never see a key.
+Polls come by the thousand, so the application answers them directly; everything else goes through Starlette's router.
+The second origin acts as a content delivery network: it serves pictures, and no client may send it a key.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from .answers import Answer
 from .control import control_routes
 from .downloads import durable_output, public_picture
 from .gateway import Gateway
 from .generations import generate
-from .jobs import Job
+from .image_jobs import ImageJob
 from .records import RecordedRequest
-from .replies import dump, polled
+from .response_bodies import dump, poll_body
+from .responses import Response
 
 _TASKS: Final = "/v1/tasks/"
 _HTML: Final = "text/html; charset=utf-8"
@@ -32,7 +32,7 @@ _DENIED: Final = (
 
 
 class App:
-    """Both origins."""
+    """The gateway's origin and the second one."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -50,7 +50,7 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry."""
+        """Answer one request, as ASGI."""
         if scope["type"] != "http":
             return
         if scope["server"][1] == self._gateway.cdn_port:
@@ -62,91 +62,93 @@ class App:
 
     # --- the gateway --------------------------------------------------------------------------------------
 
-    def _poll(self, scope: Scope) -> Answer:
+    def _poll(self, scope: Scope) -> Response:
         gateway = self._gateway
-        record = gateway.records.begin(scope, "poll")
+        record = gateway.request_log.add(scope, "poll")
         record.task_id = task_id = scope["path"][len(_TASKS) :]
         if gateway.identify(record) is None:
-            return self._who(record)
+            return self._unauthorized(record)
         try:
-            fault, _, _ = gateway.marked(record, "poll")
+            fault = gateway.settings_for(record, "poll").fault
         except ValueError as error:
             return gateway.error(record, 400, str(error))
-        fault = fault or gateway.script.next("poll", task=task_id)
+        fault = fault or gateway.script.next_fault("poll", task=task_id)
         if fault is not None and fault.wire not in ("slow", "truncate"):
-            return gateway.play(fault, record)
+            return gateway.fault_response(fault, record)
         job = gateway.jobs.get(task_id)
         if job is None or job.key != record.key:
             return gateway.error(record, 404, "task not found", code="task_not_exist")
         self._check_model(record, job)
-        body = self._task_body(job)
-        return gateway.play(fault, record, body) if fault is not None else Answer(200, body, record=record)
+        body = self._poll_body(job)
+        return gateway.fault_response(fault, record, body) if fault is not None else Response(200, body, record=record)
 
-    def _task_body(self, job: Job) -> bytes:
-        if job.finished_reply is not None:
+    def _poll_body(self, job: ImageJob) -> bytes:
+        if job.final_poll_body is not None:
             job.polls += 1
-            return job.finished_reply
+            return job.final_poll_body
         gateway = self._gateway
         job.polls += 1
         ended = job.end_if_due(gateway.clock.now())
-        gateway.jobs.settle(job)
-        body = polled(job, gateway.clock, gateway.urls(job) if ended else (), gateway.options.url_lifetime)
+        gateway.jobs.book_refund(job)
+        body = poll_body(job, gateway.clock, gateway.urls(job) if ended else (), gateway.options.url_lifetime)
         if ended:
-            job.finished_reply = body
+            job.final_poll_body = body
         return body
 
-    def _check_model(self, record: RecordedRequest, job: Job) -> None:
-        expected = f"model={job.order.model}"
+    def _check_model(self, record: RecordedRequest, job: ImageJob) -> None:
+        expected = f"model={job.request.model}"
         if record.query != expected:
             named = Request({"type": "http", "query_string": record.query.encode("latin-1")}).query_params.get("model")
             if named is None:
-                self._gateway.complain(f"request {record.number}: task {job.id} was polled without its model")
-            elif named != job.order.model:
-                self._gateway.complain(f"request {record.number}: task {job.id} was polled with the model {named!r}")
+                self._gateway.add_complaint(f"request {record.number}: task {job.id} was polled without its model")
+            elif named != job.request.model:
+                self._gateway.add_complaint(
+                    f"request {record.number}: task {job.id} was polled with the model {named!r}"
+                )
 
-    async def _sync(self, request: Request) -> Answer:
+    async def _sync(self, request: Request) -> Response:
         return await generate(self._gateway, request, submit=False)
 
-    async def _submit(self, request: Request) -> Answer:
+    async def _submit(self, request: Request) -> Response:
         return await generate(self._gateway, request, submit=True)
 
-    async def _output(self, request: Request) -> Answer:
-        record = self._gateway.records.begin(request.scope, "output")
+    async def _output(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "output")
         record.task_id = request.path_params["task_id"]
         if self._gateway.identify(record) is None:
-            return self._who(record)
+            return self._unauthorized(record)
         return await durable_output(self._gateway, record, request.path_params["index"])
 
-    async def _picture(self, request: Request) -> Answer:
-        record = self._gateway.records.begin(request.scope, "download")
+    async def _picture(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "download")
         self._gateway.identify(record)
         return await public_picture(self._gateway, record, request.path_params["name"])
 
-    async def _models(self, request: Request) -> Answer:
-        record = self._gateway.records.begin(request.scope, "models")
+    async def _models(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "models")
         if self._gateway.identify(record) is None:
-            return self._who(record)
+            return self._unauthorized(record)
         listed = [
             {"id": model, "object": "model", "created": 1626777600, "owned_by": "custom"}
             for model in (*self._gateway.options.models, "gpt-5.5")
         ]
-        return Answer(200, dump({"object": "list", "data": listed}), record=record)
+        return Response(200, dump({"object": "list", "data": listed}), record=record)
 
-    async def _chat(self, request: Request) -> Answer:
-        record = self._gateway.records.begin(request.scope, "chat")
+    async def _chat(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "chat")
         if self._gateway.identify(record) is None:
-            return self._who(record)
+            return self._unauthorized(record)
         hint = "this is an image model: use the Images API, POST /v1/images/generations"
         return self._gateway.error(record, 400, hint, code="invalid_request")
 
-    async def _unknown(self, request: Request) -> Answer:
-        record = self._gateway.records.begin(request.scope, "other")
+    async def _unknown(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "other")
         self._gateway.identify(record)
-        if not record.path.startswith("/v1"):  # the gateway's web pages live there
-            return Answer(404, _NO_SUCH_PAGE, _HTML, record=record)
+        if not record.path.startswith("/v1"):  # the gateway has its web pages there
+            return Response(404, _NO_SUCH_PAGE, _HTML, record=record)
         return self._gateway.error(record, 404, f"Invalid URL ({record.method} {record.path})")
 
-    def _who(self, record: RecordedRequest) -> Answer:
+    def _unauthorized(self, record: RecordedRequest) -> Response:
         if not record.had_authorization:
             return self._gateway.error(record, 401, "no API key was given", "new_api_error", "missing_token")
         return self._gateway.error(record, 401, "Invalid token", "new_api_error", "invalid_token")
@@ -154,13 +156,13 @@ class App:
     # --- the second origin --------------------------------------------------------------------------------
 
     async def _cdn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = self._gateway.records.begin(scope, "download", "cdn")
+        record = self._gateway.request_log.add(scope, "download", "cdn")
         self._gateway.identify(record)
         if record.had_authorization:
-            self._gateway.complain(f"request {record.number}: the CDN was sent an Authorization header")
-            answer = Answer(400, _DENIED, "application/xml", record=record)
+            self._gateway.add_complaint(f"request {record.number}: the CDN was sent an Authorization header")
+            answer = Response(400, _DENIED, "application/xml", record=record)
         elif scope["method"] in ("GET", "HEAD") and record.path.startswith("/imgs/"):
             answer = await public_picture(self._gateway, record, record.path.removeprefix("/imgs/"))
         else:
-            answer = Answer(404, b"", "", record=record)
+            answer = Response(404, b"", "", record=record)
         await answer(scope, receive, send)

@@ -1,7 +1,7 @@
 """The bill: every charge and refund, exact, in the order in which they happened.
 
-A charge is booked when a job is accepted and a refund when it fails, as on the gateway (wire contract, section 4).
-Refused requests never appear. A test proves what was paid with ``total``, ``charges``, ``refunds`` and ``standing``.
+The gateway charges when it accepts a job and refunds the charge when the job fails. A request that it refuses never
+appears here. A test proves what was paid with ``total``, ``charges``, ``refunds`` and ``standing``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Entry:
 
     Attributes:
         kind: ``"charge"`` or ``"refund"``.
-        amount: US dollars, positive for both kinds; 0 where nobody has published a price for the model.
+        amount: US dollars, positive for both kinds; 0 if the vendor has published no price for the model.
         images: how many pictures the line is for.
         model: the model id as it was sent.
         resolution: ``0.5K``, ``1K``, ``2K`` or ``4K``.
-        job_id: the job behind it, also of a one-shot call, which never shows it.
+        job_id: the image job; a one-shot call has one, too, although its response does not name it.
         request_id: the ``x-request-id`` of the request that was charged.
-        key: which of the emulator's keys, counted from 0.
+        key: which of the emulator's keys sent the request, counted from 0.
         at: unix seconds.
     """
 
@@ -41,7 +41,7 @@ class Entry:
     at: float
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON object; the amount is a string, so that it stays exact."""
+        """A JSON object; the amount is text, so it stays exact."""
         return {**asdict(self), "amount": str(self.amount)}
 
 
@@ -54,13 +54,13 @@ class Bill:
         self._total = ZERO
 
     def add(self, entry: Entry) -> None:
-        """Book one line."""
+        """Add one line."""
         with self._lock:
             self._entries.append(entry)
             self._total += entry.amount if entry.kind == "charge" else -entry.amount
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove every line."""
         with self._lock:
             self._entries.clear()
             self._total = ZERO
@@ -73,7 +73,7 @@ class Bill:
 
     @property
     def charges(self) -> tuple[Entry, ...]:
-        """Every charge, whether it was refunded later or not."""
+        """Every charge, refunded or not."""
         return tuple(entry for entry in self.entries if entry.kind == "charge")
 
     @property
@@ -83,14 +83,14 @@ class Bill:
 
     @property
     def standing(self) -> tuple[Entry, ...]:
-        """The charges that were not refunded: what the caller has really paid for."""
+        """The charges that were not refunded: what the client has paid for."""
         entries = self.entries
         refunded = {entry.job_id for entry in entries if entry.kind == "refund"}
         return tuple(entry for entry in entries if entry.kind == "charge" and entry.job_id not in refunded)
 
     @property
     def total(self) -> Decimal:
-        """US dollars: charges less refunds."""
+        """US dollars: charges minus refunds."""
         with self._lock:
             return self._total
 
@@ -99,7 +99,7 @@ class Bill:
             return len(self._entries)
 
     def as_json(self, last: int = 1000) -> dict[str, Any]:
-        """Totals and the latest lines as a JSON object, with money as strings."""
+        """Totals and the latest lines as a JSON object, with amounts as text."""
         entries = self.entries
         return {
             "total": str(self.total),

@@ -1,7 +1,7 @@
-"""The emulator's own routes: the status page, and what a test in another process needs.
+"""The emulator's own routes: the status page, and the routes by which a test in another process controls the emulator.
 
-They need no key. Those that change something take JSON only: a page on the web, open in a browser on this
-machine, can't send that here without asking first, and the emulator never agrees.
+They need no key. Those that change something take JSON only: a browser sends JSON across origins only after it has
+asked the server, and the emulator never agrees. So a web page that happens to be open can't control it.
 """
 
 from __future__ import annotations
@@ -12,55 +12,55 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.routing import Route
 
-from .answers import Answer
-from .checks import Refusal, parse_body
 from .dialects import Dialect
-from .fault_rates import parse_faults
+from .fault_rates import parse_fault_rates
+from .fault_script import make_rules
 from .faults import FAULTS
 from .gateway import Gateway
-from .options import parse_latency
-from .render import Drawing
-from .replies import dump
-from .scripting import make_rules
+from .latency import parse_latency
+from .picture import Drawing
+from .response_bodies import dump
+from .responses import Response
 from .status_page import POLICY, status_page
+from .validation import Refusal, parse_body
 
-_THUMB_SIDE: Final = 144
+_THUMBNAIL_SIDE: Final = 144
 _HTML: Final = "text/html; charset=utf-8"
 
 
 def control_routes(gateway: Gateway) -> list[Route]:
     """``/`` and ``/_emulator/…``."""
 
-    async def page(request: Request) -> Answer:
-        gateway.jobs.settle_all()
-        return Answer(200, status_page(gateway).encode(), _HTML, (("content-security-policy", POLICY), *_NO_STORE))
+    async def page(request: Request) -> Response:
+        gateway.jobs.book_due_refunds()
+        return Response(200, status_page(gateway).encode(), _HTML, (("content-security-policy", POLICY), *_NO_STORE))
 
-    async def thumbnail(request: Request) -> Answer:
-        picture = gateway.gallery.find(request.path_params["token"])
+    async def thumbnail(request: Request) -> Response:
+        picture = gateway.pictures.find(request.path_params["token"])
         if picture is None:
-            return Answer(404, b"", "")
-        drawing = gateway.gallery.drawing(picture)
-        scale = _THUMB_SIDE / max(drawing.width, drawing.height)
+            return Response(404, b"", "")
+        drawing = gateway.pictures.drawing_of(picture)
+        scale = _THUMBNAIL_SIDE / max(drawing.width, drawing.height)
         small = Drawing(
             drawing.seed, "", "", max(1, round(drawing.width * scale)), max(1, round(drawing.height * scale))
         )
-        data = await gateway.gallery.draw(small, "jpeg", "scene")
-        return Answer(200, data, "image/jpeg", (("cache-control", "max-age=3600"),))
+        data = await gateway.pictures.draw(small, "jpeg", "background")
+        return Response(200, data, "image/jpeg", (("cache-control", "max-age=3600"),))
 
-    async def bill(request: Request) -> Answer:
-        gateway.jobs.settle_all()
-        return Answer(200, dump(gateway.bill.as_json(_last(request))), headers=_NO_STORE)
+    async def bill(request: Request) -> Response:
+        gateway.jobs.book_due_refunds()
+        return Response(200, dump(gateway.bill.as_json(_last(request))), headers=_NO_STORE)
 
-    async def requests(request: Request) -> Answer:
-        kept = [record.as_json() for record in gateway.records.all()[-_last(request) :]]
-        return Answer(200, dump({"count": gateway.records.count, "requests": kept}), headers=_NO_STORE)
+    async def requests(request: Request) -> Response:
+        kept = [record.as_json() for record in gateway.request_log.all()[-_last(request) :]]
+        return Response(200, dump({"count": gateway.request_log.count, "requests": kept}), headers=_NO_STORE)
 
-    async def tasks(request: Request) -> Answer:
+    async def tasks(request: Request) -> Response:
         now = gateway.clock.now()
-        return Answer(200, dump({"tasks": [job.as_json(now) for job in gateway.jobs.all()[-_last(request) :]]}))
+        return Response(200, dump({"tasks": [job.as_json(now) for job in gateway.jobs.all()[-_last(request) :]]}))
 
-    async def faults(request: Request) -> Answer:
-        return Answer(200, dump({"faults": {name: fault.place for name, fault in FAULTS.items()}}))
+    async def faults(request: Request) -> Response:
+        return Response(200, dump({"faults": {name: fault.place for name, fault in FAULTS.items()}}))
 
     routes: list[Route] = [
         Route("/", page),
@@ -76,18 +76,19 @@ def control_routes(gateway: Gateway) -> list[Route]:
 
 
 def _script(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
-    known = {"faults", "chances", "dialect", "latency", "clear"}
-    if unknown := set(wanted) - known:
+    known = {"faults", "fault_rates", "dialect", "latency", "clear"}
+    if unknown := set(wanted) - known - {"chances"}:
         raise ValueError(f"{min(unknown)!r} is not known; accepted: {', '.join(sorted(known))}")
     rules = make_rules(tuple(wanted.get("faults", ())))
-    chances = parse_faults(wanted["chances"]) if "chances" in wanted else None
+    given_rates = [wanted[name] for name in ("chances", "fault_rates") if name in wanted]  # chances is the old name
+    rates = parse_fault_rates(given_rates[-1]) if given_rates else None
     dialect = Dialect.parse(wanted["dialect"]) if "dialect" in wanted else gateway.dialect
     latency = parse_latency(wanted["latency"]) if "latency" in wanted else gateway.latency
-    # nothing has changed yet: a script with a mistake in it leaves everything as it was
+    # Nothing has changed so far, so a script with a mistake leaves everything as it was.
     if wanted.get("clear"):
         gateway.script.clear()
-    if chances is not None:
-        gateway.script.set_chances(chances)
+    if rates is not None:
+        gateway.script.set_rates(rates)
     gateway.dialect, gateway.latency = dialect, latency
     gateway.script.add(rules)
 
@@ -119,18 +120,18 @@ _CHANGES: Final[Mapping[str, Callable[[Gateway, Mapping[str, Any]], None]]] = {
 
 
 def _changing(gateway: Gateway, change: Callable[[Gateway, Mapping[str, Any]], None]) -> Callable[[Request], Any]:
-    async def route(request: Request) -> Answer:
+    async def route(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return Answer(415, dump({"error": {"message": "send application/json"}}))
+            return Response(415, dump({"error": {"message": "send application/json"}}))
         try:
             change(gateway, parse_body(await request.body() or b"{}"))
         except Refusal as refusal:
-            return Answer(400, dump({"error": {"message": refusal.message}}))
+            return Response(400, dump({"error": {"message": refusal.message}}))
         except KeyError as error:
-            return Answer(400, dump({"error": {"message": f"{error} is missing, or there is no such task"}}))
+            return Response(400, dump({"error": {"message": f"{error} is missing, or there is no such task"}}))
         except (ValueError, TypeError) as error:
-            return Answer(400, dump({"error": {"message": str(error)}}))
-        return Answer(200, dump({"ok": True}))
+            return Response(400, dump({"error": {"message": str(error)}}))
+        return Response(200, dump({"ok": True}))
 
     return route
 

@@ -1,7 +1,8 @@
-"""How the emulator words its replies. The gateway speaks more than one way (wire contract, section 4).
+"""How the emulator words its responses. The gateway itself words them in more than one way, which ``docs/endpoint.md``
+lists.
 
 A dialect is a set of traits. It is written as words joined by ``+``: ``tracked``, ``legacy+url_list``,
-``mixed``, ``tracked+upper_case+no_envelope``. ``mixed`` draws the poll traits anew for every task.
+``mixed``, ``tracked+upper_case+no_envelope``. ``mixed`` draws the traits of polls anew for every task.
 """
 
 from __future__ import annotations
@@ -34,31 +35,31 @@ WORDS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         "extra_fields": {"extra_fields": True},
     }
 )
-"""Every word, and the traits that it sets."""
+"""Every word and the traits that it sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How replies are worded.
+    """How responses are worded.
 
     Attributes:
         polls: ``tracked`` (``succeeded``, and a failure without a reason) or ``legacy`` (``completed``, progress,
             estimated time, ``expires_at``, and a reason).
-        mixed: draw the poll traits anew for every task.
-        upper_case: status words in capitals.
-        url_list: a picture's ``url`` is a list; None: as the poll dialect does by itself (legacy: a list).
-        envelope: the object sits in ``data``; otherwise it is the reply itself.
-        unknown_words: running tasks report words that no client has seen.
-        finished_word: overrides ``succeeded`` or ``completed``.
+        mixed: draw the traits of polls anew for every task.
+        upper_case: status words are in capitals.
+        url_list: a picture's ``url`` is a list; None: a list in ``legacy`` polls only.
+        envelope: the task sits in ``data``; otherwise it is the whole response.
+        unknown_words: running tasks report status words that no client knows.
+        finished_word: replaces ``succeeded`` or ``completed``.
         sync_as_task: the one-shot route answers with a task.
         submit_as_image: the submit route answers with a finished picture.
-        code: the submit reply holds ``code``; otherwise ``created``.
-        b64: pictures come as ``b64_json`` even where nobody asked for it.
+        code: the submit response holds ``code``; otherwise ``created``.
+        b64: pictures come as ``b64_json``, even if the client asked for URLs.
         sync_n: the one-shot route delivers ``n`` pictures; otherwise one.
-        task_n: tasks deliver ``n`` pictures; otherwise one, as the gateway does.
+        task_n: tasks deliver ``n`` pictures; otherwise one, as at the gateway.
         async_route: the submit route exists; otherwise it answers 404.
-        lying_ending: URLs end in ``.jpg`` whatever the picture is.
-        extra_fields: replies carry fields that the contract does not list.
+        lying_ending: URLs end in ``.jpg``, whatever the format of the picture.
+        extra_fields: responses hold fields that the vendor does not document.
     """
 
     polls: Literal["tracked", "legacy"] = "tracked"
@@ -80,10 +81,10 @@ class Dialect:
 
     @classmethod
     def parse(cls, value: str | Dialect) -> Dialect:
-        """Read ``"legacy+url_string"``; commas and blanks separate words too.
+        """Read a text such as ``"legacy+url_string"``; commas and spaces separate words, too.
 
         Raises:
-            ValueError: an unknown word; the message lists the known ones.
+            ValueError: a word is unknown; the message lists the known words.
         """
         if isinstance(value, Dialect):
             return value
@@ -94,13 +95,18 @@ class Dialect:
             changes.update(WORDS[word])
         return cls(**changes)
 
+    def images_for(self, n: int, *, submit: bool) -> int:
+        """How many pictures a client gets that asks for ``n`` in a one-shot call or, with ``submit``, in a submit."""
+        honoured = self.task_n if submit or self.sync_as_task else self.sync_n
+        return n if honoured else 1
+
     @property
     def urls_are_lists(self) -> bool:
         """Whether a picture's ``url`` is a list of strings."""
         return self.polls == "legacy" if self.url_list is None else self.url_list
 
     def for_task(self, rng: random.Random) -> Dialect:
-        """The dialect of one task: itself, or one drawn from all poll traits if it is mixed."""
+        """The dialect of one task: this one, or a random one if this one is mixed."""
         if not self.mixed:
             return self
         return replace(
@@ -115,7 +121,7 @@ class Dialect:
         )
 
     def __str__(self) -> str:
-        """The words that make this dialect, joined by ``+``; `parse` reads them again."""
+        """The words of this dialect, joined by ``+``, as `parse` reads them."""
         default = Dialect()
         words = [
             word

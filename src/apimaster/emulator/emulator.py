@@ -1,4 +1,4 @@
-"""The handle on one emulator: start it, script it, look at what was asked and paid."""
+"""The handle on one emulator: start it, script it, and read what clients asked for and what it charged."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from .app import App
 from .bill import Bill
 from .dialects import Dialect
-from .fault_rates import parse_faults
+from .fault_rates import parse_fault_rates
+from .fault_script import make_rules
 from .gateway import Gateway
-from .jobs import Job
-from .options import DEFAULT_KEY, Latency, make_options, parse_latency
+from .image_jobs import ImageJob
+from .latency import Latency, parse_latency
+from .options import DEFAULT_KEY, make_options
 from .records import RecordedRequest
-from .scripting import make_rules
 from .server import Server, listen
 
 if TYPE_CHECKING:
@@ -26,28 +27,29 @@ if TYPE_CHECKING:
 class Emulator:
     """The APIMaster gateway on this machine: real HTTP, real pictures, no money.
 
-    Usable as a context manager, or with ``start`` and ``stop``. Every attribute may be read, and every method
-    called, from any thread while the server runs.
+    Use it as a context manager, or call ``start`` and ``stop``. Any thread may read every attribute and call every
+    method while the server runs.
 
     Args:
         host: a loopback address; others are refused.
-        port: 0 takes any free one.
-        latency: how long a job takes: seconds, ``"2-6"``, ``"2~0.3"`` (log-normal), ``"3 polls"``, ``"manual"``.
+        port: 0 takes any free port.
+        latency: how long an image job takes: seconds, ``"2-6"``, ``"2~0.3"`` (log-normal), ``"3 polls"`` or
+            ``"manual"``.
         sigma: log-normal scatter of ``latency``.
         dialect: words of `dialects.WORDS` joined by ``+``.
-        faults: probabilities, ``"rate_limited=0.1,task_failed=0.05"`` or a mapping; names in `faults.FAULTS`.
+        faults: probabilities, as ``"rate_limited=0.1,task_failed=0.05"`` or a mapping; `faults.FAULTS` has the names.
         seed: makes faults, latencies and mixed dialects repeatable.
         api_keys: one key, several, or None to accept every key.
-        balance: US dollars; a charge beyond it is refused as the gateway does. None: without end.
-        pictures: ``full``, ``plain`` (right pixels, one colour, no work) or ``small`` (64 pixels at most).
+        balance: US dollars; the emulator refuses a charge beyond it, as the gateway does. None: unlimited.
+        pictures: ``full``, ``plain`` (the right size in one colour, quick to make) or ``small`` (at most 64 pixels).
         picture_format: ``png``, ``jpeg`` or ``webp``.
-        url_lifetime: seconds after which a result URL ends.
-        cdn: result URLs lie on the second origin, which refuses a key.
-        models: the ids that are served.
-        history: how many requests, jobs and pictures are kept.
+        url_lifetime: seconds until a result URL expires.
+        cdn: result URLs point to the second origin, which refuses requests with a key.
+        models: the ids that the emulator serves.
+        history: how many requests, image jobs and pictures the emulator keeps.
 
     Raises:
-        ValueError: a setting is not accepted; the message names it and what is.
+        ValueError: a setting has a value that is not accepted; the message names both and what is accepted.
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
@@ -61,22 +63,22 @@ class Emulator:
 
         Raises:
             OSError: the port is taken.
-            RuntimeError: it runs already, or did not come up.
+            RuntimeError: the emulator is already running, or could not start.
         """
         if self._server is not None:
-            raise RuntimeError("this emulator runs already")
+            raise RuntimeError("this emulator is already running")
         self._server = self._open()
         self._server.start()
         self.gateway.loop = self._server.loop
         return self
 
     def stop(self) -> None:
-        """Stop serving and end the threads; what was recorded can still be read. Idempotent."""
+        """Stop serving; the bill and the recorded requests can still be read. Idempotent."""
         server, self._server = self._server, None
         if server is not None:
             self.gateway.loop = None
             server.stop()
-            self.gateway.workers.close()
+            self.gateway.threads.close()
 
     def serve(self, on_ready: Callable[[Emulator], None] | None = None) -> None:
         """Serve in this thread until Ctrl-C; ``on_ready`` is called once connections are accepted."""
@@ -88,10 +90,10 @@ class Emulator:
 
         server = self._open()
         try:
-            server.serve_here(ready)
+            server.run(ready)
         finally:
             self.gateway.loop = None
-            self.gateway.workers.close()
+            self.gateway.threads.close()
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -113,7 +115,7 @@ class Emulator:
         self.gateway.cdn_port = second.getsockname()[1]
         return Server(App(self.gateway), [front, second])
 
-    # --- where it is --------------------------------------------------------------------------------------
+    # --- addresses and keys -------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
@@ -122,17 +124,17 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What a client takes as its base URL: ``http://host:port/v1``."""
+        """The base URL for a client: ``http://host:port/v1``."""
         return f"{self.url}/v1"
 
     @property
     def cdn_url(self) -> str:
-        """The second origin, which plays a content delivery network."""
+        """The second origin, which acts as a content delivery network."""
         return self.gateway.origin_for((), self.gateway.cdn_port)
 
     @property
     def api_key(self) -> str:
-        """A key that is accepted."""
+        """A key that the emulator accepts."""
         keys = self.gateway.options.api_keys
         return keys[0] if keys else DEFAULT_KEY
 
@@ -146,22 +148,22 @@ class Emulator:
     @property
     def bill(self) -> Bill:
         """Charges and refunds so far."""
-        self.gateway.jobs.settle_all()
+        self.gateway.jobs.book_due_refunds()
         return self.gateway.bill
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request on either origin, oldest first."""
-        return self.gateway.records.all()
+        return self.gateway.request_log.all()
 
     @property
-    def jobs(self) -> list[Job]:
-        """Every job that was taken on, oldest first, those of one-shot calls included."""
+    def jobs(self) -> list[ImageJob]:
+        """Every image job, oldest first, including those of one-shot calls."""
         return self.gateway.jobs.all()
 
     @property
     def complaints(self) -> list[str]:
-        """What the gateway tolerates and a good client does not do, such as a poll without the model."""
+        """What the gateway tolerates, but a good client does not do, such as a poll without the model."""
         return list(self.gateway.complaints)
 
     def requests_to(self, route: str) -> list[RecordedRequest]:
@@ -178,7 +180,7 @@ class Emulator:
         """Whether the second origin was ever sent an ``Authorization`` header."""
         return any(record.had_authorization for record in self.cdn_requests)
 
-    # --- what shall happen --------------------------------------------------------------------------------
+    # --- what happens next --------------------------------------------------------------------------------
 
     def script(
         self,
@@ -189,18 +191,18 @@ class Emulator:
         task: str | None = None,
         **options: Any,
     ) -> None:
-        """Let faults happen, in this order, to the next requests at their place.
+        """Make faults happen, in this order, to the next requests at their place.
 
         Args:
             faults: names of `faults.FAULTS`, or mappings with ``fault`` and any of the other arguments.
             times: how often each happens; None: always.
-            on: another place than the fault's own: ``generate``, ``task``, ``poll``, ``download`` or ``output``.
-            prompt: only for prompts that contain this.
-            task: only for this task.
-            options: attributes of the fault to set otherwise: ``retry_after=3``, ``status=599``, ``accepted=False``.
+            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download`` or ``output``.
+            prompt: only for prompts that contain this text.
+            task: only for this task id.
+            options: attributes of the fault to change: ``retry_after=3``, ``status=599``, ``accepted=False``.
 
         Raises:
-            ValueError: an unknown fault, place or option.
+            ValueError: a fault, a place or an option is unknown.
         """
         self.gateway.script.add(make_rules(faults, times=times, on=on, prompt=prompt, task=task, **options))
 
@@ -210,16 +212,16 @@ class Emulator:
 
     @property
     def pending_faults(self) -> int:
-        """How many scripted faults have not happened yet."""
+        """How many scripted faults are still to happen."""
         return self.gateway.script.pending
 
     def set_faults(self, faults: str | Mapping[str, float] | None) -> None:
-        """Use these probabilities from now on."""
-        self.gateway.script.set_chances(parse_faults(faults))
+        """Use these probabilities of faults from now on."""
+        self.gateway.script.set_rates(parse_fault_rates(faults))
 
     @property
     def dialect(self) -> Dialect:
-        """The dialect of new jobs; may be set to a text such as ``"legacy+url_string"``."""
+        """The dialect of new image jobs; accepts a text such as ``"legacy+url_string"``."""
         return self.gateway.dialect
 
     @dialect.setter
@@ -228,7 +230,7 @@ class Emulator:
 
     @property
     def latency(self) -> Latency:
-        """The latency of new jobs; may be set as in the constructor."""
+        """The latency of new image jobs; accepts the same values as the constructor."""
         return self.gateway.latency
 
     @latency.setter
@@ -236,24 +238,24 @@ class Emulator:
         self.gateway.latency = parse_latency(value)
 
     def advance(self, seconds: float) -> None:
-        """Move the emulator's clock forward: jobs get on, URLs end, nobody sleeps."""
+        """Move the emulator's clock forward, so that jobs end and URLs expire without a test that sleeps."""
         self.gateway.advance(seconds)
 
     def finish(self, task_id: str | None = None) -> None:
-        """End a job well, or all that still run, now."""
+        """End a job as succeeded now, or every job that runs."""
         self.gateway.finish(task_id)
 
     def fail(self, task_id: str | None = None, reason: str | Mapping[str, Any] | None = None) -> None:
-        """End a job as failed, or all that still run, now; what was charged is given back."""
+        """End a job as failed now, or every job that runs, and refund it."""
         self.gateway.fail(task_id, reason)
 
     def reset(self) -> None:
-        """Forget every request, job and charge and all scripted faults."""
+        """Forget every request, job, charge and scripted fault; return to the settings of the constructor."""
         self.gateway.reset()
 
 
 def serve(on_ready: Callable[[Emulator], None] | None = None, **settings: Unpack[Settings]) -> None:
-    """Run an emulator in this thread until Ctrl-C; settings as for `Emulator`."""
+    """Run an emulator in this thread until Ctrl-C; takes the settings of `Emulator`."""
     Emulator(**settings).serve(on_ready)
 
 

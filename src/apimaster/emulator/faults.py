@@ -1,23 +1,105 @@
-"""Everything that can go wrong, by name: the wire contract's error table (section 4), and what a network adds.
+"""Everything that can go wrong, by name: one row for each error of the gateway, of a proxy and of the network.
 
-A fault happens at one *place*: when an image is asked for (``generate``: one shot and submit), to the job itself
-(``task``), at a look at it (``poll``), or when the picture is fetched (``download``). Each row says what goes on
-the wire and, for ``generate``, whether the job was accepted all the same: then it is charged and goes on, even
-though the caller never hears of it.
+A fault happens at one *place*: when a client asks for an image (``generate``: one-shot calls and submits), to the
+image job itself (``task``), when a client polls it (``poll``), or when a client fetches the picture (``download``).
+Each row says what goes on the wire. A row at ``generate`` also says whether the gateway accepted the job all the
+same: then it charges for the job and runs it, although the client never learns of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
-from .fault import Fault
+Place = Literal["generate", "task", "poll", "download", "output"]
+PLACES: Final[tuple[str, ...]] = get_args(Place)
+Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
+
+_HTML: Final = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        name: its name in scripts, on the command line and in the recorded requests.
+        place: where it happens, unless a script moves it with ``on=``.
+        wire: what goes on the wire: ``reply`` (a whole response), ``cut`` (the connection breaks), ``hang`` (silence),
+            ``slow``, ``truncate`` or ``endless`` (such a body), ``picture`` (a wrong picture), or ``outcome`` (nothing
+            now: the image job ends differently).
+        status: HTTP status.
+        message, type, code: the JSON error; without a message the response holds ``body``.
+        body: the body, if it is not a JSON error.
+        content_type: media type of ``body``.
+        headers: further headers.
+        retry_after: the ``Retry-After`` header: seconds, or ``"date:30"`` for an HTTP date in 30 seconds.
+        accepted: the gateway accepts the job, charges for it and runs it.
+        refunded: the gateway accepts the job, which fails, and refunds it at once.
+        seconds: how long a slow body takes.
+        reset: a cut is a TCP reset instead of an orderly end.
+        location: target of a redirect; ``"cdn"`` means the emulator's second origin.
+        picture: what is wrong with the delivered picture.
+        outcome: how the image job ends.
+        reason: the error that a failed task reports: text, an object, or None.
+    """
+
+    name: str
+    place: Place
+    wire: Wire = "reply"
+    status: int = 200
+    message: str | None = None
+    type: str = "new_api_error"
+    code: str | int | None = None
+    body: str = ""
+    content_type: str = _HTML
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retry_after: float | str | None = None
+    accepted: bool = False
+    refunded: bool = False
+    seconds: float = 1.0
+    reset: bool = False
+    location: str | None = None
+    picture: Literal["html", "wrong_pixels", "wrong_format", "cut_short", "empty"] | None = None
+    outcome: Literal["failed", "cancelled", "never", "no_image"] | None = None
+    reason: str | Mapping[str, Any] | None = None
+
+    def changed(self, options: Mapping[str, Any]) -> Fault:
+        """A copy of the fault with some attributes changed.
+
+        Raises:
+            ValueError: there is no such attribute.
+        """
+        accepted = {item.name for item in fields(self)} - {"name", "place"}
+        unknown = set(options) - accepted
+        if unknown:
+            raise ValueError(f"fault option {min(unknown)!r} is not known; accepted: {', '.join(sorted(accepted))}")
+        return replace(self, **options)
+
+
+def fault_named(name: str) -> Fault:
+    """The fault of that name.
+
+    Raises:
+        ValueError: there is no such fault; the message lists the names.
+    """
+    try:
+        return FAULTS[name]
+    except KeyError:
+        raise ValueError(f"fault {name!r} is not known; accepted: {', '.join(FAULTS)}") from None
+
+
+# --- the table --------------------------------------------------------------------------------------------
 
 _PROXY_PAGE: Final = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
     "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
+
+
+# A row whose response is a JSON error of the gateway, and one whose response is a proxy's HTML page.
 
 
 def _json(name: str, status: int, message: str, kind: str, code: str | None = None, **more: Any) -> Fault:
@@ -30,13 +112,14 @@ def _html(name: str, status: int, title: str, **more: Any) -> Fault:
     return Fault(name, place, status=status, body=_PROXY_PAGE.format(f"{status} {title}"), **more)
 
 
+# The values of ``error.type``.
 _INVALID: Final = "invalid_request_error"
 _NEW: Final = "new_api_error"
 _SERVER: Final = "server_error"
 _UPSTREAM: Final = "upstream_error"
 
 _GENERATE: Final = (
-    # refused: nothing charged
+    # the gateway refuses the request and charges nothing
     _json("bad_request", 400, "invalid request: unsupported parameter value", _INVALID, "invalid_request"),
     _json("wrong_endpoint", 400, "this model is not served by the Images API", _INVALID, "invalid_request"),
     _json("moderation", 400, "user sensitive words detected", _NEW, "sensitive_words_detected"),
@@ -61,7 +144,7 @@ _GENERATE: Final = (
     _json("generation_failed_502", 502, "image generation failed", _UPSTREAM, "image_generation_failed", refunded=True),
     Fault("redirect", "generate", status=307, location="cdn"),
     Fault("cut_before_acceptance", "generate", wire="cut"),
-    # nobody knows: the job was accepted, is charged and goes on
+    # the client can't know: the gateway accepts the job, charges for it and runs it
     _json("gateway_timeout_408", 408, "image generation timed out", _NEW, "image_generation_timeout", accepted=True),
     _html("proxy_502_html", 502, "Bad Gateway", accepted=True),
     Fault("proxy_502_empty", "generate", status=502, accepted=True),
@@ -138,23 +221,11 @@ _DOWNLOAD: Final = (
 )  # fmt: skip
 
 _GENERAL: Final = (
-    Fault("ok", "generate"),  # let one pass, so that a script can say "the third one fails"
-    Fault("reply", "generate", content_type="application/json"),  # any reply that a script spells out
+    Fault("ok", "generate"),  # lets a request pass, so that a script can say "the third one fails"
+    Fault("reply", "generate", content_type="application/json"),  # any response that a script spells out
 )
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_GENERAL)}
 )
 """Every fault by name."""
-
-
-def fault_named(name: str) -> Fault:
-    """The fault of that name.
-
-    Raises:
-        ValueError: there is none; the message lists them.
-    """
-    try:
-        return FAULTS[name]
-    except KeyError:
-        raise ValueError(f"fault {name!r} is not known; accepted: {', '.join(FAULTS)}") from None

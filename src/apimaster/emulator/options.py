@@ -1,15 +1,12 @@
-"""The emulator's settings: what they may be, and how they are written on a command line.
+"""The emulator's options: what a caller may write, and the checked values that the emulator works with.
 
-Everything that a person types (``--latency 2-6``, ``--faults rate_limited=0.1``) is read here, so that the
-constructor, the command line and the control route accept the same spellings.
+The constructor, the command line and the control routes accept the same spellings (``latency="2-6"``,
+``faults="rate_limited=0.1"``), because all of them are read here or in the modules named here.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import math
-import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -17,7 +14,8 @@ from typing import Final, Literal, TypedDict, get_args
 
 from ..catalog import KNOWN_MODELS
 from .dialects import Dialect
-from .fault_rates import parse_faults
+from .fault_rates import parse_fault_rates
+from .latency import Latency, parse_latency
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
@@ -25,94 +23,9 @@ DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
 Pictures = Literal["full", "plain", "small"]
 PictureFormat = Literal["png", "jpeg", "webp"]
 
-_NUMBER: Final = r"(\d+(?:\.\d+)?|\.\d+)"
-_RANGE: Final = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER})?(?:\s*~\s*{_NUMBER})?\s*s?")
-_POLLS: Final = re.compile(r"(\d+)\s*polls?")
-_LATENCY_HELP: Final = "seconds (2), a range (2-6), a median with log-normal scatter (2~0.3), '3 polls', or 'manual'"
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """How long a job takes.
-
-    Attributes:
-        low: seconds, at least.
-        high: seconds, at most; drawn evenly between the two.
-        sigma: scatter: the drawn time is multiplied by ``exp(gauss(0, sigma))``.
-        polls: if set, a job is finished at this look plus one, whatever the time: 0 means at the first look.
-        manual: if set, a job ends only when the test says so (``emu.finish``).
-    """
-
-    low: float = 0.0
-    high: float = 0.0
-    sigma: float = 0.0
-    polls: int | None = None
-    manual: bool = False
-
-    @property
-    def estimate(self) -> int:
-        """Whole seconds that a gateway would expect a job to take, without knowing how it will turn out."""
-        return max(1, math.ceil(self.high)) if not self.manual and self.polls is None else 60
-
-    def draw(self, rng: random.Random) -> float:
-        """Seconds for one job; infinite where time does not end it."""
-        if self.manual:
-            return math.inf
-        seconds = self.low if self.high == self.low else rng.uniform(self.low, self.high)
-        return seconds * math.exp(rng.gauss(0.0, self.sigma)) if self.sigma else seconds
-
-
-def parse_latency(value: float | str | tuple[float, float] | Latency, sigma: float = 0.0) -> Latency:
-    """Read a latency: a number of seconds, ``"2-6"``, ``"2~0.3"``, ``"3 polls"``, ``"manual"`` or a pair.
-
-    Raises:
-        ValueError: none of these, negative, or an upper end below the lower.
-    """
-    if isinstance(value, Latency):
-        return value
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text == "manual":
-            return Latency(manual=True)
-        if polls := _POLLS.fullmatch(text):
-            return Latency(polls=int(polls[1]))
-        found = _RANGE.fullmatch(text)
-        if found is None:
-            raise ValueError(f"latency {value!r} can't be read; accepted: {_LATENCY_HELP}")
-        low = float(found[1])
-        high = float(found[2]) if found[2] else low
-        sigma = float(found[3]) if found[3] else sigma
-    elif isinstance(value, tuple):
-        low, high = value
-    else:
-        low = high = float(value)
-    if not (0 <= low <= high < math.inf) or not 0 <= sigma < math.inf:
-        raise ValueError(f"latency {value!r} must be finite, not negative, and not end before it begins")
-    return Latency(low, high, sigma)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Everything that can be set on one emulator; made by `make_options`, which checks it."""
-
-    host: str
-    port: int
-    latency: Latency
-    dialect: Dialect
-    faults: Mapping[str, float]
-    seed: int
-    api_keys: tuple[str, ...] | None
-    balance: Decimal | None
-    pictures: Pictures
-    picture_format: PictureFormat
-    url_lifetime: float
-    cdn: bool
-    models: tuple[str, ...]
-    history: int
-
 
 class Settings(TypedDict, total=False):
-    """The keyword arguments of `Emulator`, as a person may write them; what they mean stands there."""
+    """The keyword arguments of `Emulator`, as a caller may write them; `Emulator` documents each."""
 
     host: str
     port: int
@@ -128,6 +41,26 @@ class Settings(TypedDict, total=False):
     url_lifetime: float
     cdn: bool
     models: Sequence[str]
+    history: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The same options, checked and parsed by `make_options`."""
+
+    host: str
+    port: int
+    latency: Latency
+    dialect: Dialect
+    fault_rates: Mapping[str, float]
+    seed: int
+    api_keys: tuple[str, ...] | None
+    balance: Decimal | None
+    pictures: Pictures
+    picture_format: PictureFormat
+    url_lifetime: float
+    cdn: bool
+    models: tuple[str, ...]
     history: int
 
 
@@ -149,10 +82,11 @@ def make_options(
     models: Sequence[str] = KNOWN_MODELS,
     history: int = 20_000,
 ) -> Options:
-    """Check every setting.
+    """Check every option.
 
     Raises:
-        ValueError: a setting is not accepted; the message names the value, the setting and what is.
+        ValueError: an option has a value that is not accepted; the message names the option, the value and what
+            is accepted.
     """
     if not is_loopback(host):
         raise ValueError(f"host {host!r} is not this machine; accepted: 127.0.0.1, ::1, localhost")
@@ -170,13 +104,13 @@ def make_options(
         raise ValueError(f"history {history!r} must be at least 1")
     keys = (api_keys,) if isinstance(api_keys, str) else None if api_keys is None else tuple(api_keys)
     if keys is not None and not all(key and key.isascii() and key.isprintable() and " " not in key for key in keys):
-        raise ValueError("api_keys must be printable ASCII without blanks; None accepts every key")
+        raise ValueError("api_keys must be printable ASCII without spaces; None accepts every key")
     return Options(
         host=host,
         port=port,
         latency=parse_latency(latency, sigma),
         dialect=Dialect.parse(dialect),
-        faults=parse_faults(faults),
+        fault_rates=parse_fault_rates(faults),
         seed=seed,
         api_keys=keys,
         balance=None if balance is None else _dollars(balance),
@@ -200,7 +134,7 @@ def _dollars(value: Decimal | str | int) -> Decimal:
 
 
 def is_loopback(host: str) -> bool:
-    """True for ``localhost`` and for addresses of this machine that nobody else can reach."""
+    """True for ``localhost`` and for loopback addresses, which only this machine can reach."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,79 +1,221 @@
-"""A pleasant picture made up from a seed: sky, sun, ranges of hills. Cheap at any size.
+"""Real pictures of the exact size, with the prompt and the size written on them, so that a person sees that it worked.
 
-The scene is drawn small, where shapes cost nothing, and enlarged smoothly; only the lettering is drawn at full
-size, by ``render.py``.
+There are three kinds: ``full`` (a landscape with the prompt, the size and the references as thumbnails), ``plain``
+(one colour at the exact size, encoded once per size, for load tests) and ``small`` (at most 64 pixels a side, for
+tests that don't look at the size).
 """
 
 from __future__ import annotations
 
-import colorsys
-import math
-import random
-from typing import Final
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
-_LONG_SIDE: Final = 640
-_BANDS: Final = 64
+from .background import draw_background
+from .options import PictureFormat, Pictures
 
+MEDIA_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+_SMALL_SIDE: Final = 64
+_SMALLEST_LETTERS: Final = 9
+# Fonts to try in turn for a prompt with letters that the built-in font lacks.
+_WIDE_FONTS: Final = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf", "msyh.ttc")
 
-def scene(seed: str, width: int, height: int) -> Image.Image:
-    """An RGB picture of exactly ``width`` × ``height`` pixels; the same seed gives the same picture."""
-    rng = random.Random(seed)  # noqa: S311  # decoration
-    scale = min(1.0, _LONG_SIDE / max(width, height))
-    small = max(8, round(width * scale)), max(8, round(height * scale))
-    hue = rng.random()
-    drawn = small[0] * 2, small[1] * 2  # twice as large, so that reducing smooths the edges
-    picture = _sky(rng, hue).resize(drawn, Image.Resampling.BILINEAR)
-    draw = ImageDraw.Draw(picture)
-    _sun(draw, rng, hue, drawn)
-    for layer in range(4):
-        _hills(draw, rng, hue, drawn, layer)
-    return picture.reduce(2).resize((width, height), Image.Resampling.BILINEAR)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def _sky(rng: random.Random, hue: float) -> Image.Image:
-    top = _rgb(hue, 0.65, 0.35 + 0.25 * rng.random())
-    bottom = _rgb(hue + 0.12 + 0.2 * rng.random(), 0.45, 0.95)
-    band = Image.new("RGB", (1, _BANDS))
-    for y in range(_BANDS):
-        share = (y / (_BANDS - 1)) ** 0.8
-        band.putpixel((0, y), _mixed(top, bottom, share))
-    return band
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What to draw.
+
+    Attributes:
+        seed: decides the landscape; the same seed gives the same one.
+        prompt: large text.
+        caption: small text below the prompt.
+        width, height: pixels.
+        thumbnails: reference images, drawn small; one that can't be decoded becomes an empty frame.
+        references: how many references the request has; those without bytes here become empty frames, too.
+    """
+
+    seed: str
+    prompt: str
+    caption: str
+    width: int
+    height: int
+    thumbnails: Sequence[bytes] = ()
+    references: int = 0
 
 
-def _sun(draw: ImageDraw.ImageDraw, rng: random.Random, hue: float, size: tuple[int, int]) -> None:
-    width, height = size
-    radius = min(width, height) * rng.uniform(0.09, 0.16)
-    x, y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.2, 0.5)
-    sky = _rgb(hue + 0.15, 0.4, 0.85)
-    for ring in range(5, 0, -1):
-        reach = radius * (1 + 0.16 * (ring - 1))
-        colour = _mixed(_rgb(0.12, 0.25, 1.0), sky, 0.17 * (ring - 1))
-        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
+def draw_picture(drawing: Drawing, kind: Pictures | Literal["background"], picture_format: PictureFormat) -> bytes:
+    """Draw and encode a picture; ``background`` is ``full`` without text. Call it off the event loop."""
+    if kind == "plain":
+        return _plain(drawing.width, drawing.height, picture_format)
+    width, height = drawing.width, drawing.height
+    if kind == "small":
+        scale = min(1.0, _SMALL_SIDE / max(width, height))
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    output = io.BytesIO()
+    picture = draw_background(drawing.seed, width, height)
+    if kind == "full":
+        _draw_text(picture, drawing)
+    _encode(picture, picture_format, output, drawing.prompt)
+    return output.getvalue()
 
 
-def _hills(draw: ImageDraw.ImageDraw, rng: random.Random, hue: float, size: tuple[int, int], layer: int) -> None:
-    width, height = size
-    base = height * (0.56 + 0.12 * layer)
-    waves = [
-        (height * rng.uniform(0.015, 0.06), rng.uniform(0.6, 2.2) * (power + 1), rng.uniform(0, math.tau))
-        for power in range(3)
-    ]
-    colour = _rgb(hue + 0.03 * layer, 0.35 + 0.1 * layer, 0.62 - 0.14 * layer)
-    step = max(2, width // 160)
-    ridge = [
-        (x, base + sum(rise * math.sin(math.tau * turns * x / width + phase) for rise, turns, phase in waves))
-        for x in range(0, width + step, step)
-    ]
-    draw.polygon([(0, height), *ridge, (width + step, height)], fill=colour)
+@functools.lru_cache(maxsize=64)
+def _plain(width: int, height: int, picture_format: PictureFormat) -> bytes:
+    output = io.BytesIO()
+    _encode(Image.new("RGB", (width, height), (58, 96, 115)), picture_format, output, None)
+    return output.getvalue()
 
 
-def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(1.0, saturation), max(0.0, min(1.0, value)))
-    return round(red * 255), round(green * 255), round(blue * 255)
+def _encode(picture: Image.Image, picture_format: PictureFormat, output: io.BytesIO, prompt: str | None) -> None:
+    if picture_format == "jpeg":
+        picture.save(output, "JPEG", quality=88)
+    elif picture_format == "webp":
+        picture.save(output, "WEBP", quality=80, method=0)
+    else:
+        metadata = PngInfo()
+        metadata.add_text("Software", "apimaster emulator")
+        if prompt is not None:
+            metadata.add_itxt("Description", prompt)
+        picture.save(output, "PNG", compress_level=1, pnginfo=metadata)
 
 
-def _mixed(one: tuple[int, int, int], other: tuple[int, int, int], share: float) -> tuple[int, int, int]:
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
-    return red, green, blue
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The prompt and the caption, wrapped into lines for one size of letters."""
+
+    font: Font
+    lines: Sequence[str]
+    small_font: Font
+    small_lines: Sequence[str]
+    gap: int
+
+    @property
+    def line_height(self) -> int:
+        return _line_height(self.font)
+
+    @property
+    def small_line_height(self) -> int:
+        return _line_height(self.small_font)
+
+    @property
+    def height(self) -> int:
+        return self.line_height * len(self.lines) + self.small_line_height * len(self.small_lines) + self.gap
+
+
+def _draw_text(picture: Image.Image, drawing: Drawing) -> None:
+    width, height = picture.size
+    margin = max(6, min(width, height) // 24)
+    inner = width - 4 * margin
+    thumbnails = _thumbnails(drawing, inner, max(24, min(height // 6, min(width, height) // 5)))
+    thumbnails_height = thumbnails[0].height + margin if thumbnails else 0
+    text = _fitting_text(drawing, picture.size, inner, height - 4 * margin - thumbnails_height, margin // 2)
+    top = max(margin, height - 3 * margin - text.height - thumbnails_height)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    draw.rounded_rectangle((margin, top, width - margin, height - margin), radius=margin, fill=(12, 16, 24, 168))
+    x, y = 2 * margin, top + margin
+    for line in text.lines:
+        draw.text((x, y), line, font=text.font, fill=(255, 255, 255, 255))
+        y += text.line_height
+    y += text.gap
+    for line in text.small_lines:
+        draw.text((x, y), line, font=text.small_font, fill=(205, 216, 230, 255))
+        y += text.small_line_height
+    y += margin
+    for thumbnail in thumbnails:
+        picture.paste(thumbnail, (x, y))
+        draw.rectangle((x, y, x + thumbnail.width - 1, y + thumbnail.height - 1), outline=(255, 255, 255, 200))
+        x += thumbnail.width + max(2, margin // 3)
+
+
+def _fitting_text(drawing: Drawing, picture_size: tuple[int, int], width: int, height: int, gap: int) -> _Text:
+    """The text in the largest letters that fit; in the smallest, the beginning of a text that is too long."""
+    size = max(_SMALLEST_LETTERS, min(picture_size) // 14, min(picture_size[1] // 6, picture_size[0] // 40))
+    while True:
+        font, small_font = _font(drawing.prompt, size), _font(drawing.caption, max(8, size // 2))
+        lines, small_lines = _wrap(drawing.prompt, font, width), _wrap(drawing.caption, small_font, width)
+        text = _Text(font, lines, small_font, small_lines, gap)
+        if text.height <= height:
+            return text
+        if size <= _SMALLEST_LETTERS:
+            break
+        size = max(_SMALLEST_LETTERS, int(size * 0.85))
+    keep = max(1, (height - text.small_line_height * len(small_lines)) // text.line_height)
+    if len(lines) <= keep:
+        return text
+    return replace(text, lines=[*lines[: keep - 1], lines[keep - 1].rstrip() + "…"])
+
+
+def _thumbnails(drawing: Drawing, inner: int, side: int) -> list[Image.Image]:
+    if not drawing.references:
+        return []
+    gap = max(2, side // 6)
+    side = max(8, min(side, (inner - gap * (drawing.references - 1)) // drawing.references))
+    made = [_thumbnail(data, side) for data in drawing.thumbnails]
+    blanks = drawing.references - len(made)
+    return [*made, *(Image.new("RGB", (side, side), (70, 78, 92)) for _ in range(max(0, blanks)))]
+
+
+def _thumbnail(data: bytes, side: int) -> Image.Image:
+    square = Image.new("RGB", (side, side), (70, 78, 92))
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            image.draft("RGB", (side * 2, side * 2))  # JPEG is decoded at a fraction of its size
+            image.thumbnail((side, side))
+            shown = image.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return square
+    square.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2))
+    return square
+
+
+@functools.lru_cache(maxsize=256)
+def _font_of_size(size: int, name: str | None) -> Font:
+    return ImageFont.load_default(size) if name is None else ImageFont.truetype(name, size)
+
+
+@functools.lru_cache(maxsize=1)
+def _wide_font() -> str | None:
+    for name in _WIDE_FONTS:
+        try:
+            ImageFont.truetype(name, 12)
+        except OSError:
+            continue
+        return name
+    return None
+
+
+def _font(text: str, size: int) -> Font:
+    # the built-in font has the letters of western languages only
+    return _font_of_size(size, None if all(ord(letter) < 0x180 or letter == "…" for letter in text) else _wide_font())
+
+
+def _line_height(font: Font) -> int:
+    _, top, _, bottom = font.getbbox("Ág|")
+    return round((bottom - min(0, top)) * 1.25) or 1
+
+
+def _wrap(text: str, font: Font, width: int) -> list[str]:
+    lines: list[str] = []
+    for paragraph in text[:2000].splitlines() or [""]:
+        line = ""
+        for word in paragraph.split() or [""]:
+            candidate = f"{line} {word}" if line else word
+            if font.getlength(candidate) <= width:
+                line = candidate
+                continue
+            if line:
+                lines.append(line)
+            line = word
+            while len(line) > 1 and font.getlength(line) > width:  # a long word, or a language without spaces
+                keep = max(1, next(n for n in range(len(line), 0, -1) if n == 1 or font.getlength(line[:n]) <= width))
+                lines.append(line[:keep])
+                line = line[keep:]
+        lines.append(line)
+    return lines

@@ -1,6 +1,6 @@
-"""The pytest fixture ``apimaster_emulator``: a fresh emulator per test, loaded only when a test asks for it.
+"""The pytest fixture ``apimaster_emulator``: a new emulator for each test, imported when a test first asks for it.
 
-Settings come from a marker: ``@pytest.mark.apimaster_emulator(dialect="legacy", latency="manual")``.
+A marker holds its settings: ``@pytest.mark.apimaster_emulator(dialect="legacy", latency="manual")``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers", "apimaster_emulator(**settings): settings for the fixture of the same name, as for Emulator"
     )
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def apimaster_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """The APIMaster gateway on this machine, with nothing on its bill."""
+    """The APIMaster gateway on this machine, with an empty bill."""
     from . import Emulator
 
     settings: Settings = {}

@@ -1,7 +1,7 @@
-"""What was asked of the emulator: every request, without its key and without its pictures.
+"""The requests that the emulator has received, without their keys and without the bytes of their pictures.
 
-Polls come by the thousand, so a record keeps references to what the server has anyway and is only spelled out
-when somebody looks.
+Polls come by the thousand. So a record keeps references to what the server holds anyway, and builds its headers and
+its JSON only when somebody reads them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorizat
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceSeen:
-    """A reference image as it arrived. ``sha256`` and ``size`` are None for a URL, which is never fetched."""
+class ReceivedReference:
+    """A reference image of a request. ``sha256`` and ``size`` are None for a URL, which the emulator never fetches."""
 
     kind: str
     media_type: str | None = None
@@ -30,21 +30,21 @@ class ReferenceSeen:
 
 @dataclass(slots=True, eq=False)
 class RecordedRequest:
-    """One request and what became of it.
+    """One request and the response to it.
 
     Attributes:
         number: counted from 1.
-        id: the ``x-request-id`` of the reply.
+        id: the ``x-request-id`` of the response.
         origin: ``"gateway"`` or ``"cdn"``, the second origin.
         route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat`` or ``other``.
-        method, path, query: as they came.
-        key: which of the emulator's keys it held, from 0; None for none or a wrong one.
-        had_authorization: whether it held an ``Authorization`` header of any kind.
+        method, path, query: as received.
+        key: which of the emulator's keys the request held, counted from 0; None for no key or a wrong one.
+        had_authorization: whether the request had an ``Authorization`` header of any kind.
         at: unix seconds.
-        status: HTTP status of the reply; None while there is none, or if the connection was cut.
-        fault: the name of the fault that was played.
-        task_id: the job that it began or asked for.
-        body: the JSON body, its data URIs abbreviated.
+        status: HTTP status of the response; None before the response, or if the connection was cut.
+        fault: the name of the fault that happened.
+        task_id: the job that the request started or asked for.
+        body: the JSON body, with its data URIs abbreviated.
         body_size: bytes of the body.
         references: the reference images, in order.
     """
@@ -65,11 +65,11 @@ class RecordedRequest:
     task_id: str | None = None
     body: Any = None
     body_size: int = 0
-    references: tuple[ReferenceSeen, ...] = ()
+    references: tuple[ReceivedReference, ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
-        """Header names in lower case, with what is secret blotted out."""
+        """The headers by their names in lower case; the secret ones read ``[removed]``."""
         found: dict[str, str] = {}
         for name, value in self.raw_headers:
             text = name.decode("latin-1").lower()
@@ -87,17 +87,17 @@ class RecordedRequest:
         }
 
 
-class Records:
+class RequestLog:
     """The latest requests, oldest first; safe to read from any thread."""
 
-    def __init__(self, history: int, wall: Callable[[], float]) -> None:
+    def __init__(self, history: int, unix_time: Callable[[], float]) -> None:
         self._lock = threading.Lock()
         self._kept: deque[RecordedRequest] = deque(maxlen=history)
         self._count = 0
-        self._wall = wall
+        self._unix_time = unix_time
 
-    def begin(self, scope: Mapping[str, Any], route: str, origin: str = "gateway") -> RecordedRequest:
-        """Note a request that has just come in."""
+    def add(self, scope: Mapping[str, Any], route: str, origin: str = "gateway") -> RecordedRequest:
+        """Record a request that has just come in."""
         with self._lock:
             self._count += 1
             record = RecordedRequest(
@@ -105,7 +105,7 @@ class Records:
                 method=scope["method"],
                 path=scope["path"],
                 query=scope["query_string"].decode("latin-1"),
-                at=self._wall(),
+                at=self._unix_time(),
                 raw_headers=scope["headers"],
                 origin=origin,
                 route=route,
@@ -114,17 +114,17 @@ class Records:
             return record
 
     def clear(self) -> None:
-        """Forget them all and count from 1 again."""
+        """Forget all requests and count from 1 again."""
         with self._lock:
             self._kept.clear()
             self._count = 0
 
     @property
     def count(self) -> int:
-        """How many there have been, also those no longer kept."""
+        """How many requests came in, including those that are no longer kept."""
         return self._count
 
     def all(self) -> list[RecordedRequest]:
-        """Those that are kept, oldest first."""
+        """The requests that are kept, oldest first."""
         with self._lock:
             return list(self._kept)

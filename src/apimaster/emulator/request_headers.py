@@ -1,50 +1,57 @@
-"""Headers by which one request asks for its own fault, dialect or latency, from whatever process it comes.
+"""Request headers that choose a fault, a dialect or a latency for one request, from any process.
 
 ``X-Emulator-Fault: rate_limited`` or ``rate_limited {"retry_after": 3}``, ``X-Emulator-Dialect: legacy+url_string``,
-``X-Emulator-Latency: 2-6``. The gateway itself would take no notice of them. A client may send the same headers with
-every request: a fault counts only at its own place.
+``X-Emulator-Latency: 2-6``. The gateway itself ignores them. A client may send the same headers with every request,
+because a fault happens only at its own place.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from .dialects import Dialect
-from .fault import Fault, Place
-from .faults import fault_named
-from .options import Latency, parse_latency
+from .faults import Fault, Place, fault_named
+from .latency import Latency, parse_latency
 
 _PREFIX: Final = b"x-emulator-"
 
 
-def read_marks(
+class RequestSettings(NamedTuple):
+    """What applies to one request."""
+
+    fault: Fault | None
+    dialect: Dialect
+    latency: Latency
+
+
+def read_request_headers(
     headers: Iterable[tuple[bytes, bytes]], place: Place, dialect: Dialect, latency: Latency
-) -> tuple[Fault | None, Dialect, Latency]:
-    """What the headers ask for at ``place``; ``dialect`` and ``latency`` where they ask for nothing.
+) -> RequestSettings:
+    """What the headers choose at ``place``; ``dialect`` and ``latency`` apply where the headers choose nothing.
 
     Raises:
-        ValueError: one of them can't be read.
+        ValueError: a header can't be read.
     """
     fault = None
     for name, value in headers:
         if not name.startswith(_PREFIX):
             continue
-        word, text = name[len(_PREFIX) :], value.decode("latin-1").strip()
-        if word == b"fault":
+        setting, text = name[len(_PREFIX) :], value.decode("latin-1").strip()
+        if setting == b"fault":
             named = _fault(text)
             fault = named if named.place == place else fault
-        elif word == b"dialect":
+        elif setting == b"dialect":
             dialect = Dialect.parse(text)
-        elif word == b"latency":
+        elif setting == b"latency":
             latency = parse_latency(text)
-    return fault, dialect, latency
+    return RequestSettings(fault, dialect, latency)
 
 
 def _fault(text: str) -> Fault:
     name, _, options = text.partition(" ")
     wanted = json.loads(options) if options.strip() else {}
     if not isinstance(wanted, dict):
-        raise ValueError(f"the options of fault {name!r} must be a JSON object")  # noqa: TRY004  # the caller's text
+        raise ValueError(f"the options of fault {name!r} must be a JSON object")  # noqa: TRY004  # a caller's text
     return fault_named(name).changed(wanted)

@@ -1,9 +1,11 @@
-"""Uvicorn on this machine, in a thread or in the foreground, up and down in milliseconds.
+"""Uvicorn on this machine, in a thread or in the foreground; it starts and stops in milliseconds.
 
-Uvicorn's own main loop looks ten times a second whether to stop, and its shutdown waits for idle connections; a
-test suite starts hundreds of servers. So this runs uvicorn's start-up, waits for an event, and then cuts
-whatever is still open. The protocol class is uvicorn's own (httptools where it is installed, else h11) with one
-addition: requests can reach their connection, so that a fault can cut it.
+Uvicorn's own main loop checks ten times a second whether to stop, and its shutdown waits for the connections that are
+open; a test suite starts hundreds of servers. So this module runs uvicorn's start-up, waits for an event, and then
+cuts whatever is open: idle connections that a client keeps for later, and requests that still wait for an answer.
+
+The protocol class is uvicorn's own (on httptools if that is installed, else on h11) with one addition: a request can
+reach its connection, so that a fault can cut it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 _BACKLOG: Final = 2048
-_KEEP_ALIVE: Final = 75  # seconds, as nginx has it; uvicorn's 5 s would end connections under a slow test
-_LIMIT: Final = 10.0  # seconds for starting and stopping
+_KEEP_ALIVE: Final = 75  # seconds, as in nginx; uvicorn's 5 s would close connections during a slow test
+_TIMEOUT: Final = 10.0  # seconds that starting and stopping may take
 
 
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen at run time
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvicorn chooses it at run time
     app_state: dict[str, Any]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -34,7 +36,7 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen a
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn, driven by an event instead of by signals and a ticking loop."""
+    """Uvicorn, stopped by an event instead of by signals and a loop that checks for them."""
 
     async def run_until(self, stop: asyncio.Event, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
         self.config.load()
@@ -42,14 +44,14 @@ class _Uvicorn(uvicorn.Server):
         await self.startup(sockets=sockets)
         ready()
         while not stop.is_set():
-            await self.on_tick(0)  # the Date header
+            await self.on_tick(0)  # updates the Date header
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the protocols see that their connections are gone
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()
@@ -58,7 +60,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class Server:
-    """Serves one ASGI application on the given sockets until it is told to stop."""
+    """Serves one ASGI application on the given sockets until ``stop`` is called."""
 
     def __init__(self, app: ASGIApp, sockets: list[socket.socket]) -> None:
         self._app = app
@@ -71,29 +73,29 @@ class Server:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that serves, while it does."""
+        """The event loop of the server, while it runs."""
         return self._loop
 
     def start(self) -> None:
         """Serve in a thread; returns when connections are accepted.
 
         Raises:
-            RuntimeError: the server did not come up.
+            RuntimeError: the server could not start.
         """
         self._thread = threading.Thread(target=self._run_in_thread, name="apimaster-emulator", daemon=True)
         self._thread.start()
-        if not self._started.wait(_LIMIT) or self._failure is not None:
-            raise RuntimeError("the emulator did not start") from self._failure
+        if not self._started.wait(_TIMEOUT) or self._failure is not None:
+            raise RuntimeError("the emulator could not start") from self._failure
 
     def stop(self) -> None:
-        """Stop serving; open connections are cut. Idempotent."""
+        """Stop serving and cut every open connection. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop may have ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop may have ended already
                 self._loop.call_soon_threadsafe(self._stop.set)
-            thread.join(_LIMIT)
+            thread.join(_TIMEOUT)
 
-    def serve_here(self, on_ready: Callable[[], None]) -> None:
+    def run(self, on_ready: Callable[[], None]) -> None:
         """Serve in this thread until ``KeyboardInterrupt``."""
         with contextlib.suppress(KeyboardInterrupt):
             _run(self._main(on_ready))
@@ -101,7 +103,7 @@ class Server:
     def _run_in_thread(self) -> None:
         try:
             _run(self._main(self._started.set))
-        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits in start()
+        except BaseException as error:  # noqa: BLE001  # start() raises it in its own thread
             self._failure = error
             self._started.set()
 
@@ -132,13 +134,13 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        OSError: the port is taken; its ``filename`` names it.
+        OSError: the port is taken; ``filename`` names host and port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's delay off (40 ms per reply) only where the protocol is named
+    # asyncio switches Nagle's delay off (40 ms per response) only if the socket names its protocol
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers share a port
+        if os.name == "posix":  # on Windows it would let two servers share a port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
@@ -150,7 +152,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
-        import uvloop  # type: ignore[import-not-found, unused-ignore]  # used where somebody has installed it
+        import uvloop  # type: ignore[import-not-found, unused-ignore]  # used if it is installed
     except ImportError:
         asyncio.run(main)
     else:

@@ -1,7 +1,7 @@
-"""The page at ``/``: what was asked, what came of it, what it cost. One file, no scripts from elsewhere.
+"""The page at ``/``: the requests, the image jobs, the pictures and what they cost. It loads nothing from elsewhere.
 
-Every text that came in from outside is escaped. The small script fetches the page again and replaces the tables,
-so that the reader keeps the scroll position; without scripts the page still shows the state at loading.
+Every text that came from outside is escaped. A small script fetches the page again and replaces the tables, so the
+reader keeps the scroll position; without the script the page shows the state at loading.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 from typing import Final
 
 from .gateway import Gateway
-from .jobs import Job
+from .image_jobs import ImageJob
 from .records import RecordedRequest
 
 _SCRIPT: Final = (
@@ -22,7 +22,7 @@ _SCRIPT: Final = (
     "document.querySelector('main').replaceWith(d.querySelector('main'));"
     "document.body.classList.remove('gone')}catch{document.body.classList.add('gone')}},1500)"
 )
-# only this script runs, whatever a prompt may hold
+# the browser runs only this script, whatever a prompt contains
 _SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 POLICY: Final = (
     f"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; connect-src 'self'; "
@@ -73,15 +73,15 @@ def status_page(gateway: Gateway) -> str:
 
 def _main(gateway: Gateway) -> str:
     jobs = gateway.jobs.all()
-    records = gateway.records.all()
+    records = gateway.request_log.all()
     now = gateway.clock.now()
     running = sum(job.state(now) in ("queued", "running") for job in jobs)
     cards = (
-        (f"${gateway.bill.total}", "charged, less refunds"),
+        (f"${gateway.bill.total}", "charges minus refunds"),
         (str(len(gateway.bill.charges)), "charges"),
         (str(len(gateway.bill.refunds)), "refunds"),
-        (str(running), "running jobs"),
-        (str(gateway.records.count), "requests"),
+        (str(running), "running image jobs"),
+        (str(gateway.request_log.count), "requests"),
     )
     parts = ['<div class="cards">']
     parts += [f'<div class="card"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for value, what in cards]
@@ -92,31 +92,31 @@ def _main(gateway: Gateway) -> str:
     return "".join(parts)
 
 
-def _pictures(jobs: list[Job]) -> str:
+def _pictures(jobs: list[ImageJob]) -> str:
     shown = [(job, token) for job in jobs[:200] for token in job.image_tokens][:14]
     figures = "".join(
         f'<figure><a href="/imgs/{token}.png"><img loading="lazy" alt="" src="/_emulator/thumbs/{token}"></a>'
-        f'<figcaption title="{escape(job.order.prompt)}">{escape(job.order.prompt[:120])}</figcaption></figure>'
+        f'<figcaption title="{escape(job.request.prompt)}">{escape(job.request.prompt[:120])}</figcaption></figure>'
         for job, token in shown
     )
     return f'<h2>Pictures</h2><div class="pictures">{figures or "<p>None yet.</p>"}</div>'
 
 
-def _jobs(jobs: list[Job], now: float) -> str:
+def _jobs(jobs: list[ImageJob], now: float) -> str:
     rows = []
     for job in jobs:
         state, percent = job.state(now), job.progress(now)
         bar = f'<span class="bar"><i style="width:{percent:.0f}%"></i></span>' if state == "running" else ""
-        price = "–" if job.order.price is None else f"${job.order.price * job.images}"
+        price = "–" if job.request.price is None else f"${job.request.price * job.images}"
         cells = (
-            f"<td>{escape(_clock(job.created_wall))}</td><td><code>{escape(job.id)}</code></td>"
-            f'<td class="{state}">{bar}{state}</td><td class="p">{escape(job.order.prompt[:200])}</td>'
-            f"<td>{escape(job.order.aspect_ratio)} · {escape(job.order.resolution)}</td>"
-            f"<td>{len(job.order.references) or ''}</td><td>{job.polls}</td><td>{escape(price)}</td>"
+            f"<td>{escape(_time_of_day(job.created_wall))}</td><td><code>{escape(job.id)}</code></td>"
+            f'<td class="{state}">{bar}{state}</td><td class="p">{escape(job.request.prompt[:200])}</td>'
+            f"<td>{escape(job.request.aspect_ratio)} · {escape(job.request.resolution)}</td>"
+            f"<td>{len(job.request.references) or ''}</td><td>{job.polls}</td><td>{escape(price)}</td>"
         )
         rows.append(f"<tr>{cells}</tr>")
-    head = ("Time", "Job", "State", "Prompt", "Size", "Refs", "Looks", "Price")
-    return _table("Jobs", head, rows)
+    head = ("Time", "Id", "State", "Prompt", "Size", "References", "Polls", "Price")
+    return _table("Image jobs", head, rows)
 
 
 def _requests(records: list[RecordedRequest]) -> str:
@@ -125,12 +125,12 @@ def _requests(records: list[RecordedRequest]) -> str:
         status = "–" if record.status is None else str(record.status)
         target = f"{record.path}?{record.query}" if record.query else record.path
         cells = (
-            f"<td>{record.number}</td><td>{escape(_clock(record.at))}</td><td>{escape(record.origin)}</td>"
+            f"<td>{record.number}</td><td>{escape(_time_of_day(record.at))}</td><td>{escape(record.origin)}</td>"
             f'<td class="p">{escape(record.method)} {escape(target[:200])}</td>'
             f'<td class="s{(record.status or 0) // 100}">{status}</td><td>{escape(record.fault or "")}</td>'
         )
         rows.append(f"<tr>{cells}</tr>")
-    return _table("Requests", ("#", "Time", "To", "Request", "Status", "Fault"), rows)
+    return _table("Requests", ("#", "Time", "Origin", "Request", "Status", "Fault"), rows)
 
 
 def _table(title: str, head: tuple[str, ...], rows: list[str]) -> str:
@@ -140,5 +140,5 @@ def _table(title: str, head: tuple[str, ...], rows: list[str]) -> str:
     return f'<h2>{title}</h2><div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
 
 
-def _clock(wall: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(wall))
+def _time_of_day(unix_time: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(unix_time))

@@ -1,8 +1,8 @@
-"""What the gateway checks before it takes a job on (wire contract, section 3), and what it makes of the request.
+"""What the gateway checks before it accepts a request for an image, and the request as it understands it.
 
-Each check refuses with the HTTP status and the code that the gateway would use. Fields that are not listed are
-accepted, since the gateway passes them on. Reference images in the body are decoded and looked at; http(s)
-references are only looked at as text: the emulator fetches nothing.
+Each check refuses with the HTTP status and the code that the gateway uses. Fields that are unknown here pass, because
+the gateway passes them on. Reference images inside the body are decoded and measured; of an http(s) reference the
+emulator reads only the text, since it fetches nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ..catalog import ASPECT_RATIOS, AUTO, DEFAULT_MODEL, RESOLUTIONS, ModelSpec, nearest_ratio, spec_for
-from .records import ReferenceSeen
-from .reference_images import Unusable, look_at
+from .records import ReceivedReference
+from .reference_images import UnusableReference, read_reference
 
 MAX_BODY: Final = 256 * 1024 * 1024
 """Bytes of one request: 16 references of 10 MB as base64 fit."""
@@ -29,7 +29,7 @@ _MAX_SIDE: Final = 16_384
 
 
 class Refusal(Exception):
-    """The gateway's answer to a request that it does not take."""
+    """The gateway refuses a request, with this HTTP status, message, type and code."""
 
     def __init__(
         self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = "invalid_request"
@@ -42,21 +42,20 @@ class Refusal(Exception):
 
 
 @dataclass(slots=True)
-class Order:
-    """A request that was found good.
+class GenerationRequest:
+    """A request for an image that the gateway accepts.
 
     Attributes:
         model: the id as it was sent.
         prompt: as it was sent.
         aspect_ratio: as it was sent, or ``auto``.
-        resolution: canonical, with the default filled in.
-        pixels: width and height that will be drawn.
-        n: pictures asked for.
+        resolution: in its canonical spelling, with the default filled in.
+        pixels: width and height of the picture.
+        n: how many pictures the client asks for.
         price: US dollars per picture, or None.
-        b64: whether pictures shall come inside the reply.
-        references: what is known of each reference image.
-        reference_data: the bytes of those that came inside the body, for the thumbnails.
-        body: the body, abbreviated.
+        b64: whether the client asks for pictures inside the response.
+        references: the reference images, in order.
+        reference_data: the bytes of those inside the body, for the thumbnails.
     """
 
     model: str
@@ -67,16 +66,15 @@ class Order:
     n: int
     price: Decimal | None
     b64: bool
-    references: tuple[ReferenceSeen, ...] = ()
+    references: tuple[ReceivedReference, ...] = ()
     reference_data: tuple[bytes, ...] = field(default=(), repr=False)
-    body: Any = None
 
 
 def parse_body(raw: bytes) -> Mapping[str, Any]:
     """The JSON object in a body.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, the body is not a JSON object.
     """
     try:
         document = json.loads(raw)
@@ -87,11 +85,11 @@ def parse_body(raw: bytes) -> Mapping[str, Any]:
     return document
 
 
-def check(document: Mapping[str, Any], models: Sequence[str]) -> Order:
+def check_request(document: Mapping[str, Any], models: Sequence[str]) -> GenerationRequest:
     """Check a request as the gateway does.
 
     Raises:
-        Refusal: it is not taken; with the reason.
+        Refusal: the gateway refuses the request; the message says why.
     """
     model = _text(document, "model", required=True)
     if model in _CHAT_MODELS:
@@ -117,7 +115,7 @@ def check(document: Mapping[str, Any], models: Sequence[str]) -> Order:
         raise Refusal(400, f"response_format must be url or b64_json, not {response_format!r}")
     _check_notifications(document.get("notifications"))
     references, data = _references(document.get("image_urls"), spec)
-    return Order(
+    return GenerationRequest(
         model=model,
         prompt=prompt,
         aspect_ratio=aspect_ratio,
@@ -132,11 +130,11 @@ def check(document: Mapping[str, Any], models: Sequence[str]) -> Order:
 
 
 def pixels_for(
-    spec: ModelSpec, aspect_ratio: str, resolution: str, references: Sequence[ReferenceSeen] = ()
+    spec: ModelSpec, aspect_ratio: str, resolution: str, references: Sequence[ReceivedReference] = ()
 ) -> tuple[int, int]:
-    """Width and height to draw. ``auto`` follows the first reference whose pixels are known, or is square."""
+    """Width and height to draw. ``auto`` follows the first reference whose size is known, or else is square."""
     if aspect_ratio == AUTO:
-        known = next(((seen.width, seen.height) for seen in references if seen.width and seen.height), None)
+        known = next(((each.width, each.height) for each in references if each.width and each.height), None)
         aspect_ratio = "1:1" if known is None else nearest_ratio(known[0] or 1, known[1] or 1)
     if found := _PIXEL_SIZE.fullmatch(aspect_ratio):
         return int(found[1]), int(found[2])
@@ -173,7 +171,7 @@ def _text(document: Mapping[str, Any], name: str, *, required: bool = False) -> 
 
 
 def _resolution(value: str) -> str:
-    # the vendor's own clients write it in lower case (C)
+    # the vendor's own clients write it in lower case
     found = _RESOLUTION_BY_NAME.get(value.lower() or "1k")
     if found is None:
         raise Refusal(400, f"resolution must be one of {', '.join(RESOLUTIONS)}, not {value!r}")
@@ -214,21 +212,21 @@ def _check_notifications(value: Any) -> None:
         raise Refusal(400, "notifications.webhook.events must be a list of event names")
 
 
-def _references(value: Any, spec: ModelSpec) -> tuple[tuple[ReferenceSeen, ...], tuple[bytes, ...]]:
+def _references(value: Any, spec: ModelSpec) -> tuple[tuple[ReceivedReference, ...], tuple[bytes, ...]]:
     if value is None:
         return (), ()
     if not isinstance(value, list):
         raise Refusal(400, "image_urls must be an array")
     if len(value) > spec.max_references:
         raise Refusal(400, f"image_urls holds {len(value)} images, at most {spec.max_references} are allowed")
-    seen: list[ReferenceSeen] = []
+    references: list[ReceivedReference] = []
     data: list[bytes] = []
     for index, item in enumerate(value):
         try:
-            reference, content = look_at(item, spec.max_reference_bytes)
-        except Unusable as error:
+            reference, content = read_reference(item, spec.max_reference_bytes)
+        except UnusableReference as error:
             raise Refusal(400, f"image_urls[{index}]: {error}", code="invalid_image") from None
-        seen.append(reference)
+        references.append(reference)
         if content is not None:
             data.append(content)
-    return tuple(seen), tuple(data)
+    return tuple(references), tuple(data)

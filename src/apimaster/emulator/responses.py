@@ -1,7 +1,7 @@
-"""Answers, and how they go on the wire: whole, slowly, cut off, endlessly, or not at all.
+"""HTTP responses, and how they go on the wire: whole, slowly, cut off, endlessly, or not at all.
 
-An `Answer` is an ASGI application. A cut needs the connection itself, which ASGI does not hand out; the
-server puts it into the scope (see ``server.py``).
+A `Response` is an ASGI application. To cut a connection it needs the connection itself, which ASGI does not hand out;
+``server.py`` puts it into the scope.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from .fault import Wire
+from .faults import Wire
 from .records import RecordedRequest
 
 JSON: Final = "application/json; charset=utf-8"
 _PIECE: Final = 64 * 1024
 _SLOW_PIECES: Final = 10
-_MOST_BYTES: Final = 4 * 1024**3
+_MAX_BYTES: Final = 4 * 1024**3
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a request is answered with.
+class Response:
+    """The response to one request.
 
     Attributes:
         status: HTTP status.
         body: the whole body.
         content_type: its media type.
         headers: further headers.
-        wire: how it goes out.
+        wire: how the response goes out; see `Fault`.
         seconds: for ``slow``: how long the body takes.
         reset: for ``cut``: a TCP reset instead of an orderly end.
-        record: where to note the status.
+        record: the recorded request, which gets the status.
     """
 
     status: int
@@ -49,9 +49,9 @@ class Answer:
     record: RecordedRequest | None = field(default=None, repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         if self.wire in ("cut", "hang"):
-            await (self._cut(scope, receive) if self.wire == "cut" else _gone(receive))
+            await (self._cut(scope, receive) if self.wire == "cut" else _client_gone(receive))
             return
         if self.record is not None:
             self.record.status = self.status
@@ -59,13 +59,13 @@ class Answer:
         if self.wire == "reply":
             await send({"type": "http.response.body", "body": self.body})
         elif self.wire == "slow":
-            await self._slowly(send)
+            await self._send_slowly(send)
         elif self.wire == "truncate":
             await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
-            scope["state"]["transport"].close()  # what was written still goes out
-            await _gone(receive)
+            scope["state"]["transport"].close()  # the connection closes after it has sent what was written
+            await _client_gone(receive)
         else:
-            await self._endlessly(receive, send)
+            await self._send_endlessly(receive, send)
 
     def _raw_headers(self) -> list[tuple[bytes, bytes]]:
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
@@ -85,31 +85,31 @@ class Answer:
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-        await _gone(receive)
+        await _client_gone(receive)
 
-    async def _slowly(self, send: Send) -> None:
+    async def _send_slowly(self, send: Send) -> None:
         step = max(1, -(-len(self.body) // _SLOW_PIECES))
         for start in range(0, max(1, len(self.body)), step):
             await asyncio.sleep(self.seconds / _SLOW_PIECES)
             await send({"type": "http.response.body", "body": self.body[start : start + step], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _endlessly(self, receive: Receive, send: Send) -> None:
-        leaving = asyncio.ensure_future(_gone(receive))
+    async def _send_endlessly(self, receive: Receive, send: Send) -> None:
+        gone = asyncio.ensure_future(_client_gone(receive))
         try:
             piece = self.body[:_PIECE]
             sent = 0
-            while not leaving.done() and sent < _MOST_BYTES:
+            while not gone.done() and sent < _MAX_BYTES:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await asyncio.sleep(0)  # let the others have a turn, and notice that the client has left
+                await asyncio.sleep(0)  # lets other requests run, and notices that the client has left
                 sent += len(piece)
                 piece = bytes(_PIECE)
         finally:
-            leaving.cancel()
+            gone.cancel()
 
 
-async def _gone(receive: Receive) -> None:
-    """Wait until the client has left; the rest of its body, if any, is thrown away."""
+async def _client_gone(receive: Receive) -> None:
+    """Wait until the client has left, and throw away what it still sends."""
     message: Any = await receive()
     while message["type"] != "http.disconnect":
         message = await receive()

@@ -1,32 +1,33 @@
-"""What the emulator refuses, as the gateway does; its settings; its pictures; what it costs to import."""
+"""What the emulator refuses, as the gateway does; its settings; its pictures; what importing it loads."""
 
 from __future__ import annotations
 
 import base64
 import io
 import random
-import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import httpx
 import pytest
+from gateway_http import SUBMIT, SYNC, client_of, format_and_size
 from PIL import Image
 
+import apimaster
+from apimaster import emulator
 from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_MODEL, RESOLUTIONS, spec_for
-from apimaster.emulator import Dialect, Emulator
-from apimaster.emulator.checks import pixels_for
+from apimaster.emulator import Dialect, Emulator, Latency
 from apimaster.emulator.dialects import WORDS
-from apimaster.emulator.fault_rates import parse_faults
-from apimaster.emulator.options import Latency, make_options, parse_latency
-from apimaster.emulator.records import ReferenceSeen
-from apimaster.emulator.render import Drawing, render
+from apimaster.emulator.fault_rates import parse_fault_rates
+from apimaster.emulator.latency import parse_latency
+from apimaster.emulator.options import make_options
+from apimaster.emulator.picture import Drawing, draw_picture
+from apimaster.emulator.records import ReceivedReference
+from apimaster.emulator.validation import pixels_for
 
-SYNC = "/images/generations"
-ORDER = {"model": DEFAULT_MODEL, "prompt": "A fox in the snow"}
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+REQUEST = {"model": DEFAULT_MODEL, "prompt": "A fox in the snow"}
 
 
 def picture(kind: str, size: tuple[int, int] = (30, 20)) -> bytes:
@@ -41,14 +42,13 @@ def uri(data: bytes, media_type: str = "image/png") -> str:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with Emulator(pictures="plain") as emu, httpx.Client(base_url=emu.base_url, verify=NO_TLS) as made:
-        made.headers["authorization"] = f"Bearer {emu.api_key}"
+    with Emulator(pictures="plain") as emu, client_of(emu) as made:
         yield made
         assert len(emu.bill) == len([record for record in emu.requests if record.status == 200])
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "reason"),
     [
         ({"model": None}, "model is required"),
         ({"model": 3}, "model must be a string"),
@@ -87,14 +87,14 @@ def client() -> Iterator[httpx.Client]:
         ({"image_urls": [uri(picture("PNG") + bytes(10 * 1024 * 1024))]}, "at most 10 MB"),
     ],
 )
-def test_what_is_refused_and_why(client: httpx.Client, fields: dict[str, Any], said: str) -> None:
-    body = {name: value for name, value in {**ORDER, **fields}.items() if value is not None}
-    for path in (SYNC, SYNC + "/async"):
-        reply = client.post(path, json=body)
-        assert reply.status_code == 400
-        error = reply.json()["error"]
-        assert said in error["message"]
-        assert reply.headers["x-request-id"] in error["message"]
+def test_the_emulator_refuses_a_request_and_says_why(client: httpx.Client, fields: dict[str, Any], reason: str) -> None:
+    body = {name: value for name, value in {**REQUEST, **fields}.items() if value is not None}
+    for path in (SYNC, SUBMIT):
+        response = client.post(path, json=body)
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert reason in error["message"]
+        assert response.headers["x-request-id"] in error["message"]
         assert error["type"] == "invalid_request_error"
 
 
@@ -103,18 +103,16 @@ def test_what_is_refused_and_why(client: httpx.Client, fields: dict[str, Any], s
     [(b"", "application/json"), (b"{", "application/json"), (b"[]", "application/json"), (b"\xff", "application/json"),
      (b"a=b", "application/x-www-form-urlencoded")],
 )  # fmt: skip
-def test_bodies_that_are_no_json_object(client: httpx.Client, content: bytes, content_type: str) -> None:
-    reply = client.post(SYNC, content=content, headers={"content-type": content_type})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+def test_a_body_has_to_be_a_json_object(client: httpx.Client, content: bytes, content_type: str) -> None:
+    response = client.post(SYNC, content=content, headers={"content-type": content_type})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
 
 
-def test_a_model_that_nobody_serves(client: httpx.Client) -> None:
-    reply = client.post(SYNC, json={**ORDER, "model": "dall-e-9"})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "model_not_found")
-    with Emulator(models=["dall-e-9"], pictures="plain") as emu:
-        headers = {"authorization": f"Bearer {emu.api_key}"}
-        reply = httpx.post(emu.base_url + SYNC, json={**ORDER, "model": "dall-e-9"}, headers=headers, verify=NO_TLS)
-        assert reply.status_code == 200
+def test_the_emulator_serves_only_its_models(client: httpx.Client) -> None:
+    response = client.post(SYNC, json={**REQUEST, "model": "dall-e-9"})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "model_not_found")
+    with Emulator(models=["dall-e-9"], pictures="plain") as emu, client_of(emu) as other:
+        assert other.post(SYNC, json={**REQUEST, "model": "dall-e-9"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -131,63 +129,69 @@ def test_a_model_that_nobody_serves(client: httpx.Client) -> None:
         {"model": "gpt-image-2", "size": "5:3", "n": 10},
     ],
 )
-def test_what_is_taken(client: httpx.Client, fields: dict[str, Any]) -> None:
-    reply = client.post(SYNC, json={**ORDER, **fields})
-    assert reply.status_code == 200, reply.text
+def test_the_emulator_accepts_a_request(client: httpx.Client, fields: dict[str, Any]) -> None:
+    response = client.post(SYNC, json={**REQUEST, **fields})
+    assert response.status_code == 200, response.text
 
 
-def test_a_large_body_of_references(client: httpx.Client) -> None:
+def test_the_emulator_accepts_a_large_body_of_references(client: httpx.Client) -> None:
     noise = io.BytesIO()
-    side = 700
-    Image.frombytes("RGB", (side, side), random.Random(1).randbytes(side * side * 3)).save(noise, "PNG")
-    reply = client.post(SYNC, json={**ORDER, "image_urls": [uri(noise.getvalue())] * 3})
-    assert reply.status_code == 200
+    side = 400
+    Image.frombytes("RGB", (side, side), random.Random(1).randbytes(side * side * 3)).save(
+        noise, "PNG", compress_level=0
+    )
+    response = client.post(SYNC, json={**REQUEST, "image_urls": [uri(noise.getvalue())] * 3})
+    assert response.status_code == 200
 
 
 # --- pixels and pictures ----------------------------------------------------------------------------------
 
 
-def test_pixels() -> None:
+def test_the_size_of_a_picture_follows_from_ratio_and_resolution() -> None:
     spec, other = spec_for(DEFAULT_MODEL), spec_for("gpt-image-2")
     for ratio in ASPECT_RATIOS:
         for resolution in RESOLUTIONS:
             expected = spec.pixels("1:1" if ratio == AUTO else ratio, resolution)
             assert pixels_for(spec, ratio, resolution) == expected
-    wide = [ReferenceSeen("url"), ReferenceSeen("data", width=1900, height=1000)]
-    assert pixels_for(spec, AUTO, "1K", wide) == (1376, 768)  # auto follows the first whose pixels are known
+    wide = [ReceivedReference("url"), ReceivedReference("data", width=1900, height=1000)]
+    assert pixels_for(spec, AUTO, "1K", wide) == (1376, 768)  # auto follows the first reference whose size is known
     assert pixels_for(other, "1881x836", "1K") == (1881, 836)
     assert pixels_for(other, "2:1", "1K") == (1448, 724)
 
 
+LONG_PROMPT = "A very long prompt, with WordsThatGoOnAndOnWithoutASpaceInThem " * 9 + "日落 🌅"
+
+
 @pytest.mark.parametrize(("picture_format", "name"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
 @pytest.mark.parametrize("ratio", ["1:1", "8:1", "1:8", "21:9"])
-def test_pictures_have_their_pixels_and_differ_with_the_seed(ratio: str, picture_format: Any, name: str) -> None:
+def test_pictures_have_the_exact_size(ratio: str, picture_format: Any, name: str) -> None:
     width, height = spec_for(DEFAULT_MODEL).pixels(ratio, "0.5K") or (0, 0)
-    words = "A very long prompt, with WordsThatGoOnAndOnWithoutABlankInThem " * 9 + "日落 🌅"
-
-    def draw(seed: str, kind: Any = "full") -> bytes:
-        thumbs = [picture("PNG"), b"not a picture"]
-        return render(Drawing(seed, words, "caption", width, height, thumbs, references=14), kind, picture_format)
-
-    data = draw("a")
-    with Image.open(io.BytesIO(data)) as image:
+    thumbnails = [picture("PNG"), b"not a picture"]
+    drawing = Drawing("seed", LONG_PROMPT, "caption", width, height, thumbnails, references=14)
+    with Image.open(io.BytesIO(draw_picture(drawing, "full", picture_format))) as image:
         image.load()
         assert (image.format, image.size) == (name, (width, height))
         colours = image.convert("RGB").resize((32, 32)).getcolors(1024) or ()
-        assert len(colours) > 50  # a scene, not a flat colour
+        assert len(colours) > 50  # a landscape, not a single colour
         if name == "PNG":
-            assert image.info["Description"] == words
-    assert draw("a") == data
-    assert draw("b") != data
-    with Image.open(io.BytesIO(draw("a", "plain"))) as image:
-        assert image.size == (width, height)
-    with Image.open(io.BytesIO(draw("a", "small"))) as image:
-        assert max(image.size) == 64
+            assert image.info["Description"] == LONG_PROMPT
+    assert format_and_size(draw_picture(drawing, "plain", picture_format)) == (name, (width, height))
+    assert max(format_and_size(draw_picture(drawing, "small", picture_format))[1]) == 64
+
+
+@pytest.mark.parametrize("kind", ["full", "small"])
+@pytest.mark.parametrize("picture_format", ["png", "jpeg", "webp"])
+def test_the_same_seed_gives_the_same_picture(kind: Any, picture_format: Any) -> None:
+    def draw(seed: str) -> bytes:
+        return draw_picture(Drawing(seed, "A fox in the snow", "caption", 256, 128), kind, picture_format)
+
+    assert draw("a") == draw("a")
+    assert draw("a") != draw("b")
 
 
 def test_the_prompt_is_written_on_the_picture() -> None:
     def white_pixels(prompt: str) -> int:
-        data = render(Drawing("same", prompt, "", 512, 512), "full", "png")
+        data = draw_picture(Drawing("same", prompt, "", 512, 512), "full", "png")
         with Image.open(io.BytesIO(data)) as image:
             return sum(image.convert("L").crop((0, 256, 512, 512)).histogram()[250:])
 
@@ -218,30 +222,30 @@ def test_latencies(given: Any, expected: Latency) -> None:
 
 
 @pytest.mark.parametrize("given", ["soon", "", "-1", "6-2", -1, (3, 1), float("inf"), float("nan"), "1e3", "2-6-8"])
-def test_latencies_that_can_not_be(given: Any) -> None:
+def test_latencies_that_the_emulator_refuses(given: Any) -> None:
     with pytest.raises(ValueError, match="latency"):
         parse_latency(given)
 
 
 def test_drawn_latencies() -> None:
-    dice = random.Random(1)
-    assert all(2 <= parse_latency("2-6").draw(dice) <= 6 for _ in range(100))
-    scattered = sorted(parse_latency("2~0.3").draw(dice) for _ in range(2001))
+    rng = random.Random(1)
+    assert all(2 <= parse_latency("2-6").draw(rng) <= 6 for _ in range(100))
+    scattered = sorted(parse_latency("2~0.3").draw(rng) for _ in range(2001))
     assert 1.9 < scattered[1000] < 2.1
     assert scattered[0] < 1.2
     assert scattered[-1] > 3.5
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reason"),
     [
         ({"host": "0.0.0.0"}, "'0.0.0.0' is not this machine"),
         ({"host": "example.com"}, "is not this machine"),
         ({"port": 70000}, "port 70000"),
         ({"dialect": "klingon"}, "'klingon' is not known; accepted, joined by '\\+': tracked, legacy"),
         ({"faults": "klingon=0.1"}, "'klingon' is not known"),
-        ({"faults": "hang=lots"}, "hang='lots' is no probability"),
-        ({"faults": {"hang": 1.5}}, "hang=1.5 is no probability"),
+        ({"faults": "hang=lots"}, "hang='lots' is not a probability"),
+        ({"faults": {"hang": 1.5}}, "hang=1.5 is not a probability"),
         ({"faults": "hang=0.6,redirect=0.6"}, "probability 1.2 together"),
         ({"pictures": "nice"}, "full, plain, small"),
         ({"picture_format": "gif"}, "png, jpeg, webp"),
@@ -254,43 +258,55 @@ def test_drawn_latencies() -> None:
         ({"balance": "Infinity"}, "balance 'Infinity'"),
     ],
 )
-def test_settings_that_can_not_be(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_settings_that_the_emulator_refuses(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         make_options(**settings)
 
 
-def test_a_setting_that_does_not_exist() -> None:
+def test_an_unknown_setting() -> None:
     with pytest.raises(TypeError, match="colour"):
         Emulator(colour="red")  # type: ignore[call-arg]
 
 
-def test_dialects_and_chances_as_they_are_written() -> None:
+def test_spellings_of_dialects_and_fault_rates() -> None:
     assert Dialect.parse("legacy + url_string, upper_case") == Dialect(polls="legacy", url_list=False, upper_case=True)
     assert str(Dialect()) == "tracked"
     for word in WORDS:
         assert Dialect.parse(str(Dialect.parse(word))) == Dialect.parse(word)
     assert str(Dialect.parse("upper_case+legacy")) == "legacy+upper_case"
-    assert parse_faults(" hang = 0.5 ,, task_failed") == {"hang": 0.5, "task_failed": 1.0}
-    assert parse_faults(None) == {}
+    assert parse_fault_rates(" hang = 0.5 ,, task_failed") == {"hang": 0.5, "task_failed": 1.0}
+    assert parse_fault_rates(None) == {}
 
 
-# --- what it costs ----------------------------------------------------------------------------------------
+# --- what importing it loads ------------------------------------------------------------------------------
+
+EXTRA = ("starlette", "uvicorn", "PIL")
 
 
-def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+@pytest.fixture
+def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator and its extra look as if this process had not imported them."""
+    monkeypatch.setattr(apimaster, "emulator", emulator)  # which the import below replaces
+    for name in list(sys.modules):
+        if name.partition(".")[0] in EXTRA or name.startswith("apimaster.emulator"):
+            monkeypatch.delitem(sys.modules, name)
 
 
-def test_the_plugin_and_the_package_load_nothing_until_asked() -> None:
-    heavy = "('starlette', 'uvicorn', 'PIL', 'apimaster.emulator.emulator')"
-    code = f"import sys, apimaster.emulator.pytest_plugin; print([m for m in {heavy} if m in sys.modules])"
-    assert run(code) == "[]\n"
+@pytest.mark.usefixtures("nothing_imported")
+def test_the_plugin_and_the_package_load_nothing_that_nobody_uses() -> None:
+    import_module("apimaster.emulator.pytest_plugin")
+    loaded = [name for name in sys.modules if name.partition(".")[0] in EXTRA or name.startswith("apimaster.emulator")]
+    assert sorted(loaded) == ["apimaster.emulator", "apimaster.emulator.pytest_plugin"]
 
 
-def test_a_missing_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['starlette'] = None\n"
-        "try:\n    from apimaster.emulator import Emulator\n"
-        "except ImportError as error:\n    print(error)\n"
-    )
-    assert "pip install 'apimaster[emulator]'" in run(code)
+@pytest.mark.usefixtures("nothing_imported")
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)  # as if it was not installed
+    with pytest.raises(ImportError, match=r"needs starlette.* pip install 'apimaster\[emulator\]'"):
+        import_module("apimaster.emulator").Emulator  # noqa: B018  # the import happens here
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in emulator.__all__:
+        assert getattr(emulator, name) is not None
+    assert emulator.Job is emulator.ImageJob  # the old name

@@ -1,4 +1,4 @@
-"""A few threads for what would hold the event loop up: drawing pictures, reading bodies of many megabytes."""
+"""Two threads for work that would block the event loop: drawing pictures, reading bodies of many megabytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Workers:
-    """Two threads, made when first needed, gone after ``close``."""
+class WorkerThreads:
+    """The threads start when there is work, and end in ``close``."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -25,7 +25,7 @@ class Workers:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Drop what has not begun, finish what has (a 4K picture: some 300 ms at most), end the threads."""
+        """Drop the work that waits, finish the work that runs, and end the threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

@@ -1,4 +1,4 @@
-"""The gateway's replies, in every dialect (wire contract, section 4). Pure: job in, bytes out."""
+"""The bodies of the gateway's responses in every dialect. This module turns an image job into bytes and does no I/O."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from .clock import Clock
 from .dialects import Dialect
-from .jobs import Clock, Job, State
+from .image_jobs import ImageJob, State
 
-_WORDS: Final = {
+_STATUS_WORDS: Final = {
     "tracked": {"queued": "queued", "running": "in_progress", "succeeded": "succeeded", "failed": "failed"},
     "legacy": {"queued": "pending", "running": "processing", "succeeded": "completed", "failed": "failed"},
 }
-_STRANGE_WORDS: Final = ("dispatching", "upscaling", "almost_there")
+_UNKNOWN_WORDS: Final = ("dispatching", "upscaling", "almost_there")
 
 
 def dump(document: object) -> bytes:
@@ -22,15 +23,15 @@ def dump(document: object) -> bytes:
 
 
 def error_body(message: str, kind: str, code: object, request_id: str) -> bytes:
-    """A JSON error as the gateway words it."""
+    """A JSON error in the gateway's words."""
     text = f"{message} (request id: {request_id})"
     return dump({"error": {"message": text, "type": kind, "param": "", "code": code}})
 
 
-def submitted(job: Job, *, as_one_shot: bool) -> bytes:
-    """The reply that names a task, to a submit or, in a dialect that does so, to a one-shot call."""
-    document: dict[str, Any] = {"data": [{"status": _cased(job.dialect, "submitted"), "task_id": job.id}]}
-    if not as_one_shot:
+def submit_body(job: ImageJob, *, one_shot: bool) -> bytes:
+    """A response that names a task: to a submit, or to a one-shot call in a dialect that answers it with a task."""
+    document: dict[str, Any] = {"data": [{"status": _in_case(job.dialect, "submitted"), "task_id": job.id}]}
+    if not one_shot:
         first = {"code": 200} if job.dialect.code else {"created": int(job.created_wall)}
         document = {**first, **document}
     if job.dialect.extra_fields:
@@ -38,23 +39,23 @@ def submitted(job: Job, *, as_one_shot: bool) -> bytes:
     return dump(document)
 
 
-def finished_pictures(job: Job, urls: Sequence[str], encoded: Sequence[str] | None, *, code: bool = False) -> bytes:
-    """The reply of a one-shot call: pictures by URL, or as base64 if ``encoded`` is given."""
+def one_shot_body(job: ImageJob, urls: Sequence[str], encoded: Sequence[str] | None, *, code: bool = False) -> bytes:
+    """The response to a one-shot call: pictures by URL, or as base64 if ``encoded`` is given."""
     items: list[dict[str, Any]]
     items = [{"url": url} for url in urls] if encoded is None else [{"b64_json": text} for text in encoded]
     if job.dialect.extra_fields:
         for item in items:
-            item.update(revised_prompt=job.order.prompt, size="{}x{}".format(*job.order.pixels), z_index=0)
+            item.update(revised_prompt=job.request.prompt, size="{}x{}".format(*job.request.pixels), z_index=0)
     document: dict[str, Any] = {"created": int(job.created_wall), "data": items}
     return dump({"code": 200, **document} if code else document)
 
 
-def polled(job: Job, clock: Clock, urls: Sequence[str], lifetime: float) -> bytes:
-    """The reply to a look at a task."""
+def poll_body(job: ImageJob, clock: Clock, urls: Sequence[str], lifetime: float) -> bytes:
+    """The response to a poll."""
     now = clock.now()
     state = job.state(now)
     tracked = job.dialect.polls == "tracked"
-    task = _tracked(job, state, urls) if tracked else _legacy(job, state, clock, urls, lifetime)
+    task = _tracked_task(job, state, urls) if tracked else _legacy_task(job, state, clock, urls, lifetime)
     if job.dialect.extra_fields:
         task["kind"] = "image"
     if not job.dialect.envelope:
@@ -62,7 +63,7 @@ def polled(job: Job, clock: Clock, urls: Sequence[str], lifetime: float) -> byte
     return dump({"data": task} if tracked else {"code": 200, "data": task})
 
 
-def _tracked(job: Job, state: State, urls: Sequence[str]) -> dict[str, Any]:
+def _tracked_task(job: ImageJob, state: State, urls: Sequence[str]) -> dict[str, Any]:
     task: dict[str, Any] = {"status": _status(job, state)}
     if state == "succeeded":
         task["result"] = {"images": _images(job, urls)}
@@ -71,7 +72,7 @@ def _tracked(job: Job, state: State, urls: Sequence[str]) -> dict[str, Any]:
     return task
 
 
-def _legacy(job: Job, state: State, clock: Clock, urls: Sequence[str], lifetime: float) -> dict[str, Any]:
+def _legacy_task(job: ImageJob, state: State, clock: Clock, urls: Sequence[str], lifetime: float) -> dict[str, Any]:
     task: dict[str, Any] = {
         "id": job.id,
         "status": _status(job, state),
@@ -90,28 +91,28 @@ def _legacy(job: Job, state: State, clock: Clock, urls: Sequence[str], lifetime:
     for image in images:
         image["expires_at"] = int(job.created_wall + took + lifetime)
     task["result"] = {"images": images}
-    if job.order.price is not None:
-        task["cost"] = float(job.order.price * job.images)
+    if job.request.price is not None:
+        task["cost"] = float(job.request.price * job.images)
     return task
 
 
-def _images(job: Job, urls: Sequence[str]) -> list[dict[str, Any]]:
+def _images(job: ImageJob, urls: Sequence[str]) -> list[dict[str, Any]]:
     return [{"url": [url] if job.dialect.urls_are_lists else url} for url in urls]
 
 
-def _status(job: Job, state: State) -> str:
-    word = _WORDS[job.dialect.polls][state]
+def _status(job: ImageJob, state: State) -> str:
+    word = _STATUS_WORDS[job.dialect.polls][state]
     if state == "running":
         if job.dialect.unknown_words:
-            word = _STRANGE_WORDS[job.polls % len(_STRANGE_WORDS)]
+            word = _UNKNOWN_WORDS[job.polls % len(_UNKNOWN_WORDS)]
         elif job.dialect.polls == "legacy" and job.polls % 2:
-            word = "in_progress"  # both words are in use for one and the same state
+            word = "in_progress"  # the gateway uses both words for the same state
     elif state == "succeeded" and job.dialect.finished_word:
         word = job.dialect.finished_word
     elif state == "failed" and job.outcome == "cancelled":
         word = "cancelled"
-    return _cased(job.dialect, word)
+    return _in_case(job.dialect, word)
 
 
-def _cased(dialect: Dialect, word: str) -> str:
+def _in_case(dialect: Dialect, word: str) -> str:
     return word.upper() if dialect.upper_case else word
