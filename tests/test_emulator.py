@@ -239,6 +239,20 @@ def test_urls_expire_and_the_durable_route_does_not(cdn: bool) -> None:
         assert client.get(f"/tasks/{task_id}/outputs/0/content").status_code == 200
 
 
+def test_reset_returns_to_the_state_at_the_start(emu: Emulator) -> None:
+    emu.dialect, emu.latency = "legacy", "manual"
+    emu.script("moderation", on="generate", prompt="never")
+    emu.advance(10_000)
+    with client_of(emu) as client:
+        client.get(f"/tasks/{submit(client)}")
+        assert (emu.bill.total, len(emu.complaints)) == (Decimal("0.0375"), 1)
+        emu.reset()
+        assert (emu.bill.total, emu.jobs, emu.requests, emu.complaints, emu.pending_faults) == (0, [], [], [], 0)
+        submit(client)  # the client keeps its connection
+    assert (str(emu.dialect), emu.latency.manual) == ("tracked", False)
+    assert emu.requests[0].at < time.time() + 1000  # the clock is back, too
+
+
 # --- keys, charges, recorded requests ---------------------------------------------------------------------
 
 

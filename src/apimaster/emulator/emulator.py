@@ -250,7 +250,10 @@ class Emulator:
         self.gateway.fail(task_id, reason)
 
     def reset(self) -> None:
-        """Forget every request, job, charge and scripted fault; return to the settings of the constructor."""
+        """Return to the state at the start: no requests, jobs, charges or scripted faults, the constructor's settings.
+
+        Clients may go on using their connections, so tests can share one emulator.
+        """
         self.gateway.reset()
 
 

@@ -62,7 +62,7 @@ class Gateway:
         self._restart_seed()
 
     def reset(self) -> None:
-        """Forget every request, job, picture, charge and scripted fault; restart the random sequences."""
+        """Forget every request, job, picture, charge and scripted fault; restart the clock and the random sequences."""
         self.request_log.clear()
         self.jobs.clear()
         self.pictures.clear()
@@ -70,6 +70,7 @@ class Gateway:
         self.script.clear()
         self.script.set_rates(self.options.fault_rates)
         self.complaints.clear()
+        self.clock.offset = 0.0
         self.dialect, self.latency, self.balance = self.options.dialect, self.options.latency, self.options.balance
         self._restart_seed()
 
