@@ -6,6 +6,7 @@ import base64
 import io
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -23,7 +24,7 @@ from apimaster.emulator.dialects import WORDS
 from apimaster.emulator.fault_rates import parse_fault_rates
 from apimaster.emulator.latency import parse_latency
 from apimaster.emulator.options import make_options
-from apimaster.emulator.picture import Drawing, draw_picture
+from apimaster.emulator.picture import Drawing, DrawingAbandoned, draw_picture
 from apimaster.emulator.records import ReceivedReference
 from apimaster.emulator.validation import pixels_for
 
@@ -196,6 +197,26 @@ def test_the_prompt_is_written_on_the_picture() -> None:
             return sum(image.convert("L").crop((0, 256, 512, 512)).histogram()[250:])
 
     assert white_pixels("A lighthouse at night") > white_pixels("") + 300
+
+
+class SetAfter(threading.Event):
+    """An event that is set from a certain question on."""
+
+    def __init__(self, questions: int) -> None:
+        super().__init__()
+        self.questions = questions
+
+    def is_set(self) -> bool:
+        self.questions -= 1
+        return self.questions < 0
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 5])  # 0 and 1 are the background and the text, then come pieces of the PNG
+def test_an_abandoned_drawing_ends_after_the_step_that_is_under_way(step: int) -> None:
+    abandoned = SetAfter(step)
+    with pytest.raises(DrawingAbandoned):
+        draw_picture(Drawing("seed", "A fox in the snow", "", 256, 128), "full", "png", abandoned)
+    assert abandoned.questions == -1  # nothing went on afterwards
 
 
 # --- settings ---------------------------------------------------------------------------------------------

@@ -73,7 +73,10 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Stop serving; the bill and the recorded requests can still be read. Idempotent."""
+        """Stop serving, at once; the bill and the recorded requests can still be read. Idempotent.
+
+        Open connections are cut, also in the middle of a response, and a drawing that is under way is abandoned.
+        """
         server, self._server = self._server, None
         if server is not None:
             self.gateway.loop = None

@@ -3,21 +3,28 @@
 There are three kinds: ``full`` (a landscape with the prompt, the size and the references as thumbnails), ``plain``
 (one colour at the exact size, encoded once per size, for load tests) and ``small`` (at most 64 pixels a side, for
 tests that don't look at the size).
+
+A 4K picture takes some hundred milliseconds. An emulator that stops does not wait for it: the drawing checks between
+its steps whether it is still wanted.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from .background import draw_background
 from .options import PictureFormat, Pictures
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MEDIA_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _SMALL_SIDE: Final = 64
@@ -50,20 +57,51 @@ class Drawing:
     references: int = 0
 
 
-def draw_picture(drawing: Drawing, kind: Pictures | Literal["background"], picture_format: PictureFormat) -> bytes:
-    """Draw and encode a picture; ``background`` is ``full`` without text. Call it off the event loop."""
+class DrawingAbandoned(Exception):
+    """The emulator stopped before the picture was ready."""
+
+
+def draw_picture(
+    drawing: Drawing,
+    kind: Pictures | Literal["background"],
+    picture_format: PictureFormat,
+    abandoned: threading.Event | None = None,
+) -> bytes:
+    """Draw and encode a picture; ``background`` is ``full`` without text. Call it off the event loop.
+
+    Raises:
+        DrawingAbandoned: ``abandoned`` was set in the meantime.
+    """
     if kind == "plain":
         return _plain(drawing.width, drawing.height, picture_format)
     width, height = drawing.width, drawing.height
     if kind == "small":
         scale = min(1.0, _SMALL_SIDE / max(width, height))
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
-    output = io.BytesIO()
+    output = _Output(abandoned)
     picture = draw_background(drawing.seed, width, height)
+    output.check()
     if kind == "full":
         _draw_text(picture, drawing)
+        output.check()
     _encode(picture, picture_format, output, drawing.prompt)
     return output.getvalue()
+
+
+class _Output(io.BytesIO):
+    """The encoded picture. Pillow writes a PNG in pieces, so an abandoned drawing ends in the middle of one."""
+
+    def __init__(self, abandoned: threading.Event | None) -> None:
+        super().__init__()
+        self._abandoned = abandoned
+
+    def check(self) -> None:
+        if self._abandoned is not None and self._abandoned.is_set():
+            raise DrawingAbandoned
+
+    def write(self, data: Buffer) -> int:
+        self.check()
+        return super().write(data)
 
 
 @functools.lru_cache(maxsize=64)

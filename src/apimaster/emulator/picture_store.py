@@ -147,5 +147,6 @@ class PictureStore:
         return data
 
     async def _in_thread(self, drawing: Drawing, kind: str, picture_format: str) -> bytes:
+        abandoned = self._threads.closing
         # make_options has checked both texts
-        return await self._threads.run(draw_picture, drawing, kind, picture_format)  # type: ignore[arg-type]
+        return await self._threads.run(draw_picture, drawing, kind, picture_format, abandoned)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -12,10 +13,15 @@ T = TypeVar("T")
 
 
 class WorkerThreads:
-    """The threads start when there is work, and end in ``close``."""
+    """The threads start when there is work, and end after ``close``.
+
+    Attributes:
+        closing: set by ``close``. Long work looks at it and gives up, since nobody waits for its result any more.
+    """
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self.closing = threading.Event()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do ``work`` on one of the threads."""
@@ -25,7 +31,12 @@ class WorkerThreads:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Drop the work that waits, finish the work that runs, and end the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        """Drop the work that waits and tell the running work to give up, without waiting for it.
+
+        An emulator that starts again gets new threads.
+        """
+        pool, self._pool = self._pool, None
+        closing, self.closing = self.closing, threading.Event()
+        closing.set()
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
