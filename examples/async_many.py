@@ -1,4 +1,4 @@
-"""Several prompts at once on asyncio, where one that fails does not stop the others."""
+"""Generate several pictures at once with asyncio. If one fails, the others go on."""
 
 import asyncio
 from decimal import Decimal
@@ -12,15 +12,15 @@ PROMPTS = {
 }
 
 
-async def draw(client: AsyncAPIMaster, name: str, prompt: str) -> ImageResult | None:
-    """One picture; its task's id is printed as soon as it is known, since it is paid for from then on."""
+async def generate(client: AsyncAPIMaster, name: str, prompt: str) -> ImageResult | None:
+    """Generate one picture, and print the id of its task as soon as there is one: from then on it is paid for."""
 
-    def tell(progress: Progress) -> None:
+    def print_task(progress: Progress) -> None:
         if progress.stage == "queued" and progress.task is not None:
             print(f"{name}: task {progress.task.id}")
 
     try:
-        result = await client.generate(prompt, save_to=f"seasons/{name}.png", on_progress=tell)
+        result = await client.generate(prompt, save_to=f"seasons/{name}.png", on_progress=print_task)
     except APIMasterError as error:
         print(f"{name}: {error} (billed: {error.billed})")
         return None
@@ -29,9 +29,9 @@ async def draw(client: AsyncAPIMaster, name: str, prompt: str) -> ImageResult | 
 
 
 async def main() -> None:
-    """Draw all of them with one client: it bounds how much goes on at once."""
+    """Generate all pictures with one client, which limits how many requests run at once."""
     async with AsyncAPIMaster() as client:
-        results = await asyncio.gather(*(draw(client, name, prompt) for name, prompt in PROMPTS.items()))
+        results = await asyncio.gather(*(generate(client, name, prompt) for name, prompt in PROMPTS.items()))
     arrived = [result for result in results if result is not None]
     cost = sum((result.cost or Decimal(0) for result in arrived), Decimal(0))
     print(f"{len(arrived)} of {len(PROMPTS)} arrived, for ${cost}")

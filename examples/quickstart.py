@@ -1,4 +1,4 @@
-"""One picture, saved. Needs a key in APIMASTER_API_KEY."""
+"""Generate one picture and save it. Needs a key in APIMASTER_API_KEY."""
 
 from apimaster import APIMaster
 
