@@ -38,7 +38,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks come at once. When they are due is tested in test_schedule.py."""
     monkeypatch.setattr("apimaster._polling.schedule.SHORTEST_STEP", 0.002)
     monkeypatch.setattr(
-        "apimaster._polling.schedule._BLIND_LOOKS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+        "apimaster._polling.schedule._BLIND_POLLS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
     )
 
 

@@ -111,7 +111,7 @@ def emu(server: Emulator) -> Emulator:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, without_pauses: None) -> None:
     monkeypatch.setattr("apimaster._wire.errors.parse_retry_after", far_or_now)
-    monkeypatch.setattr("apimaster._flows.poll._SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("apimaster._flows.poll._SHORTEST_TIMEOUT", 0.05)
 
 
 def far_or_now(header: str | None, wall: float) -> float | None:

@@ -99,7 +99,7 @@ def test_a_wait_ends_at_its_deadline_and_names_the_task_and_the_last_fault(fault
     assert error.tasks == (error.task,)
     assert driver.now - 1000.0 == pytest.approx(60.0, abs=1.0)
     assert driver.looks()[-1] == pytest.approx(60.0, abs=1.0), "the last look is made at the deadline"
-    assert ("The last look failed" in error.message) == (b"contemplating" not in getattr(fault, "body", b""))
+    assert ("The last poll failed" in error.message) == (b"contemplating" not in getattr(fault, "body", b""))
 
 
 def test_a_job_that_ends_at_the_last_moment_is_taken() -> None:

@@ -39,7 +39,7 @@ def emu(server: Emulator) -> Emulator:
 def impatient(monkeypatch: pytest.MonkeyPatch, without_pauses: None) -> None:
     monkeypatch.setattr("apimaster._wire.errors.parse_retry_after", lambda header, wall: None)
     monkeypatch.setattr("apimaster._flows.poll.ASK_TIMEOUT", 0.1)
-    monkeypatch.setattr("apimaster._flows.poll._SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("apimaster._flows.poll._SHORTEST_TIMEOUT", 0.05)
     monkeypatch.setattr("apimaster._flows.download.FETCH_TIMEOUT", 0.1)
     monkeypatch.setattr("apimaster._flows.download.GRACE", 0.05)
 

@@ -14,7 +14,7 @@ from apimaster import APIMaster, AsyncAPIMaster
 from apimaster._flows.generation import models
 from apimaster._flows.operations import Broken
 from apimaster._polling.history import History
-from apimaster._polling.schedule import Watch
+from apimaster._polling.schedule import TaskSchedule
 from apimaster._wire.errors import error_from
 from apimaster.emulator import Emulator
 from apimaster.errors import (
@@ -152,14 +152,5 @@ def test_a_reply_that_is_not_a_list_of_models(body: str) -> None:
 def test_progress_figures_that_stop_coming_are_no_longer_trusted() -> None:
     history, key = History(), ("m", "1K")
     history.progress_came_true(key, True)
-    watch = Watch(history, key)
-    watch.looked(1.0, 1.01, done=False, progress=None, estimated=None)
+    TaskSchedule(history, key).polled(1.0, 1.01, done=False, progress=None)
     assert history.trusts_progress(key) is None
-
-
-def test_the_figure_of_a_delayed_poll_is_not_used() -> None:
-    history, key = History(), ("m", "1K")
-    prompt, late = Watch(history, key), Watch(history, key)
-    prompt.looked(1.0, 1.01, done=False, progress=90.0, estimated=None)
-    late.looked(1.0, 1.90, done=False, progress=90.0, estimated=None)
-    assert prompt.delay(1.0) < 0.2 < late.delay(1.0)

@@ -1,113 +1,27 @@
-"""When to look again: bounds that always hold, and simulations of the crowds and single tasks it is made for.
-
-The simulation is discrete: a heap of events, no clock and no sleeping. ``simulate`` drives ``Watch`` exactly as
-the polling flow does (nap, look, take in the reply), with a fixed time for each exchange and, where asked, one
-processor that serves one exchange after the other, as a busy client has.
-"""
+"""When to poll again: bounds that always hold, and simulations of the crowds and single tasks it is made for."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
-import random
 import statistics
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
+from poll_simulation import KEY, Figures, scattered, simulate, whole_percents
 
 from apimaster._polling.history import History
-from apimaster._polling.schedule import LONGEST_BLIND_STEP, LONGEST_DELAY, SCOUTS, SHORTEST_STEP, Watch, next_delay
-
-KEY = ("some-model", "1K")
-Figures = Callable[[float], float | None]
-
-
-@dataclass
-class Outcome:
-    lateness: float
-    worst: float
-    polls: float
-    behind: float  # from the end of the last job until all ends are known
-    longest_step: float
-
-
-def simulate(
-    durations: Sequence[float],
-    *,
-    submitted_over: float = 0.0,
-    progress: Figures | None = None,
-    estimated: float | None = None,
-    history: History | None = None,
-    exchange: float = 0.006,
-    processor: float = 0.0,
-) -> Outcome:
-    """Poll ``len(durations)`` tasks, submitted evenly over so many seconds, until all are known to have ended."""
-    history = history if history is not None else History()
-    events: list[tuple[float, int, str, int, float]] = []
-    order = 0
-
-    def at(when: float, what: str, task: int, sent: float = 0.0) -> None:
-        nonlocal order
-        order += 1
-        heapq.heappush(events, (when, order, what, task, sent))
-
-    begun = [submitted_over * task / len(durations) for task in range(len(durations))]
-    for task, when in enumerate(begun):
-        at(when, "submit", task)
-    watches: dict[int, Watch] = {}
-    looks: list[list[float]] = [[0.0] for _ in durations]
-    known_at = [0.0] * len(durations)
-    free = 0.0
-    while events:
-        now, _, what, task, sent = heapq.heappop(events)
-        age = now - begun[task]
-        if what == "submit":
-            watches[task] = Watch(history, KEY)
-            at(now, "wake", task)
-        elif what == "wake":
-            nap = watches[task].nap(age)
-            if nap > 1e-9:
-                at(now + nap, "wake", task)
-            else:
-                looks[task].append(age)
-                free = max(now, free) + processor
-                at(free + exchange / 2, "serve", task, age)
-        elif what == "serve":
-            done = age >= durations[task]
-            figure = progress(min(age / durations[task], 1.0)) if progress else None
-            at(now + exchange / 2, "finished" if done else "unfinished", task, sent)
-            if not done:
-                watches[task].looked(sent, age + exchange / 2, done=False, progress=figure, estimated=estimated)
-        elif what == "unfinished":
-            at(now, "wake", task)
-        else:
-            watches[task].looked(sent, age, done=True, progress=None, estimated=None)
-            known_at[task] = now
-    ends = [start + duration for start, duration in zip(begun, durations, strict=True)]
-    late = [known - end for known, end in zip(known_at, ends, strict=True)]
-    return Outcome(
-        lateness=statistics.mean(late),
-        worst=max(late),
-        polls=statistics.mean(len(each) - 1 for each in looks),
-        behind=max(known_at) - max(ends),
-        longest_step=max(b - a for each in looks for a, b in itertools.pairwise(each)),
-    )
-
-
-def scattered(count: int, seed: int, median: float = 2.0, sigma: float = 0.3) -> list[float]:
-    chance = random.Random(seed)
-    return [median * math.exp(chance.gauss(0.0, sigma)) for _ in range(count)]
-
-
-def whole_percents(share: float) -> float:
-    return float(int(100 * share))
-
+from apimaster._polling.schedule import (
+    LONGEST_BLIND_STEP,
+    LONGEST_DELAY,
+    SCOUTS,
+    SHORTEST_STEP,
+    TaskSchedule,
+    next_delay,
+)
 
 # --- what always holds --------------------------------------------------------------------------------------
 
@@ -115,42 +29,39 @@ seconds = some.floats(allow_nan=True, allow_infinity=True, width=32)
 sensible = some.floats(0.0, 5000.0)
 
 
-UNTOLD: dict[str, Any] = dict.fromkeys(("estimated", "last", "earlier", "trusted")) | {"known": [], "spread": 0.0}
+NOTHING_ELSE: dict[str, Any] = {"last": None, "earlier": None, "trusted": None, "known": [], "place": 0.0}
 
 
-@example(elapsed=0.0, progress=1.0, figured=math.inf, **UNTOLD)
-@example(elapsed=0.0, progress=100.0, figured=3e38, **UNTOLD)
-@example(elapsed=3e38, progress=1e-45, figured=None, **UNTOLD)
+@example(elapsed=0.0, progress=1.0, progress_at=math.inf, **NOTHING_ELSE)
+@example(elapsed=0.0, progress=100.0, progress_at=3e38, **NOTHING_ELSE)
+@example(elapsed=3e38, progress=1e-45, progress_at=None, **NOTHING_ELSE)
 @given(
     elapsed=seconds,
     progress=some.none() | seconds,
-    estimated=some.none() | seconds,
     known=some.lists(some.floats(0.0, 3000.0), max_size=70).map(sorted),
-    spread=seconds,
+    place=seconds,
     last=some.none() | seconds,
-    figured=some.none() | seconds,
+    progress_at=some.none() | seconds,
     earlier=some.none() | some.tuples(seconds, seconds),
     trusted=some.sampled_from([None, False, True]),
 )
-def test_whatever_it_is_told_the_delay_is_a_finite_number_within_bounds(
+def test_the_delay_is_always_a_finite_number_within_bounds(
     elapsed: float,
     progress: float | None,
-    estimated: float | None,
     known: list[float],
-    spread: float,
+    place: float,
     last: float | None,
-    figured: float | None,
+    progress_at: float | None,
     earlier: tuple[float, float] | None,
     trusted: bool | None,
 ) -> None:
     delay = next_delay(
         elapsed,
         progress=progress,
-        estimated=estimated,
         known=known,
-        spread=spread,
+        place=place,
         last=last,
-        figured=figured,
+        progress_at=progress_at,
         earlier=earlier,
         trusted=trusted,
     )
@@ -159,20 +70,18 @@ def test_whatever_it_is_told_the_delay_is_a_finite_number_within_bounds(
         assert delay >= SHORTEST_STEP
 
 
-@given(elapsed=sensible, known=some.lists(sensible, max_size=70).map(sorted), spread=some.floats(0.0, 1.0))
-def test_asking_again_on_the_way_to_a_look_does_not_move_it(elapsed: float, known: list[float], spread: float) -> None:
-    first = next_delay(elapsed, known=known, spread=spread)
+@given(elapsed=sensible, known=some.lists(sensible, max_size=70).map(sorted), place=some.floats(0.0, 1.0))
+def test_asking_again_before_a_poll_does_not_move_it(elapsed: float, known: list[float], place: float) -> None:
+    first = next_delay(elapsed, known=known, place=place)
     if first == LONGEST_DELAY:
         return
-    half_way = next_delay(elapsed + first / 2, known=known, spread=spread, last=elapsed)
+    half_way = next_delay(elapsed + first / 2, known=known, place=place, last=elapsed)
     assert half_way == pytest.approx(first / 2, abs=1e-6) or elapsed == 0.0
 
 
-@given(elapsed=sensible, spread=some.floats(0.0, 0.99), estimated=some.none() | sensible)
-def test_without_knowledge_no_step_after_the_first_exceeds_five_seconds(
-    elapsed: float, spread: float, estimated: float | None
-) -> None:
-    blind = next_delay(elapsed + 0.01, spread=spread, estimated=estimated)
+@given(elapsed=sensible, place=some.floats(0.0, 0.99))
+def test_without_knowledge_no_step_after_the_first_exceeds_five_seconds(elapsed: float, place: float) -> None:
+    blind = next_delay(elapsed + 0.01, place=place)
     assert blind <= LONGEST_BLIND_STEP + 1e-6
 
 
@@ -205,7 +114,7 @@ def test_a_quick_job_is_never_left_for_long(duration: float) -> None:
     assert simulate([duration]).lateness <= 2.1
 
 
-def test_a_very_long_job_is_looked_at_every_five_seconds() -> None:
+def test_a_very_long_task_is_polled_every_five_seconds() -> None:
     outcome = simulate([900.0])
     assert outcome.lateness <= 5.1
     assert outcome.longest_step <= LONGEST_BLIND_STEP + 0.1
@@ -233,23 +142,16 @@ def test_progress_figures_that_mislead_cost_little(figures: Figures, duration: f
 
 
 @pytest.mark.parametrize("duration", [2.0, 5.0, 19.0, 60.0, 900.0])
-def test_exact_progress_figures_make_the_last_look_exact(duration: float) -> None:
+def test_exact_progress_makes_the_last_poll_exact(duration: float) -> None:
     exact, plain = simulate([duration], progress=whole_percents), simulate([duration])
     assert exact.lateness <= 0.02 * duration + 0.02
     assert exact.polls <= plain.polls
 
 
-def test_an_estimate_only_spares_early_looks() -> None:
-    hinted, plain = simulate([60.0], estimated=60.0), simulate([60.0])
-    assert hinted.polls <= plain.polls
-    assert hinted.lateness <= LONGEST_BLIND_STEP
-    assert simulate([19.0], estimated=60.0).lateness <= 3.0
-
-
 # --- one after the other ------------------------------------------------------------------------------------
 
 
-def test_a_row_of_equal_jobs_needs_about_one_look_each() -> None:
+def test_a_sequence_of_equal_tasks_needs_about_one_poll_each() -> None:
     history = History()
     outcomes = [simulate([2.0], history=history) for _ in range(60)][10:]
     assert statistics.mean(o.polls for o in outcomes) <= 1.5
@@ -342,7 +244,7 @@ def test_known_durations_are_sorted_and_lie_in_the_intervals(intervals: list[lis
         history.observe(KEY, lower, upper)
     known = history.known(KEY)
     assert list(known) == sorted(known)
-    assert len(known) <= 64
+    assert len(known) <= 144
     assert all(min(i[0] for i in intervals) <= duration <= max(i[1] for i in intervals) for duration in known)
 
 
@@ -393,14 +295,14 @@ def test_threads_share_a_history() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(history.known(KEY)) == 48
+    assert len(history.known(KEY)) == 128
     assert history.place(KEY) == pytest.approx(800 * 0.6180339887498949 % 1.0)
 
 
 def test_a_task_of_another_process_teaches_nothing_and_takes_no_place() -> None:
     history = History()
-    watch = Watch(history, KEY, fresh=False)
-    watch.looked(0.0, 0.1, done=False, progress=None, estimated=None)
-    watch.looked(3.0, 3.1, done=True, progress=None, estimated=None)
+    schedule = TaskSchedule(history, KEY, fresh=False)
+    schedule.polled(0.0, 0.1, done=False, progress=None)
+    schedule.polled(3.0, 3.1, done=True, progress=None)
     assert history.known(KEY) == ()
     assert history.place(KEY) == 0.0

@@ -27,7 +27,7 @@ from .combine import Delivery, combine
 from .context import Context
 from .download import GRACE, Destination, save
 from .operations import Flow, Gather, Instant, Notify, Now, Reply, RunBlocking, Sleep
-from .poll import ended, look, poll
+from .poll import outcome_of, poll_once, poll_until_done
 from .send import ask, buy, with_hint
 
 SUBMIT_TIMEOUT: Final = 120.0
@@ -127,7 +127,7 @@ def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
     while True:
         attempt += 1
         try:
-            return (yield from look(context, task))
+            return (yield from poll_once(context, task))
         except APIMasterError as error:
             pause = context.policy.pause(attempt, error)
             now = yield Now()
@@ -242,9 +242,9 @@ def _collect(context: Context, task: Task, job: _ImageJob, *, begun: float | Non
     """Poll a task until it has succeeded, and deliver its pictures."""
     yield from job.report_task(task)
     if task.done:
-        ended(task)
+        outcome_of(task)
     else:
-        task = yield from poll(context, task, begun=begun, deadline=job.deadline, report=job.report_task)
+        task = yield from poll_until_done(context, task, begun=begun, deadline=job.deadline, report=job.report_task)
     return (yield from _deliver(context, task.images, task, task.request, job))
 
 

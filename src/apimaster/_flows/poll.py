@@ -1,8 +1,8 @@
 """Waiting for a task that is already paid for.
 
-Looking is free, so nothing that goes wrong while looking ends the wait before its deadline: a fault only makes
-the next look later. What ends it early is a definite answer: finished, failed, or a refusal that looking again
-can't change (the key was revoked, the task is unknown).
+A poll is free, so a fault while polling does not end the wait before its deadline: it only makes the next poll later.
+What ends the wait early is a definite answer: finished, failed, or a refusal that another poll can't change (the key
+was revoked, the task is unknown).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from .._polling.schedule import Watch
+from .._polling.schedule import TaskSchedule
 from .._wire.errors import error_from, task_failure
 from .._wire.messages import Unreadable, read_task, task_call
 from ..catalog import DEFAULT_RESOLUTION
@@ -33,7 +33,7 @@ _log = logging.getLogger("apimaster")
 
 Report = Callable[[Task], Flow[None]]
 
-_SHORTEST_LOOK: Final = 1.0
+_SHORTEST_TIMEOUT: Final = 1.0
 _INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
 _AFTER_A_REFUSAL: Final = (
     "Mend the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
@@ -43,8 +43,8 @@ _PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
 _PATIENCE_WITH_UNKNOWN: Final = 5
 
 
-def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Task]:
-    """One look at a task, not repeated.
+def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Task]:
+    """One poll of a task, without a retry.
 
     Raises:
         APIConnectionError, InternalServerError, RateLimitError: a passing fault.
@@ -53,7 +53,7 @@ def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Tas
     try:
         reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
     except (NotSent, Broken, Refused) as cause:
-        raise APIConnectionError(f"Could not look at task {task.id}: {cause}.", task=task) from None
+        raise APIConnectionError(f"Could not poll task {task.id}: {cause}.", task=task) from None
     if 200 <= reply.status < 300:
         try:
             return read_task(reply, task)
@@ -65,15 +65,17 @@ def look(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Tas
     raise error
 
 
-def poll(context: Context, task: Task, *, begun: float | None, deadline: float, report: Report) -> Flow[Task]:
-    """Look until the task has succeeded.
+def poll_until_done(
+    context: Context, task: Task, *, begun: float | None, deadline: float, report: Report
+) -> Flow[Task]:
+    """Poll until the task has succeeded.
 
     Args:
         context: what the client's flows share.
         task: the task as it is known.
         begun: monotonic time at which it was submitted, or None if another process did that.
-        deadline: monotonic time at which the wait ends; the last look is made then.
-        report: called after each answered look with the task's new state.
+        deadline: monotonic time at which the wait ends, with a last poll.
+        report: called after each answered poll with the task's new state.
 
     Raises:
         TaskTimeoutError: the deadline passed; the task goes on.
@@ -84,15 +86,15 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
     key = (task.model, (task.request.resolution if task.request else None) or DEFAULT_RESOLUTION)
     now: Instant = yield Now()
     start = now.monotonic if begun is None else begun
-    watch = Watch(context.history, key, fresh=begun is not None)
+    schedule = TaskSchedule(context.history, key, fresh=begun is not None)
     fault: APIMasterError | None = None
     faults = 0
-    # A task of another process may have finished long ago: that one is looked at right away.
+    # A task of another process may have finished long ago: its first poll is due now.
     earliest = now.monotonic
     rested = begun is None
     while True:
         if not rested:
-            yield from _rest(watch, start, earliest, deadline)
+            yield from _rest(schedule, start, earliest, deadline)
         rested = False
         now = yield Now()
         turn = context.rate_limiter.reserve(now.monotonic)
@@ -101,7 +103,7 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
             now = yield Now()
         sent = now.monotonic
         try:
-            task = yield from look(context, task, min(ASK_TIMEOUT, max(_SHORTEST_LOOK, deadline - sent)))
+            task = yield from poll_once(context, task, min(ASK_TIMEOUT, max(_SHORTEST_TIMEOUT, deadline - sent)))
         except APIMasterError as error:
             fault, faults = error, faults + 1
             _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))
@@ -117,26 +119,20 @@ def poll(context: Context, task: Task, *, begun: float | None, deadline: float, 
             _log.debug("task %s: %s%s, %.2f s after it began", task.id, task.status, percent, now.monotonic - start)
             earliest = now.monotonic
             if task.status != "failed":  # how soon a job fails says nothing about how long one takes
-                watch.looked(
-                    sent - start,
-                    now.monotonic - start,
-                    done=task.done,
-                    progress=task.progress,
-                    estimated=task.estimated_time,
-                )
+                schedule.polled(sent - start, now.monotonic - start, done=task.done, progress=task.progress)
             yield from report(task)
             if task.done:
-                return ended(task)
+                return outcome_of(task)
         if sent >= deadline - _INSTANT:
             raise _timed_out(task, now.monotonic - start, fault)
 
 
-def _rest(watch: Watch, start: float, earliest: float, deadline: float) -> Flow[None]:
-    """Sleep until the next look is due: in naps, since what sibling tasks find out may change when that is."""
+def _rest(schedule: TaskSchedule, start: float, earliest: float, deadline: float) -> Flow[None]:
+    """Sleep until the next poll is due: in naps, since what the polls of other tasks show may change when that is."""
     while True:
         now: Instant = yield Now()
         at = now.monotonic
-        rest = max(watch.nap(at - start), earliest - at)
+        rest = max(schedule.nap(at - start), earliest - at)
         left = deadline - at
         if min(rest, left) < _INSTANT:
             return
@@ -159,7 +155,7 @@ def _may_pass(error: APIMasterError, faults: int, *, fresh: bool) -> bool:
     return redirected or isinstance(error, _PASSING)
 
 
-def ended(task: Task) -> Task:
+def outcome_of(task: Task) -> Task:
     """The task itself if it succeeded with a picture; the error that it ended in otherwise."""
     if task.status == "failed":
         reason = task.error or "the gateway gave no reason"
