@@ -107,8 +107,8 @@ def test_through_the_proxy(proxy, gateway):
 
 
 BAD = {
-    "no user turn": ([{"role": "system", "content": "You draw."}], {}, "no user turn"),
-    "no text": ([{"role": "user", "content": [image_part(URL)]}], {}, "no text"),
+    "no user message": ([{"role": "system", "content": "You draw."}], {}, "no user message"),
+    "no text": ([{"role": "user", "content": [image_part(URL)]}], {}, "contains no text"),
     "a sound": ([{"role": "user", "content": [text_part("a"), {"type": "input_audio"}]}], {}, "'input_audio'"),
     "a path": ([{"role": "user", "content": [text_part("a"), image_part("/etc/hostname")]}], {}, "'/etc/hostname'"),
     "temperature": ([{"role": "user", "content": "a"}], {"temperature": 0.5}, "does not support: temperature"),

@@ -19,7 +19,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_apimaster
 from litellm_apimaster import WaitTimeout, apimaster_llm, register
-from litellm_apimaster.clients import Account, Clients
+from litellm_apimaster.clients import Account, ClientCache
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ class _Bare:
 def test_a_litellm_that_keeps_the_arguments_elsewhere_is_reported_loudly(
     blocking, account, gateway, at_once, monkeypatch, caplog
 ):
-    original = litellm_apimaster.jobs.said
-    monkeypatch.setattr("litellm_apimaster.jobs.said", lambda log, given: original(_Bare(log), given))
+    original = litellm_apimaster.call.arguments_of_call
+    monkeypatch.setattr("litellm_apimaster.call.arguments_of_call", lambda log, given: original(_Bare(log), given))
     if blocking:
         draw(account, size="16:9", n=2)
     else:
@@ -153,9 +153,9 @@ def test_a_litellm_that_keeps_the_arguments_elsewhere_is_reported_loudly(
 
 
 def test_what_can_be_found_nowhere_is_reported_as_lost(account, gateway, at_once, monkeypatch, caplog):
-    original = litellm_apimaster.jobs.said
-    monkeypatch.setattr("litellm_apimaster.jobs.said", lambda log, given: original(_Bare(log), given))
-    monkeypatch.setattr("litellm_apimaster.call._DOORS", frozenset())
+    original = litellm_apimaster.call.arguments_of_call
+    monkeypatch.setattr("litellm_apimaster.call.arguments_of_call", lambda log, given: original(_Bare(log), given))
+    monkeypatch.setattr("litellm_apimaster.call_arguments._ENTRY_POINTS", frozenset())
     draw(account, size="16:9", resolution="2K")
     assert "size, n, quality, response_format and mask are LOST" in caplog.text
     (order,) = gateway.requests_to("submit")
@@ -205,7 +205,7 @@ def test_loops_in_several_threads_at_once(account, gateway, at_once):
 
 
 def test_clients_are_bounded_and_none_in_use_is_closed(gateway, at_once):
-    clients = Clients(limit=2)
+    clients = ClientCache(limit=2)
     accounts = [Account(f"sk-{number}", gateway.base_url) for number in range(5)]
     with clients.blocking(accounts[0]) as first:
         for other in accounts[1:]:

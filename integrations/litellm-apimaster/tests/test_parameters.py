@@ -237,7 +237,7 @@ def test_a_client_of_the_proxy_cannot_name_a_file_of_its_machine(proxy, gateway,
 
 
 def test_a_list_that_litellms_proxy_would_cut_short_is_an_error(proxy, gateway, picture):
-    with pytest.raises(Exception, match="send them as one JSON text") as caught:
+    with pytest.raises(Exception, match="several fields of a form") as caught:
         proxy.client.images.edit(
             model="nano-banana-1", prompt="a cat", image=("a.png", picture), extra_body={"image_urls": URLS}
         )

@@ -1,91 +1,180 @@
-"""What the caller said, word for word.
+"""One call: everything that it needs, worked out before anything is sent.
 
-LiteLLM calls a custom image handler with ``optional_params``, from which it has dropped ``size``, ``n``, ``quality``,
-``response_format`` and ``user`` (on edits ``mask`` and ``extra_body`` too) without a word. The keyword arguments of the
-call survive in the caching handler that hangs on the logging object; arguments given by position survive only on the
-stack, in the frame of LiteLLM's own function, which is still there while a handler's method is being called.
-
-Nothing else in this package knows where LiteLLM keeps them.
+The methods that LiteLLM calls build it before they return a coroutine. So it happens in LiteLLM's worker thread and
+not on an event loop, and with LiteLLM's own function on the stack.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Mapping
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
-from litellm.utils import filter_out_litellm_params
+from litellm import constants
 
-if TYPE_CHECKING:
-    from types import FrameType
+from apimaster import ImageRequest
+from apimaster.errors import APIMasterError, BadRequestError
 
-_log = logging.getLogger("litellm_apimaster")
+from . import chat, errors, params, reference_images
+from .call_arguments import arguments_of_call
+from .clients import Account, resolve_account
+from .multipart import nest_bracketed_fields
+from .params import ParsedParams
 
-# The attribute lost its underscore between 1.80 and 1.106.
-_CACHING_HANDLERS: Final = ("llm_caching_handler", "_llm_caching_handler")
-_DOORS: Final = frozenset({"image_generation", "image_edit"})
-_DOORS_MODULE: Final = "litellm.images.main"
-_FRAMES_UP: Final = 12
-_BY_NAME: Final = frozenset({"prompt", "messages"})
+# A client of the proxy is somebody else, and must not name a local file.
+_FROM_PROXY: Final = "proxy_server_request"
+
+# LiteLLM's proxy checks a deployment by calling it as a client would: that buys an image every few minutes. It tags
+# these calls, and this package asks the gateway for its list of models instead, which is free and shows that the
+# base URL answers and that the key is accepted.
+_HEALTH_CHECK_TAG: Final = getattr(
+    constants, "LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME", "litellm-internal-health-check"
+)
+_LITELLM_METADATA: Final = "litellm_metadata"  # LiteLLM's own; a client's tags are in ``metadata``
 
 
-def said(logging_obj: object, optional_params: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of the call, a deployment's ``litellm_params`` already merged below them by LiteLLM's Router.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call.
 
-    Must be called while LiteLLM's own function is on the stack: from a plain method, not from inside a coroutine.
-    Where this LiteLLM keeps the arguments somewhere else, that is logged as a warning at every call.
+    Attributes:
+        arguments: all arguments of the call, LiteLLM's internal ones included.
+        model: the model id, as the caller wrote it.
+        account: the key and the base URL.
+        request: the image request; None for a health check.
+        inline: whether the response carries the images themselves instead of URLs.
+        timeout: seconds for the whole call, or None for the core's default.
+        headers: further HTTP headers for the gateway.
+        purchase_retries: how often the core may repeat a purchase that cost nothing, or None for its default.
+        logging: LiteLLM's logging object.
     """
-    kept = _kept(logging_obj)
-    found = {} if kept is None else dict(kept)
-    if not _BY_NAME & found.keys():
-        found |= _on_the_stack()
-    if kept is None:
-        _log.warning(
-            "LiteLLM %s does not keep the arguments of a call where this package knows to look. %s "
-            "Please report this version.",
-            _litellm_version(),
-            "They were read from the call stack instead."
-            if found
-            else "size, n, quality, response_format and mask are LOST; extra_body is lost on edits.",
+
+    arguments: Mapping[str, Any]
+    model: str
+    account: Account
+    request: ImageRequest | None
+    inline: bool
+    timeout: float | None
+    headers: Mapping[str, str]
+    purchase_retries: int | None
+    logging: Any
+
+    def with_options(self, client: Any) -> Any:
+        """The client with this call's headers and retries."""
+        if not self.headers and self.purchase_retries is None:
+            return client
+        return client.with_options(extra_headers=self.headers, purchase_retries=self.purchase_retries)
+
+    def log_request(self) -> None:
+        """LiteLLM's log entry before a call: the request, without the key and the images."""
+        if self.request is None:
+            return
+        shown = self.request.model_dump(mode="json", exclude_none=True, exclude={"prompt", "references"})
+        self.logging.pre_call(
+            input=self.request.prompt,
+            api_key="",
+            additional_args={
+                "complete_input_dict": shown | {"references": len(self.request.references)},
+                "api_base": self.account.base_url,
+            },
         )
-    # A hook may have changed what LiteLLM still hands over; that is newer than what was said.
-    return found | {name: value for name, value in optional_params.items() if value is not None}
+
+    def log_response(self, entry: str) -> None:
+        """LiteLLM's log entry after a call."""
+        if self.request is not None:
+            self.logging.post_call(input=self.request.prompt, api_key="", original_response=entry)
 
 
-@lru_cache(maxsize=4096)
-def is_foreign(name: str) -> bool:
-    """Whether an argument of this name is not LiteLLM's own: a provider parameter, known or unknown."""
-    return bool(filter_out_litellm_params({name: None}))
+def image_call(handler_arguments: Mapping[str, Any]) -> Call:
+    """The call behind ``image_generation`` or ``image_edit``, from what LiteLLM passes to a custom handler."""
+    model = handler_arguments["model"]
+    with _litellm_errors(model):
+        arguments = nest_bracketed_fields(_arguments(handler_arguments), params.LISTS)
+        if _is_health_check(arguments):
+            return _call(handler_arguments, arguments, None)
+        images = reference_images.from_image(handler_arguments.get("image"), local_paths=_FROM_PROXY not in arguments)
+        parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", references=images)
+        return _call(handler_arguments, arguments, parsed)
 
 
-def _kept(logging_obj: object) -> Mapping[str, Any] | None:
-    for name in _CACHING_HANDLERS:
-        kept = getattr(getattr(logging_obj, name, None), "request_kwargs", None)
-        if isinstance(kept, Mapping):
-            return kept
-    return None
+def chat_call(handler_arguments: Mapping[str, Any]) -> Call:
+    """The call behind ``completion``."""
+    model = handler_arguments["model"]
+    with _litellm_errors(model):
+        arguments = _arguments(handler_arguments)
+        if _is_health_check(arguments):
+            return _call(handler_arguments, arguments, None)
+        prompt = chat.prompt_of(handler_arguments["messages"])
+        parsed = params.parse(
+            chat.image_parameters(arguments),
+            model=model,
+            prompt=prompt.text,
+            references=list(prompt.references),
+            also_unsupported=chat.UNSUPPORTED,
+        )
+        return _call(handler_arguments, arguments, parsed)
 
 
-def _on_the_stack() -> dict[str, Any]:
-    frame: FrameType | None = sys._getframe(1)
-    for _ in range(_FRAMES_UP):
-        if frame is None:
-            break
-        code = frame.f_code
-        if code.co_name in _DOORS and frame.f_globals.get("__name__") == _DOORS_MODULE:
-            values = frame.f_locals
-            named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            rest = values.get("kwargs")
-            return {name: values[name] for name in named if name in values} | (rest if isinstance(rest, dict) else {})
-        frame = frame.f_back
-    return {}
+def _arguments(handler_arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return arguments_of_call(handler_arguments["logging_obj"], handler_arguments["optional_params"])
 
 
-def _litellm_version() -> str:
+def _is_health_check(arguments: Mapping[str, Any]) -> bool:
+    metadata = arguments.get(_LITELLM_METADATA)
+    return isinstance(metadata, Mapping) and _HEALTH_CHECK_TAG in (metadata.get("tags") or ())
+
+
+def _call(handler_arguments: Mapping[str, Any], arguments: Mapping[str, Any], parsed: ParsedParams | None) -> Call:
+    base_url = handler_arguments.get("api_base") or arguments.get("base_url")
+    return Call(
+        arguments=arguments,
+        model=handler_arguments["model"],
+        account=resolve_account(handler_arguments.get("api_key"), base_url),
+        request=None if parsed is None else parsed.request,
+        inline=parsed is not None and parsed.inline,
+        timeout=_seconds(handler_arguments.get("timeout")),
+        headers=_headers(arguments),
+        purchase_retries=_retries(arguments.get("max_retries")),
+        logging=handler_arguments["logging_obj"],
+    )
+
+
+def _seconds(timeout: Any) -> float | None:
+    """A deadline from LiteLLM's ``timeout``: a number, an ``httpx.Timeout`` (its read timeout), or None.
+
+    Raises:
+        BadRequestError: it is none of these.
+    """
+    if timeout is not None and hasattr(timeout, "read") and hasattr(timeout, "connect"):
+        timeout = timeout.read
+    if timeout is None:
+        return None
     try:
-        return version("litellm")
-    except PackageNotFoundError:
-        return "(unknown version)"
+        return float(timeout)
+    except (TypeError, ValueError):
+        raise BadRequestError(f"timeout must be a number of seconds, not {timeout!r}") from None
+
+
+def _headers(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """``extra_headers`` over ``headers``, which LiteLLM uses for the same."""
+    found: dict[str, str] = {}
+    for name in ("headers", "extra_headers"):
+        given = arguments.get(name)
+        if isinstance(given, Mapping):
+            found |= {str(key): str(value) for key, value in given.items() if value is not None}
+    return found
+
+
+def _retries(value: Any) -> int | None:
+    # A Router, which retries by itself, passes 0 here.
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+@contextmanager
+def _litellm_errors(model: str) -> Iterator[None]:
+    """Turn the core's errors into LiteLLM's. Nothing has been sent yet, so nothing was charged."""
+    try:
+        yield
+    except APIMasterError as error:
+        raise errors.to_litellm(error, model=model, retry_unknown=False) from error

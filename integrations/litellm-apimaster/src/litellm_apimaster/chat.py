@@ -1,8 +1,8 @@
-"""Image chat: a conversation in, a picture out, in the form that LiteLLM gives to Gemini's image models.
+"""Image chat: a conversation in, an image out, in the form in which LiteLLM returns images from Gemini's models.
 
-The last user turn's text is the prompt. Its pictures come first among the references, then those of earlier turns,
-the newest first, each once: so "make the sky darker" edits what was drawn last. Other texts, and the system's, are
-not sent: the endpoint takes one prompt and has no memory.
+The text of the last user message is the prompt. Its images come first among the references, then those of earlier
+messages, the newest first, each once: so "make the sky darker" edits the last image. The endpoint takes one prompt and
+has no memory, so other texts, the system's included, are not sent.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from litellm.types.utils import Choices, Delta, Message, ModelResponseStream, St
 from apimaster import ImageResult
 from apimaster.errors import BadRequestError
 
-from . import pictures_in
-from .answers import close, data_uri
+from . import reference_images
+from .responses import add_metadata, data_uri
 
-# What a chat model takes and a picture has no use for.
+# Parameters of text models that mean nothing for an image.
 UNSUPPORTED: Final = frozenset(
     {
         *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "logit_bias"),
@@ -27,65 +27,66 @@ UNSUPPORTED: Final = frozenset(
         *("function_call", "tool_choice", "parallel_tool_calls", "reasoning_effort", "thinking", "audio", "prediction"),
     }
 )
-_NOT_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities")
+_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities")
 _IMAGE_PART: Final = "image_url"
 _TEXT_PART: Final = "text"
 _USER: Final = "user"
+_ASSISTANT: Final = "assistant"
 _STOP: Final = "stop"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a conversation asks for."""
+class ChatPrompt:
+    """What a conversation asks for: a text, and the URLs or data URIs of its images."""
 
-    prompt: str
-    pictures: list[str]
-
-
-def parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The call's arguments without those that shape the answer and not the picture."""
-    return {name: value for name, value in arguments.items() if name not in _NOT_PARAMETERS}
+    text: str
+    references: list[str]
 
 
-def last_turn(messages: Sequence[Any]) -> Turn:
+def image_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The call's arguments without those that shape the response and not the image."""
+    return {name: value for name, value in arguments.items() if name not in _NOT_IMAGE_PARAMETERS}
+
+
+def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     """The prompt and the references of a conversation.
 
     Raises:
-        BadRequestError: there is no user turn with text, or a part of it is neither text nor a picture.
-        ReferenceImageError: a picture is not given as a URL or a data URI.
+        BadRequestError: no user message has a text, or a part of the last one is neither a text nor an image.
+        ReferenceImageError: an image is not given as a URL or a data URI.
     """
-    turns = [_as_dict(message) for message in messages]
-    asking = next((turn for turn in reversed(turns) if turn.get("role") == _USER), None)
-    if asking is None:
-        raise BadRequestError("messages holds no user turn; its text is what is drawn")
-    prompt, own = _parts(asking.get("content"), strict=True)
-    if not prompt.strip():
-        raise BadRequestError("the last user turn holds no text; say what to draw")
-    earlier = [_pictures(turn) for turn in turns if turn is not asking]
-    found = [*own, *(picture for pictures in reversed(earlier) for picture in pictures)]
-    return Turn(prompt, pictures_in.urls(list(dict.fromkeys(found))))
+    conversation = [_as_dict(message) for message in messages]
+    last = next((message for message in reversed(conversation) if message.get("role") == _USER), None)
+    if last is None:
+        raise BadRequestError("messages contains no user message", advice="Add one: its text is the prompt.")
+    text, images = _parts(last.get("content"), strict=True)
+    if not text.strip():
+        raise BadRequestError("the last user message contains no text", advice="Add one: it is the prompt.")
+    earlier = [_images_of(message) for message in conversation if message is not last]
+    images += [image for images_of_message in reversed(earlier) for image in images_of_message]
+    return ChatPrompt(text, reference_images.from_urls(list(dict.fromkeys(images))))
 
 
-def message(answer: Any, result: ImageResult, pictures: Sequence[bytes]) -> Any:
-    """Fill LiteLLM's ``ModelResponse``: one message whose ``images`` hold the pictures as data URIs."""
-    said = Message(role="assistant", content="", images=_images(pictures))
-    answer.choices = [Choices(index=0, finish_reason=_STOP, message=said)]
-    answer.usage = _usage()
-    close(answer, result)
-    return answer
+def chat_response(response: Any, result: ImageResult, images: Sequence[bytes]) -> Any:
+    """Fill LiteLLM's ``ModelResponse``: one message whose ``images`` are data URIs."""
+    message = Message(role=_ASSISTANT, content="", images=_image_parts(images))
+    response.choices = [Choices(index=0, finish_reason=_STOP, message=message)]
+    response.usage = _usage()
+    add_metadata(response, result)
+    return response
 
 
-def chunk(result: ImageResult, pictures: Sequence[bytes]) -> ModelResponseStream:
-    """The whole answer as one piece of a stream. LiteLLM itself adds the last, empty one."""
-    delta = Delta(role="assistant", content="", images=_images(pictures))
-    made = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # it fills in the rest
+def stream_chunk(result: ImageResult, images: Sequence[bytes]) -> ModelResponseStream:
+    """The whole response as one chunk of a stream. LiteLLM itself adds the last, empty one."""
+    delta = Delta(role=_ASSISTANT, content="", images=_image_parts(images))
+    chunk = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # the rest has defaults
     usage = _usage()
     if result.cost is not None:
         # LiteLLM reads the cost of a stream from here.
         usage.cost = float(result.cost)
-    made.usage = usage
-    close(made, result)
-    return made
+    chunk.usage = usage
+    add_metadata(chunk, result)
+    return chunk
 
 
 class _Chunk(ModelResponseStream):
@@ -105,26 +106,26 @@ class _Chunk(ModelResponseStream):
 
 
 def _parts(content: Any, *, strict: bool) -> tuple[str, list[Any]]:
-    """The text and the pictures of a turn's content."""
+    """The text and the images of a message's content."""
     if content is None or isinstance(content, str):
         return content or "", []
     texts: list[str] = []
-    pictures: list[Any] = []
+    images: list[Any] = []
     for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == _TEXT_PART:
             texts.append(str(part.get(_TEXT_PART) or ""))
         elif kind == _IMAGE_PART:
-            pictures.append(_url(part.get(_IMAGE_PART)))
+            images.append(_url(part.get(_IMAGE_PART)))
         elif strict:
-            raise BadRequestError(f"a part of type {kind!r} is not accepted in a turn; accepted: text, image_url")
-    return "\n".join(text for text in texts if text), pictures
+            raise BadRequestError(f"a part of type {kind!r} is not accepted in a message; accepted: text, image_url")
+    return "\n".join(text for text in texts if text), images
 
 
-def _pictures(turn: Mapping[str, Any]) -> list[Any]:
-    """The pictures of an earlier turn: its parts, and ``images`` where an image model answered."""
-    answered = [_url(_as_dict(each).get(_IMAGE_PART)) for each in turn.get("images") or ()]
-    return [*_parts(turn.get("content"), strict=False)[1], *answered]
+def _images_of(message: Mapping[str, Any]) -> list[Any]:
+    """The images of an earlier message: its parts, and ``images`` where an image model answered."""
+    generated = [_url(_as_dict(image).get(_IMAGE_PART)) for image in message.get("images") or ()]
+    return [*_parts(message.get("content"), strict=False)[1], *generated]
 
 
 def _url(value: Any) -> Any:
@@ -138,10 +139,9 @@ def _as_dict(value: Any) -> Mapping[str, Any]:
     return dump() if callable(dump) else {}
 
 
-def _images(pictures: Sequence[bytes]) -> list[Any]:
+def _image_parts(images: Sequence[bytes]) -> list[Any]:
     return [
-        {"type": _IMAGE_PART, "index": index, _IMAGE_PART: {"url": data_uri(data)}}
-        for index, data in enumerate(pictures)
+        {"type": _IMAGE_PART, "index": index, _IMAGE_PART: {"url": data_uri(data)}} for index, data in enumerate(images)
     ]
 
 
@@ -153,5 +153,5 @@ class _Usage(Usage):
 
 
 def _usage() -> Any:
-    # The endpoint is paid per picture; it counts no tokens.
+    # The endpoint charges per image and counts no tokens.
     return _Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)

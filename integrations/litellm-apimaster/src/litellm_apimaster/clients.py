@@ -36,7 +36,7 @@ class Account:
     base_url: str
 
 
-def account(api_key: str | None, base_url: str | None) -> Account:
+def resolve_account(api_key: str | None, base_url: str | None) -> Account:
     """What LiteLLM handed over, completed by the core's own settings (environment, config file).
 
     Raises:
@@ -84,7 +84,7 @@ class _Shelf(Generic[C]):
         return clients
 
 
-class Clients:
+class ClientCache:
     """All clients of one provider. Safe to share between threads and loops."""
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -96,7 +96,7 @@ class Clients:
         # A forked child must not share connections with its parent.
         os.register_at_fork(after_in_child=self._forget)
 
-    def __deepcopy__(self, memo: object) -> Clients:
+    def __deepcopy__(self, memo: object) -> ClientCache:
         return self  # LiteLLM copies its configuration; connections can't be copied
 
     @contextmanager

@@ -96,7 +96,7 @@ _BY_STATUS: Final[dict[int, Callable[..., Exception]]] = {
 }
 
 
-def translated(error: ours.APIMasterError, *, model: str, retry_unknown: bool) -> Exception:
+def to_litellm(error: ours.APIMasterError, *, model: str, retry_unknown: bool) -> Exception:
     """LiteLLM's error for one of ours.
 
     Args:
@@ -106,7 +106,7 @@ def translated(error: ours.APIMasterError, *, model: str, retry_unknown: bool) -
     """
     if error.billed != "no":
         return _paid(error, model, retry_unknown)
-    made: Exception = _free(error)(message=message(error), llm_provider=PROVIDER, model=model)
+    made: Exception = _free(error)(message=describe(error), llm_provider=PROVIDER, model=model)
     if isinstance(error, ours.RateLimitError) and error.retry_after is not None:
         # Where the Router, the proxy and the OpenAI client look for it: whole seconds, never too few.
         made.response.headers["retry-after"] = str(math.ceil(error.retry_after))  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def unexpected(error: Exception, *, model: str) -> Exception:
     )
 
 
-def refused(account: str, *, model: str) -> Exception:
+def refused_retry(account: str, *, model: str) -> Exception:
     """For a second attempt at a request that may have been paid for. Nothing was sent."""
     return OutcomeUnknown(
         status_code=NEVER_REPEATED,
@@ -146,7 +146,7 @@ def refused(account: str, *, model: str) -> Exception:
 
 
 def _paid(error: ours.APIMasterError, model: str, retry_unknown: bool) -> Exception:
-    about: dict[str, Any] = {"message": message(error), "llm_provider": PROVIDER, "model": model}
+    about: dict[str, Any] = {"message": describe(error), "llm_provider": PROVIDER, "model": model}
     waited = isinstance(error, ours.TaskTimeoutError)
     if retry_unknown:
         return theirs.Timeout(**about) if waited else theirs.InternalServerError(**about)
@@ -162,7 +162,7 @@ def task_ids(error: ours.APIMasterError) -> tuple[str, ...]:
     return tuple(dict.fromkeys(task.id for task in error.tasks if task.id))
 
 
-def message(error: ours.APIMasterError) -> str:
+def describe(error: ours.APIMasterError) -> str:
     """The core's own words, completed with what a reader of LiteLLM's log can't look up: billing and tasks."""
     parts = [error.message]
     if error.billed != "no" and "may have been billed" not in error.message:
@@ -183,4 +183,12 @@ def _response(status: int) -> Any:
     return type(sample)(status_code=status, request=sample.request)
 
 
-__all__ = ["NEVER_REPEATED", "UNKNOWN_OUTCOMES", "OutcomeUnknown", "WaitTimeout", "refused", "translated", "unexpected"]
+__all__ = [
+    "NEVER_REPEATED",
+    "UNKNOWN_OUTCOMES",
+    "OutcomeUnknown",
+    "WaitTimeout",
+    "refused_retry",
+    "to_litellm",
+    "unexpected",
+]

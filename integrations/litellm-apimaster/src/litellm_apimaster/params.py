@@ -1,22 +1,23 @@
 """From LiteLLM's parameters to an ``ImageRequest``: a table of names, and what each means here.
 
 =====================================  ==================================================================
-parameter                              what becomes of it
+parameter                              meaning
 =====================================  ==================================================================
-size                                   a ratio, ``auto``, or pixels (nearest ratio and tier)
-aspect_ratio, resolution               as they are; ``resolution`` is stronger than pixels and quality
+size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
+aspect_ratio, resolution               as they are; ``resolution`` wins over pixels and quality
 quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
-n                                      1 to 10, each a job of its own
+n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
 image_urls                             references, after those of ``image``
-google_search, google_image_search     switches
+google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
 mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``
-anything else that is not LiteLLM's    goes to the gateway untouched, as other providers of LiteLLM do it
+anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
 =====================================  ==================================================================
 
-All of them may stand in the call, in its ``extra_body``, or in a deployment's ``litellm_params``. The call is stronger
-than the deployment. ``user`` stays with LiteLLM, which counts spend by it; the endpoint has no such field.
+The caller can put all of them in the call or in its ``extra_body``, an operator in a deployment's ``litellm_params``.
+The call wins over the deployment. ``user`` stays with LiteLLM, which tracks spend by it; the endpoint has no such
+field.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from apimaster.adapters import read_size
 from apimaster.catalog import ModelSpec, spec_for
 from apimaster.errors import BadRequestError
 
-from . import pictures_in
-from .call import is_foreign
-from .deployment import EXTRA_BODY, Layer, layers
+from . import reference_images
+from .call_arguments import is_provider_parameter
+from .deployment_defaults import EXTRA_BODY, ParameterSource, parameter_sources
 
 PROVIDER: Final = "apimaster"
 MAX_N: Final = 10
@@ -47,14 +48,14 @@ RESOLUTION: Final = "resolution"
 IMAGE_URLS: Final = "image_urls"
 _N: Final = "n"
 _RESPONSE_FORMAT: Final = "response_format"
-_SWITCHES: Final = ("google_search", "google_image_search")
-_AS_THEY_ARE: Final = ("client_reference_id", "webhook")
+_BOOLEANS: Final = ("google_search", "google_image_search")
+_UNCHANGED: Final = ("client_reference_id", "webhook")
 _SYNONYMS: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION})
-_KNOWN: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_SWITCHES, *_AS_THEY_ARE})
+_SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED})
 
-# OpenAI's other image parameters. Some models behind the endpoint take the first group (C).
-_PASSED_TO_OTHERS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
-_UNSUPPORTED: Final = _PASSED_TO_OTHERS | {
+# OpenAI's other image parameters. Some models behind the endpoint take the first group.
+_PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
+_UNSUPPORTED: Final = _PASSED_TO_OTHER_MODELS | {
     "extra_query",
     "imageConfig",
     "input_fidelity",
@@ -65,8 +66,8 @@ _UNSUPPORTED: Final = _PASSED_TO_OTHERS | {
     "tools",
     "web_search_options",
 }
-# The rest of LiteLLM's own signature: read elsewhere, or nothing to the endpoint.
-_ELSEWHERE: Final = frozenset(
+# The rest of LiteLLM's own signature: other code reads these, or the endpoint has no use for them.
+_NOT_FOR_THE_GATEWAY: Final = frozenset(
     {
         *("model", "prompt", "image", "messages", "user", "timeout", "client", "stream_options", "modalities"),
         *("api_key", "api_base", "api_version", "base_url", "headers", "extra_headers", EXTRA_BODY),
@@ -75,135 +76,157 @@ _ELSEWHERE: Final = frozenset(
         *("drop_params", "additional_drop_params", "allowed_openai_params"),
     }
 )
-_TIER_OF_QUALITY: Final = {"low": "0.5K", "medium": None, "standard": None, "auto": None, "high": "2K", "hd": "2K"}
-_FORMATS: Final = ("url", "b64_json")
-_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+_RESOLUTION_OF_QUALITY: Final = {
+    "low": "0.5K",
+    "medium": None,
+    "standard": None,
+    "auto": None,
+    "high": "2K",
+    "hd": "2K",
+}
+_URL: Final = "url"
+_BASE64: Final = "b64_json"
+_RESPONSE_FORMATS: Final = (_URL, _BASE64)
+_BOOLEAN_TEXTS: Final = {"true": True, "1": True, "false": False, "0": False}
 LISTS: Final = frozenset({IMAGE_URLS})
+"""Parameters whose values are lists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is wanted: a checked request, and whether the pictures come back inside the answer."""
+class ParsedParams:
+    """A checked request, and whether the response carries the images themselves instead of URLs."""
 
     request: ImageRequest
     inline: bool
 
 
-def read(
-    arguments: Mapping[str, Any], *, model: str, prompt: str, images: list[Any], unsupported_here: frozenset[str]
-) -> Order:
-    """The order that a call's arguments stand for.
+def parse(
+    arguments: Mapping[str, Any],
+    *,
+    model: str,
+    prompt: str,
+    references: list[Any],
+    also_unsupported: frozenset[str] = frozenset(),
+) -> ParsedParams:
+    """The request that a call's arguments stand for.
 
     Args:
-        arguments: all that was said, LiteLLM's internals included.
+        arguments: all of the call's arguments, LiteLLM's internal ones included.
         model: the model id, without ``apimaster/``.
         prompt: what to draw.
-        images: references that came by another way than ``image_urls``.
-        unsupported_here: further names that mean nothing at this door.
+        references: reference images from elsewhere than ``image_urls``.
+        also_unsupported: further names that this kind of call does not support.
 
     Raises:
-        UnsupportedParamsError: a parameter can't be honoured and ``drop_params`` is off.
-        BadRequestError: a value is not accepted (the core's own, to be translated).
+        UnsupportedParamsError: a parameter is not supported and ``drop_params`` is off.
+        BadRequestError: a value is not accepted. This is the core's error, for the caller to translate.
     """
     spec = spec_for(model)
-    unsupported = _UNSUPPORTED | unsupported_here
+    unsupported = _UNSUPPORTED | also_unsupported
     if not spec.strict_sizes:
-        unsupported -= _PASSED_TO_OTHERS
+        unsupported -= _PASSED_TO_OTHER_MODELS
+    known = _SUPPORTED | unsupported
     fields: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for layer in layers(arguments, _SYNONYMS):
-        wanted = layer.merged
+    extra_body: dict[str, Any] = {}
+    for source in parameter_sources(arguments, _SYNONYMS):
+        given = source.merged
         for name in arguments.get("additional_drop_params") or ():
-            wanted.pop(name, None)
-        _refuse(wanted, unsupported, arguments, model)
-        fields |= _meaning(wanted, spec, weaker=fields)
-        named = _KNOWN | unsupported
-        extra |= {name: value for name, value in _untouched(layer).items() if name in wanted and name not in named}
-        if QUALITY in wanted and not spec.strict_sizes:
-            extra[QUALITY] = wanted[QUALITY]
-    references = [*images, *pictures_in.urls(fields.pop(IMAGE_URLS, None))]
-    inline = fields.pop(_RESPONSE_FORMAT, _FORMATS[0]) == _FORMATS[1]
-    request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra, **fields)
-    return Order(request, inline)
+            given.pop(name, None)
+        _check_supported(given, unsupported, arguments, model)
+        fields |= _request_fields(given, spec, weaker=fields)
+        unknown = _parameters_to_pass_on(source)
+        extra_body |= {name: value for name, value in unknown.items() if name in given and name not in known}
+        if QUALITY in given and not spec.strict_sizes:
+            extra_body[QUALITY] = given[QUALITY]
+    references = [*references, *reference_images.from_urls(fields.pop(IMAGE_URLS, None))]
+    inline = fields.pop(_RESPONSE_FORMAT, _URL) == _BASE64
+    request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
+    return ParsedParams(request, inline)
 
 
 def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
-    """Whether LiteLLM was told to drop what a provider can't do."""
+    """Whether the caller or the operator asked LiteLLM to drop parameters that a provider does not support."""
     return litellm.drop_params is True or arguments.get("drop_params") is True
 
 
-def _untouched(layer: Layer) -> dict[str, Any]:
-    """What goes to the gateway if it has no meaning here: all of ``extra_body``, and arguments that nobody claims."""
-    unclaimed = {name: value for name, value in layer.arguments.items() if name not in _ELSEWHERE and is_foreign(name)}
-    return {**unclaimed, **layer.body}
+def _parameters_to_pass_on(source: ParameterSource) -> dict[str, Any]:
+    """What goes to the gateway unless it is known here: all of ``extra_body``, and arguments that are not LiteLLM's."""
+    arguments = {
+        name: value
+        for name, value in source.arguments.items()
+        if name not in _NOT_FOR_THE_GATEWAY and is_provider_parameter(name)
+    }
+    return {**arguments, **source.extra_body}
 
 
-def _refuse(wanted: Mapping[str, Any], unsupported: frozenset[str], arguments: Mapping[str, Any], model: str) -> None:
+def _check_supported(
+    given: Mapping[str, Any], unsupported: frozenset[str], arguments: Mapping[str, Any], model: str
+) -> None:
     # False, 0 and an empty list ask for nothing.
-    asked = sorted(name for name in unsupported & wanted.keys() if wanted[name])
-    if asked and not drops_unsupported(arguments):
+    refused = sorted(name for name in unsupported & given.keys() if given[name])
+    if refused and not drops_unsupported(arguments):
         raise UnsupportedParamsError(
             message=(
-                f"{PROVIDER}/{model} does not support: {', '.join(asked)}. Supported: {', '.join(sorted(_KNOWN))}. "
-                "To drop what is not supported, set litellm.drop_params=True."
+                f"{PROVIDER}/{model} does not support: {', '.join(refused)}. Supported: "
+                f"{', '.join(sorted(_SUPPORTED))}. To drop unsupported parameters, set litellm.drop_params=True."
             ),
             llm_provider=PROVIDER,
             model=model,
         )
 
 
-def _meaning(wanted: Mapping[str, Any], spec: ModelSpec, *, weaker: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's fields that one layer sets; ``weaker`` is what the layers below it have set."""
-    fields = {name: wanted[name] for name in (ASPECT_RATIO, RESOLUTION, IMAGE_URLS, *_AS_THEY_ARE) if name in wanted}
-    fields |= {name: _switch(name, wanted[name]) for name in _SWITCHES if name in wanted}
-    if _N in wanted:
-        fields[_N] = _count(wanted[_N])
-    if _RESPONSE_FORMAT in wanted:
-        fields[_RESPONSE_FORMAT] = _format(wanted[_RESPONSE_FORMAT])
-    if SIZE in wanted:
-        ratio, tier = _size(wanted[SIZE], fields.get(RESOLUTION), spec)
+def _request_fields(given: Mapping[str, Any], spec: ModelSpec, *, weaker: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's fields that one source sets; ``weaker`` is what the sources before it have set."""
+    fields = {name: given[name] for name in (ASPECT_RATIO, RESOLUTION, IMAGE_URLS, *_UNCHANGED) if name in given}
+    fields |= {name: _boolean(name, given[name]) for name in _BOOLEANS if name in given}
+    if _N in given:
+        fields[_N] = _count(given[_N])
+    if _RESPONSE_FORMAT in given:
+        fields[_RESPONSE_FORMAT] = _response_format(given[_RESPONSE_FORMAT])
+    if SIZE in given:
+        ratio, resolution = _size(given[SIZE], fields.get(RESOLUTION), spec)
         fields.setdefault(ASPECT_RATIO, ratio)
-        if tier is not None:
-            fields[RESOLUTION] = tier
-    if QUALITY in wanted and spec.strict_sizes:
-        tier = _tier(wanted[QUALITY])
-        if tier is not None and RESOLUTION not in fields and RESOLUTION not in weaker:
-            fields[RESOLUTION] = tier
+        if resolution is not None:
+            fields[RESOLUTION] = resolution
+    if QUALITY in given and spec.strict_sizes:
+        resolution = _resolution_of_quality(given[QUALITY])
+        if resolution is not None and RESOLUTION not in fields and RESOLUTION not in weaker:
+            fields[RESOLUTION] = resolution
     return fields
 
 
 def _size(size: Any, resolution: Any, spec: ModelSpec) -> tuple[str | None, str | None]:
-    """The ratio; and the tier, where pixels or ``resolution`` say it."""
+    """The aspect ratio; and the resolution, if pixels or ``resolution`` name one."""
     try:
         return read_size(spec, str(size), None if resolution is None else str(resolution))
-    except ValueError as refusal:
-        raise BadRequestError(f"size: {refusal}") from None
+    except ValueError as error:
+        raise BadRequestError(f"size: {error}") from None
 
 
 def _count(value: Any) -> int:
-    # A multipart form knows only text.
+    # The values of a multipart form are texts.
     number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_N:
         raise BadRequestError(f"n must be a whole number from 1 to {MAX_N}, not {value!r}")
     return number
 
 
-def _switch(name: str, value: Any) -> bool:
-    found = value if isinstance(value, bool) else _TRUTH.get(str(value).strip().lower())
+def _boolean(name: str, value: Any) -> bool:
+    found = value if isinstance(value, bool) else _BOOLEAN_TEXTS.get(str(value).strip().lower())
     if found is None:
         raise BadRequestError(f"{name} must be true or false, not {value!r}")
     return found
 
 
-def _format(value: Any) -> str:
-    if value not in _FORMATS:
-        raise BadRequestError(f"response_format {value!r} is not accepted; accepted: {', '.join(_FORMATS)}")
+def _response_format(value: Any) -> str:
+    if value not in _RESPONSE_FORMATS:
+        raise BadRequestError(f"response_format {value!r} is not accepted; accepted: {', '.join(_RESPONSE_FORMATS)}")
     return str(value)
 
 
-def _tier(quality: Any) -> str | None:
+def _resolution_of_quality(quality: Any) -> str | None:
     try:
-        return _TIER_OF_QUALITY[str(quality).lower()]
+        return _RESOLUTION_OF_QUALITY[str(quality).lower()]
     except KeyError:
-        accepted = ", ".join(_TIER_OF_QUALITY)
+        accepted = ", ".join(_RESOLUTION_OF_QUALITY)
         raise BadRequestError(f"quality {quality!r} is not accepted; accepted: {accepted}") from None

@@ -1,8 +1,8 @@
-"""Cost: the figure that LiteLLM passes on, and the prices that it looks up beforehand.
+"""The exact cost that LiteLLM passes on, and the prices that it looks up beforehand.
 
-The exact cost of an answer travels in its hidden ``additional_headers``, under the one name that LiteLLM's own cost
+The exact cost of a response travels in its hidden ``additional_headers``, under the one name that LiteLLM's own cost
 calculator lets a provider set. It reaches ``_hidden_params``, callbacks, spend logs and the proxy's
-``x-litellm-response-cost``; without it LiteLLM makes a figure up.
+``x-litellm-response-cost``. Without it LiteLLM estimates a figure.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from .params import PROVIDER
 
 COST_HEADER: Final = "llm_provider-x-litellm-response-cost"
 _HEADERS: Final = "additional_headers"
-_OWN_HEADER: Final = "llm_provider-x-apimaster-"
+_HEADER_PREFIX: Final = "llm_provider-x-apimaster-"
 _MODE: Final = "image_generation"
 
-# One price per image, under both names: budget reservation reads the one, cost calculation the other.
+# LiteLLM reserves budgets by the first name and calculates costs by the second.
 _PRICE_NAMES: Final = ("input_cost_per_image", "output_cost_per_image")
 
 
-def stamp(answer: Any, cost: Decimal | None, **headers: str) -> None:
+def set_response_cost(response: Any, cost: Decimal | None, **headers: str) -> None:
     """Write the cost in US dollars, and further headers, where LiteLLM and its proxy look for them.
 
-    Where nobody knows the model's price, no figure is written: none is better than a made-up one.
+    If the model's price is not known, write no figure: none is better than an estimate.
     """
-    hidden = answer._hidden_params
+    hidden = response._hidden_params
     found = hidden.get(_HEADERS) or {}
     if cost is not None:
         found[COST_HEADER] = float(cost)
-    hidden[_HEADERS] = found | {f"{_OWN_HEADER}{name}": text for name, text in headers.items()}
+    hidden[_HEADERS] = found | {f"{_HEADER_PREFIX}{name}": text for name, text in headers.items()}
 
 
 def register_prices() -> None:
-    """Tell LiteLLM the mode and the base price of every model that has a published one. Can be repeated."""
+    """Give LiteLLM the mode and the base price of every model that has a published one. Calling it again is safe."""
     entries = {}
     for name in KNOWN_MODELS:
         spec = spec_for(name)

@@ -1,9 +1,9 @@
 """The provider: LiteLLM's four image calls and its chat calls, mapped on the core's client.
 
-Every call goes the same way: what was said (``call``), what is wanted (``jobs``, ``params``, ``chat``), with which
-client (``clients``), the core's ``generate``, and back as LiteLLM's answer (``answers``) or error (``errors``). What
-is wanted is worked out in the plain method that LiteLLM calls, in its own thread and with its frames on the stack;
-only what waits is in a coroutine.
+Every call takes the same way: its arguments (``call_arguments``), what they ask for (``call``, ``params``, ``chat``),
+a client (``clients``), the core's ``generate``, and back as LiteLLM's response (``responses``) or error (``errors``).
+The plain method that LiteLLM calls, in a thread of LiteLLM's own and with LiteLLM's frames on the stack, works out
+what to ask for. Only what waits is in a coroutine.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from litellm.llms.custom_llm import CustomLLM
 from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
 from apimaster.errors import APIMasterError
 
-from . import answers, chat, errors
-from .answers import Fetched
-from .clients import Clients
-from .jobs import Job, chat_job, image_job
-from .prices import register_prices, stamp
-from .repeats import Repeats
+from . import chat, errors, responses
+from .call import Call, chat_call, image_call
+from .clients import ClientCache
+from .prices import register_prices, set_response_cost
+from .responses import ImageContent
+from .retry_guard import RetryGuard
 
 RETRY_VARIABLE: Final = "APIMASTER_RETRY_UNKNOWN_OUTCOMES"
 _ON: Final = frozenset({"1", "true", "yes", "on"})
@@ -35,54 +35,54 @@ class APIMasterLLM(CustomLLM):
     """LiteLLM's provider ``apimaster``.
 
     Args:
-        retry_unknown_outcomes: let LiteLLM repeat a call whose outcome nobody knows, as it would repeat a timeout or
-            a 500. Each repeat may be a further charge for one picture. None: the environment variable
+        retry_unknown_outcomes: let LiteLLM retry a call whose outcome is unknown, as it retries a timeout or a 500.
+            Each retry may be a further charge for one image. None: the environment variable
             ``APIMASTER_RETRY_UNKNOWN_OUTCOMES``, off unless it is ``1``, ``true``, ``yes`` or ``on``.
     """
 
     def __init__(self, *, retry_unknown_outcomes: bool | None = None) -> None:
         super().__init__()
         self.retry_unknown_outcomes = retry_unknown_outcomes
-        self.clients = Clients()
-        self._repeats = Repeats()
+        self.clients = ClientCache()
+        self._retry_guard = RetryGuard()
         register_prices()
 
-    # LiteLLM hands everything over by name, and more of it with every version: hence ``**handed``.
+    # LiteLLM passes everything by name, and more of it with every version: hence ``**kwargs``.
 
-    def image_generation(self, **handed: Any) -> Any:  # type: ignore[override]
+    def image_generation(self, **kwargs: Any) -> Any:  # type: ignore[override]
         """Make images: ``litellm.image_generation``."""
-        return self._images(image_job(handed), handed["model_response"])
+        return self._images(image_call(kwargs), kwargs["model_response"])
 
-    def aimage_generation(self, **handed: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+    def aimage_generation(self, **kwargs: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
         """Make images: ``litellm.aimage_generation``, which calls this in a thread and awaits the rest on the loop."""
-        return self._aimages(image_job(handed), handed["model_response"])
+        return self._aimages(image_call(kwargs), kwargs["model_response"])
 
-    def image_edit(self, **handed: Any) -> Any:  # type: ignore[override]
+    def image_edit(self, **kwargs: Any) -> Any:  # type: ignore[override]
         """Make images from images: ``litellm.image_edit``."""
-        return self._images(image_job(handed), handed["model_response"])
+        return self._images(image_call(kwargs), kwargs["model_response"])
 
-    def aimage_edit(self, **handed: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+    def aimage_edit(self, **kwargs: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
         """Make images from images: ``litellm.aimage_edit``, in the same way."""
-        return self._aimages(image_job(handed), handed["model_response"])
+        return self._aimages(image_call(kwargs), kwargs["model_response"])
 
-    def completion(self, **handed: Any) -> Any:  # type: ignore[override]
-        """Answer a conversation with a picture: ``litellm.completion``."""
-        job = chat_job(handed)
-        if job.request is None:
-            return self._check(job, handed["model_response"])
-        return chat.message(handed["model_response"], *self._pictures(job))
+    def completion(self, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Answer a conversation with an image: ``litellm.completion``."""
+        call = chat_call(kwargs)
+        if call.request is None:
+            return self._check(call, kwargs["model_response"])
+        return chat.chat_response(kwargs["model_response"], *self._image_bytes(call))
 
-    def acompletion(self, **handed: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
-        """Answer a conversation with a picture: ``litellm.acompletion``."""
-        return self._achat(chat_job(handed), handed["model_response"])
+    def acompletion(self, **kwargs: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
+        """Answer a conversation with an image: ``litellm.acompletion``."""
+        return self._achat(chat_call(kwargs), kwargs["model_response"])
 
-    def streaming(self, **handed: Any) -> Iterator[Any]:  # type: ignore[override]
-        """The same, as a stream of one piece."""
-        return self._stream(chat_job(handed))
+    def streaming(self, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
+        """The same, as a stream of one chunk."""
+        return self._stream(chat_call(kwargs))
 
-    def astreaming(self, **handed: Any) -> AsyncIterator[Any]:  # type: ignore[override]
-        """The same, as a stream of one piece."""
-        return self._astream(chat_job(handed))
+    def astreaming(self, **kwargs: Any) -> AsyncIterator[Any]:  # type: ignore[override]
+        """The same, as a stream of one chunk."""
+        return self._astream(chat_call(kwargs))
 
     def close(self) -> None:
         """Close the clients of blocking calls. Those of an event loop are closed when it ends."""
@@ -92,83 +92,85 @@ class APIMasterLLM(CustomLLM):
         """Close the clients of the running event loop."""
         await self.clients.aclose()
 
-    def _images(self, job: Job, answer: Any) -> Any:
-        if job.request is None:
-            return self._check(job, answer)
-        job.announce()
-        with self._guarded(job), self.clients.blocking(job.account) as client:
-            result, fetched = _generate(job.tuned(client), job, inline=job.inline)
-            job.report(answers.summary(result))
-            return answers.image_response(answer, result, fetched)
+    def _images(self, call: Call, response: Any) -> Any:
+        if call.request is None:
+            return self._check(call, response)
+        call.log_request()
+        with self._guarded(call), self.clients.blocking(call.account) as client:
+            result, contents = _generate(call.with_options(client), call, inline=call.inline)
+            call.log_response(responses.log_entry(result))
+            return responses.image_response(response, result, contents)
 
-    async def _aimages(self, job: Job, answer: Any) -> Any:
-        if job.request is None:
-            return await self._acheck(job, answer)
-        job.announce()
-        with self._guarded(job):
-            async with self.clients.running(job.account) as client:
-                result, fetched = await _agenerate(job.tuned(client), job, inline=job.inline)
-            job.report(answers.summary(result))
-            if any(fetched):
-                # Base64 of some megabytes takes its time.
-                return await asyncio.to_thread(answers.image_response, answer, result, fetched)
-            return answers.image_response(answer, result, fetched)
+    async def _aimages(self, call: Call, response: Any) -> Any:
+        if call.request is None:
+            return await self._acheck(call, response)
+        call.log_request()
+        with self._guarded(call):
+            async with self.clients.running(call.account) as client:
+                result, contents = await _agenerate(call.with_options(client), call, inline=call.inline)
+            call.log_response(responses.log_entry(result))
+            if any(contents):
+                # Encoding megabytes as base64 would block the loop.
+                return await asyncio.to_thread(responses.image_response, response, result, contents)
+            return responses.image_response(response, result, contents)
 
-    def _pictures(self, job: Job) -> tuple[ImageResult, list[bytes]]:
-        job.announce()
-        with self._guarded(job), self.clients.blocking(job.account) as client:
-            result, fetched = _generate(job.tuned(client), job, inline=True)
-            job.report(answers.summary(result))
-            return result, answers.all_or_none(fetched)
+    def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
+        call.log_request()
+        with self._guarded(call), self.clients.blocking(call.account) as client:
+            result, contents = _generate(call.with_options(client), call, inline=True)
+            call.log_response(responses.log_entry(result))
+            return result, responses.require_bytes(contents)
 
-    async def _apictures(self, job: Job) -> tuple[ImageResult, list[bytes]]:
-        job.announce()
-        with self._guarded(job):
-            async with self.clients.running(job.account) as client:
-                result, fetched = await _agenerate(job.tuned(client), job, inline=True)
-            job.report(answers.summary(result))
-            return result, answers.all_or_none(fetched)
+    async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
+        call.log_request()
+        with self._guarded(call):
+            async with self.clients.running(call.account) as client:
+                result, contents = await _agenerate(call.with_options(client), call, inline=True)
+            call.log_response(responses.log_entry(result))
+            return result, responses.require_bytes(contents)
 
-    async def _achat(self, job: Job, answer: Any) -> Any:
-        if job.request is None:
-            return await self._acheck(job, answer)
-        return await asyncio.to_thread(chat.message, answer, *await self._apictures(job))
+    async def _achat(self, call: Call, response: Any) -> Any:
+        if call.request is None:
+            return await self._acheck(call, response)
+        return await asyncio.to_thread(chat.chat_response, response, *await self._aimage_bytes(call))
 
-    def _stream(self, job: Job) -> Iterator[Any]:
-        yield chat.chunk(*self._pictures(job))
+    def _stream(self, call: Call) -> Iterator[Any]:
+        yield chat.stream_chunk(*self._image_bytes(call))
 
-    async def _astream(self, job: Job) -> AsyncIterator[Any]:
-        yield await asyncio.to_thread(chat.chunk, *await self._apictures(job))
+    async def _astream(self, call: Call) -> AsyncIterator[Any]:
+        yield await asyncio.to_thread(chat.stream_chunk, *await self._aimage_bytes(call))
 
-    def _check(self, job: Job, answer: Any) -> Any:
-        with self._guarded(job, buys=False), self.clients.blocking(job.account) as client:
-            job.tuned(client).models()
-        return _healthy(answer)
+    def _check(self, call: Call, response: Any) -> Any:
+        with self._guarded(call, buys=False), self.clients.blocking(call.account) as client:
+            call.with_options(client).models()
+        return _health_check_response(response)
 
-    async def _acheck(self, job: Job, answer: Any) -> Any:
-        with self._guarded(job, buys=False):
-            async with self.clients.running(job.account) as client:
-                await job.tuned(client).models()
-        return _healthy(answer)
+    async def _acheck(self, call: Call, response: Any) -> Any:
+        with self._guarded(call, buys=False):
+            async with self.clients.running(call.account) as client:
+                await call.with_options(client).models()
+        return _health_check_response(response)
 
     @contextmanager
-    def _guarded(self, job: Job, *, buys: bool = True) -> Iterator[None]:
-        """Nothing is bought twice for one request, and every error that leaves is LiteLLM's own."""
+    def _guarded(self, call: Call, *, buys: bool = True) -> Iterator[None]:
+        """Refuse to buy a second time for one request, and turn every error into one of LiteLLM's."""
         retry = self._retries_unknown()
-        earlier = None if retry or not buys else self._repeats.earlier(job.arguments, errors.UNKNOWN_OUTCOMES)
+        earlier = None
+        if buys and not retry:
+            earlier = self._retry_guard.earlier_attempt(call.arguments, errors.UNKNOWN_OUTCOMES)
         if earlier is not None:
-            raise errors.refused(earlier, model=job.model)
+            raise errors.refused_retry(earlier, model=call.model)
         try:
             yield
         except APIMasterError as error:
             if error.billed != "no":
-                self._repeats.remember(job.arguments, errors.message(error))
-            raise errors.translated(error, model=job.model, retry_unknown=retry) from error
+                self._retry_guard.remember(call.arguments, errors.describe(error))
+            raise errors.to_litellm(error, model=call.model, retry_unknown=retry) from error
         except Exception as bug:
             if not buys:
                 raise
-            self._repeats.remember(job.arguments, str(bug))
-            raise errors.unexpected(bug, model=job.model) from bug
+            self._retry_guard.remember(call.arguments, str(bug))
+            raise errors.unexpected(bug, model=call.model) from bug
 
     def _retries_unknown(self) -> bool:
         if self.retry_unknown_outcomes is not None:
@@ -176,47 +178,47 @@ class APIMasterLLM(CustomLLM):
         return os.environ.get(RETRY_VARIABLE, "").strip().lower() in _ON
 
 
-def _generate(client: APIMaster, job: Job, *, inline: bool) -> tuple[ImageResult, list[Fetched]]:
-    result = client.generate(_wanted(job), timeout=job.timeout)
+def _generate(client: APIMaster, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+    result = client.generate(_request(call), timeout=call.timeout)
     return result, [_read(client, image) if _needs_bytes(image, inline) else None for image in result.images]
 
 
-async def _agenerate(client: AsyncAPIMaster, job: Job, *, inline: bool) -> tuple[ImageResult, list[Fetched]]:
-    result = await client.generate(_wanted(job), timeout=job.timeout)
+async def _agenerate(client: AsyncAPIMaster, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+    result = await client.generate(_request(call), timeout=call.timeout)
     if not any(_needs_bytes(image, inline) for image in result.images):
         return result, [None] * len(result.images)
     reads = [_aread(client, image) if _needs_bytes(image, inline) else _nothing() for image in result.images]
     return result, list(await asyncio.gather(*reads))
 
 
-def _read(client: APIMaster, image: GeneratedImage) -> Fetched:
+def _read(client: APIMaster, image: GeneratedImage) -> ImageContent:
     try:
         return client.read(image)
     except APIMasterError as error:
         return error
 
 
-async def _aread(client: AsyncAPIMaster, image: GeneratedImage) -> Fetched:
+async def _aread(client: AsyncAPIMaster, image: GeneratedImage) -> ImageContent:
     try:
         return await client.read(image)
     except APIMasterError as error:
         return error
 
 
-async def _nothing() -> Fetched:
+async def _nothing() -> ImageContent:
     return None
 
 
 def _needs_bytes(image: GeneratedImage, inline: bool) -> bool:
-    """They were asked for, or there is no URL to give instead."""
+    """Whether the caller asked for the bytes, or there is no URL to give instead."""
     return inline or image.url is None
 
 
-def _wanted(job: Job) -> ImageRequest:
-    assert job.request is not None  # only a health check has none, and it does not come here
-    return job.request
+def _request(call: Call) -> ImageRequest:
+    assert call.request is not None  # only a health check has none, and it generates nothing
+    return call.request
 
 
-def _healthy(answer: Any) -> Any:
-    stamp(answer, Decimal(0))
-    return answer
+def _health_check_response(response: Any) -> Any:
+    set_response_cost(response, Decimal(0))
+    return response

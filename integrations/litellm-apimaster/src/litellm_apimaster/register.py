@@ -1,4 +1,4 @@
-"""Making the provider known to LiteLLM in this process."""
+"""Register the provider with LiteLLM in this process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ apimaster_llm: Final = APIMasterLLM()
 
 
 def register(*, retry_unknown_outcomes: bool | None = None) -> APIMasterLLM:
-    """Make ``apimaster/…`` known to LiteLLM's functions and to Routers made from now on. Can be repeated.
+    """Make ``apimaster/…`` known to LiteLLM's functions and to Routers made from now on. Calling it again is safe.
 
     Args:
-        retry_unknown_outcomes: see ``APIMasterLLM``; None leaves it as it is.
+        retry_unknown_outcomes: see ``APIMasterLLM``; None leaves the setting unchanged.
 
     Returns:
-        The provider that answers for ``apimaster/…``: one that was put into ``litellm.custom_provider_map`` before
-        stays there.
+        The provider that answers for ``apimaster/…``. If ``litellm.custom_provider_map`` already has one, it stays.
     """
     found = next((item["custom_handler"] for item in litellm.custom_provider_map if item["provider"] == PROVIDER), None)
     if found is None:
@@ -33,4 +32,4 @@ def register(*, retry_unknown_outcomes: bool | None = None) -> APIMasterLLM:
     register_prices()
     if retry_unknown_outcomes is not None and isinstance(found, APIMasterLLM):
         found.retry_unknown_outcomes = retry_unknown_outcomes
-    return found  # type: ignore[return-value]  # somebody else's handler under this name is theirs to type
+    return found  # type: ignore[return-value]  # another package's handler may have any type

@@ -1,0 +1,85 @@
+"""Which parameters a Router's deployment sets by default, and which the caller set.
+
+LiteLLM merges both by name and lets the call win. That is right until two names mean one thing (``size`` of the call
+and ``aspect_ratio`` of the deployment), or one of them is in ``extra_body``. Then this package looks up the
+deployment's own parameters, to let the call win there too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import litellm
+
+EXTRA_BODY: Final = "extra_body"
+_MODEL_INFO: Final = "model_info"
+_PROXY_MODULE: Final = "litellm.proxy.proxy_server"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSource:
+    """What either the deployment or the caller set. A value in ``extra_body`` wins over an argument."""
+
+    arguments: Mapping[str, Any]
+    extra_body: Mapping[str, Any]
+
+    @property
+    def merged(self) -> dict[str, Any]:
+        """Arguments and ``extra_body`` in one."""
+        return {**self.arguments, **self.extra_body}
+
+
+def parameter_sources(arguments: Mapping[str, Any], synonyms: frozenset[str]) -> list[ParameterSource]:
+    """The deployment's parameters, where they have to be told apart, and then the call's, which win.
+
+    Args:
+        arguments: of the call, with the deployment's merged in.
+        synonyms: names of which two may mean one thing.
+    """
+    named = {name: value for name, value in arguments.items() if value is not None and name != EXTRA_BODY}
+    extra_body = _extra_body(arguments)
+    if not arguments.get(_MODEL_INFO) or not (extra_body or len(synonyms & named.keys()) > 1):
+        return [ParameterSource(named, extra_body)]
+    defaults = _deployment_parameters(arguments)
+    default_extra_body = _extra_body(defaults)
+    defaults.pop(EXTRA_BODY, None)
+    by_the_call = {name: value for name, value in named.items() if defaults.get(name) != value}
+    return [
+        ParameterSource(defaults, default_extra_body),
+        ParameterSource(by_the_call, {} if extra_body == default_extra_body else extra_body),
+    ]
+
+
+def _extra_body(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    extra_body = arguments.get(EXTRA_BODY)
+    return dict(extra_body) if isinstance(extra_body, Mapping) else {}
+
+
+def _deployment_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``litellm_params`` of the deployment that a Router chose for this call; empty without a Router."""
+    model_id = (arguments.get(_MODEL_INFO) or {}).get("id")
+    if model_id is None:
+        return {}
+    for router in _routers():
+        deployment = _deployment(router, model_id)
+        if deployment is not None:
+            return dict(deployment.litellm_params.model_dump(exclude_none=True))
+    return {}
+
+
+def _deployment(router: Any, model_id: str) -> Any:
+    registry = getattr(router, "registry", None)  # since LiteLLM 1.109
+    return registry().deployment(model_id) if callable(registry) else router.get_deployment(model_id=model_id)
+
+
+def _routers() -> Iterator[Any]:
+    """The Routers of this process. LiteLLM passes a handler no reference to the Router that calls it."""
+    owners = [getattr(sys.modules.get(_PROXY_MODULE), "llm_router", None)]
+    # Every Router registers methods of its own as callbacks.
+    owners += [
+        getattr(each, "__self__", None) for each in (*litellm._async_success_callback, *litellm.success_callback)
+    ]
+    yield from (owner for owner in owners if hasattr(owner, "registry") or hasattr(owner, "get_deployment"))
