@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any
 
@@ -11,8 +12,13 @@ import openai
 import pytest
 from litellm import Router
 
+from apimaster import errors as core_errors
+from apimaster.errors import describe_charge
+from apimaster.results import GeneratedImage, Task
 from litellm_apimaster import OutcomeUnknown, WaitTimeout, register
+from litellm_apimaster.errors import describe, refused_retry, to_litellm, unexpected
 
+CHARGED = r"It (may have been|was) charged\."
 NO_BALANCE = getattr(litellm.exceptions, "PaymentRequiredError", litellm.APIError)
 RETRIED = "retried"
 
@@ -76,7 +82,10 @@ def check(error: BaseException, fault: str) -> None:
     assert error.llm_provider == "apimaster"
     assert error.model == "nano-banana-2"
     if fault in UNKNOWN:
-        assert "may have been billed" in str(error)
+        assert error.billed in ("maybe", "yes")
+        assert re.search(CHARGED, str(error))
+    else:
+        assert describe_charge("no") in str(error)
 
 
 def paid(gateway: Any) -> list[Any]:
@@ -92,6 +101,7 @@ def test_the_functions(fault, blocking, gateway, account):
     with pytest.raises(openai.APIError) as caught:
         _ = litellm.image_generation(**said) if blocking else asyncio.run(litellm.aimage_generation(**said))
     check(caught.value, fault)
+    assert str(caught.value).count(describe_charge(getattr(caught.value, "billed", "no"))) == 1
     assert len(paid(gateway)) <= 1
 
 
@@ -146,7 +156,7 @@ def test_the_proxy(fault, gateway, proxy):
     assert caught.value.status_code == status
     assert len(paid(gateway)) <= 1
     if fault in UNKNOWN:
-        assert "may have been billed" in caught.value.message
+        assert re.search(CHARGED, caught.value.message)
         # neither the Router, its fallback, nor the OpenAI client asked again
         assert len(gateway.requests_to("submit")) == 1
 
@@ -155,7 +165,7 @@ def test_a_retry_policy_by_class_does_not_buy_again(gateway, deploy):
     play(gateway, "task_never_ends")
     policy = litellm.RetryPolicy(TimeoutErrorRetries=3, InternalServerErrorRetries=3, BadRequestErrorRetries=3)
     made = Router(model_list=[deploy(), deploy(key="sk-second")], retry_policy=policy, disable_cooldowns=True)
-    with pytest.raises(openai.APIError, match="may have been billed"):
+    with pytest.raises(openai.APIError, match=CHARGED):
         asyncio.run(made.aimage_generation(model="image", prompt="a red kite", timeout=0.4))
     assert len(gateway.bill.charges) == 1
 
@@ -164,10 +174,10 @@ def test_retries_of_completion_do_not_buy_again(gateway, account):
     pytest.importorskip("tenacity", reason="LiteLLM repeats completions with it")
     play(gateway, "proxy_504_html")
     turns = [{"role": "user", "content": "a red kite"}]
-    with pytest.raises(openai.APIError, match="may have been billed"):
+    with pytest.raises(openai.APIError, match=CHARGED):
         litellm.completion(messages=turns, num_retries=3, **account)
     assert len(gateway.bill.charges) == 1
-    with pytest.raises(openai.APIError, match="may have been billed"):
+    with pytest.raises(openai.APIError, match=CHARGED):
         asyncio.run(litellm.acompletion(messages=turns, num_retries=3, **account))
     assert len(gateway.bill.charges) == 2
 
@@ -181,7 +191,7 @@ def test_a_stream_that_breaks_is_not_bought_again(gateway, deploy):
         async for _ in await made.acompletion(model="image", messages=turns, stream=True):
             pass
 
-    with pytest.raises(openai.APIError, match="may have been billed"):
+    with pytest.raises(openai.APIError, match=CHARGED):
         asyncio.run(ask())
     assert len(gateway.bill.charges) == 1
 
@@ -225,7 +235,7 @@ def test_a_timeout_names_its_task_which_can_be_collected(gateway, account):
     with pytest.raises(WaitTimeout) as caught:
         litellm.image_generation(prompt="a red kite", timeout=0.5, **account)
     (name,) = caught.value.task_ids
-    assert name in str(caught.value)
+    assert str(caught.value).count(f"`apimaster task {name} --wait`") == 1
     assert caught.value.billed == "yes"
     assert isinstance(caught.value, litellm.Timeout)
 
@@ -271,3 +281,87 @@ def test_a_fallback_is_used_where_nothing_was_billed(gateway, deploy):
     )
     assert made.image_generation(model="image", prompt="a red kite").data
     assert len(gateway.bill.standing) == 1
+
+
+RUNNING = Task(id="task_running", model="m")
+FAILED = Task(id="task_failed", model="m", status="failed")
+EMPTY = Task(id="task_empty", model="m", status="succeeded")
+IMAGE = GeneratedImage(url="https://cdn.example/a.png", task_id="task_made")
+MADE = Task(id="task_made", model="m", status="succeeded", images=(IMAGE,))
+DONT_ASK_AGAIN = "Don't ask again: a new request would be a second charge."
+COLLECT = "To collect what is paid for, run `apimaster task {} --wait`: that is free."
+
+
+def with_tasks(error, *tasks):
+    error.tasks = tasks
+    return error
+
+
+DESCRIPTIONS = {
+    "nothing charged": (
+        core_errors.NotFoundError("There is no such model"),
+        "There is no such model. Nothing was charged. Check the base URL, or the task's id and model.",
+    ),
+    "no advice": (core_errors.BadRequestError("No.", advice=""), "No. Nothing was charged."),
+    "a request id": (
+        core_errors.RateLimitError("Too many requests.", retry_after=7, request_id="req_1"),
+        "Too many requests. Nothing was charged. Try again in 7 s. Request id: req_1.",
+    ),
+    "unknown": (
+        core_errors.OutcomeUnknownError("No answer came back."),
+        f"No answer came back. It may have been charged. {core_errors.OutcomeUnknownError.advice}",
+    ),
+    "a task goes on": (
+        core_errors.TaskTimeoutError("The wait ended, and task task_running goes on.", task=RUNNING),
+        "The wait ended, and task task_running goes on. It was charged. "
+        f"{DONT_ASK_AGAIN} {COLLECT.format('task_running')}",
+    ),
+    "several tasks, of which two have something to collect": (
+        with_tasks(core_errors.OutcomeUnknownError("None arrived."), FAILED, RUNNING, EMPTY, MADE, RUNNING),
+        f"None arrived. It may have been charged. {core_errors.OutcomeUnknownError.advice} "
+        + COLLECT.format("task_running --wait`, `apimaster task task_made"),
+    ),
+    "a task that failed": (
+        core_errors.GenerationFailedError("Task task_failed failed.", task=FAILED),
+        f"Task task_failed failed. Nothing was charged. {core_errors.GenerationFailedError.advice}",
+    ),
+    "a task without an image": (
+        core_errors.NoImageError(
+            "Task task_empty succeeded, and there is no picture in it.", task=EMPTY, advice="Look."
+        ),
+        "Task task_empty succeeded, and there is no picture in it. It may have been charged. Look.",
+    ),
+    "a failed download": (
+        core_errors.DownloadError("It could not be fetched.", images=(IMAGE, IMAGE), task=MADE, request_id="req_2"),
+        f"It could not be fetched. It was charged. {DONT_ASK_AGAIN} {COLLECT.format('task_made')} "
+        "Request id: req_2. Image URLs: https://cdn.example/a.png",
+    ),
+    "an expired result": (
+        core_errors.ResultExpiredError("It is gone.", images=(IMAGE,)),
+        f"It is gone. It was charged. {core_errors.ResultExpiredError.advice} Image URLs: https://cdn.example/a.png",
+    ),
+    "a bug": (
+        unexpected(KeyError("a")),
+        "The call failed unexpectedly with KeyError: 'a'. It may have been charged. "
+        f"{core_errors.OutcomeUnknownError.advice}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIPTIONS)
+def test_a_message_holds_each_fact_once(case):
+    error, words = DESCRIPTIONS[case]
+    assert describe(error) == words
+    shown = to_litellm(error, model="m", retry_unknown=False)
+    assert shown.message.endswith(words)
+    if error.billed != "no":
+        assert shown.billed == error.billed
+        assert shown.task_ids == tuple(dict.fromkeys(task.id for task in error.tasks))
+
+
+def test_a_refused_retry_repeats_what_became_of_the_first_attempt():
+    error = refused_retry("No answer came back. It may have been charged.", model="m")
+    assert isinstance(error, OutcomeUnknown)
+    assert error.message.endswith(
+        "Not sent again, since a second request may be a second charge. No answer came back. It may have been charged."
+    )

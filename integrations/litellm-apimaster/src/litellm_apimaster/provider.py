@@ -169,8 +169,9 @@ class APIMasterLLM(CustomLLM):
         except Exception as bug:
             if not buys:
                 raise
-            self._retry_guard.remember(call.arguments, str(bug))
-            raise errors.unexpected(bug, model=call.model) from bug
+            unknown = errors.unexpected(bug)
+            self._retry_guard.remember(call.arguments, errors.describe(unknown))
+            raise errors.to_litellm(unknown, model=call.model, retry_unknown=False) from bug
 
     def _retries_unknown(self) -> bool:
         if self.retry_unknown_outcomes is not None:
