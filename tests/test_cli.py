@@ -36,14 +36,14 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.fixture
 def emulator(apimaster_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """Where the command goes without being told."""
+    """The gateway that the command uses by default."""
     monkeypatch.setenv("APIMASTER_BASE_URL", apimaster_emulator.base_url)
     monkeypatch.setenv("APIMASTER_API_KEY", apimaster_emulator.api_key)
     return apimaster_emulator
 
 
-class Said:
-    """What one command printed."""
+class CommandOutput:
+    """What one command printed, and its exit code."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code = code
@@ -60,12 +60,12 @@ class Said:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*words: str) -> Said:
+    def call(*words: str) -> CommandOutput:
         code = run(list(words))
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        assert "\x1b" not in said.out + said.err  # not a terminal: no control codes
-        return Said(code, said.out, said.err)
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        assert "\x1b" not in printed.out + printed.err  # not a terminal: no control codes
+        return CommandOutput(code, printed.out, printed.err)
 
     return call
 
@@ -76,22 +76,22 @@ def size_of(path: Path | str) -> tuple[int, int]:
 
 
 def test_one_picture(command: Any, emulator: Emulator) -> None:
-    said = command("generate", PROMPT, "-o", "cat.png")
-    assert said.code == 0
-    assert said.out == "cat.png  1024×1024  PNG  $0.0375\n"
+    printed = command("generate", PROMPT, "-o", "cat.png")
+    assert printed.code == 0
+    assert printed.out == "cat.png  1024×1024  PNG  $0.0375\n"
     assert size_of("cat.png") == (1024, 1024)
-    assert "queued task_" in said.err
+    assert "queued task_" in printed.err
     assert len(emulator.bill.charges) == 1
 
 
 def test_every_option_reaches_the_gateway(command: Any, emulator: Emulator) -> None:
     assert command("generate", "a cat", "-o", "cat.png", "-r", "0.5k").code == 0
-    said = command(
+    printed = command(
         *("generate", PROMPT, "--aspect-ratio", "16x9", "--resolution", "512px", "--ref", "cat.png"),
         *("--ref", "https://example.com/a.png", "--mode", "sync", "--google-search", "--google-image-search"),
         *("--model", "nano-banana-2", "--out", "out/", "--timeout", "60", "--json"),
     )
-    assert said.code == 0, said.err
+    assert printed.code == 0, printed.err
     sent = [request for request in emulator.requests if request.method == "POST"][-1]
     body = dict(sent.body)
     references = body.pop("image_urls")
@@ -106,7 +106,7 @@ def test_every_option_reaches_the_gateway(command: Any, emulator: Emulator) -> N
         "google_image_search": True,
     }
     assert sent.path.endswith("/images/generations")
-    image = said.document["images"][0]
+    image = printed.document["images"][0]
     assert (image["width"], image["height"]) == size_of(image["path"]) == (688, 384)
 
 
@@ -118,15 +118,15 @@ def test_what_is_not_set_is_not_sent(command: Any, emulator: Emulator) -> None:
 
 
 def test_several_pictures(command: Any, emulator: Emulator) -> None:
-    said = command("generate", PROMPT, "-n", "3", "-r", "2K", "-a", "1:8", "-o", "cat.png")
-    assert said.code == 0
-    assert said.out.splitlines() == [
+    printed = command("generate", PROMPT, "-n", "3", "-r", "2K", "-a", "1:8", "-o", "cat.png")
+    assert printed.code == 0
+    assert printed.out.splitlines() == [
         "cat-1.png  768×6144  PNG  $0.05",
         "cat-2.png  768×6144  PNG  $0.05",
         "cat-3.png  768×6144  PNG  $0.05",
         "3 of 3 images, $0.15",
     ]
-    assert "image 2 of 3: " in said.err
+    assert "image 2 of 3: " in printed.err
     assert len(emulator.bill.charges) == 3
 
 
@@ -174,11 +174,13 @@ def test_exit_codes(
     with Emulator(faults={fault: 1.0}) as emulator:
         monkeypatch.setenv("APIMASTER_API_KEY", emulator.api_key)
         words = ["generate", PROMPT, "--base-url", emulator.base_url, "--timeout", "2", "-o", "cat.png"]
-        said = command(*words, "--json")
+        printed = command(*words, "--json")
         assert len(emulator.bill.standing) == charges
-    error = said.document["error"]
-    assert (said.code, error["exit_code"], error["billed"]) == (code, code, billed)
+    error = printed.document["error"]
+    assert (printed.code, error["exit_code"], error["billed"]) == (code, code, billed)
     assert error["message"]
+    assert error["advice"]
+    assert "client." not in error["advice"], "advice for a shell, not for Python"
     assert not Path("cat.png").exists()
     if error["resume"]:
         assert error["resume"][0].startswith(f"apimaster task {error['task']['id']} --wait -o cat.png")
@@ -189,17 +191,17 @@ def test_nothing_listens(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APIMASTER_API_KEY", "sk-made-up")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    said = command("generate", PROMPT, "--base-url", url, "--timeout", "1")
-    assert said.code == 5
-    assert said.out == ""
-    assert said.err.splitlines()[-1].startswith(f"Error: Could not reach {url}")
-    assert "apimaster doctor" in said.err
+    printed = command("generate", PROMPT, "--base-url", url, "--timeout", "1")
+    assert printed.code == 5
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1].startswith(f"Error: Could not reach {url}")
+    assert "apimaster doctor" in printed.err
 
 
 def test_no_key(command: Any) -> None:
-    said = command("generate", PROMPT)
-    assert said.code == 3
-    assert "APIMASTER_API_KEY" in said.err
+    printed = command("generate", PROMPT)
+    assert printed.code == 3
+    assert "APIMASTER_API_KEY" in printed.err
     assert command("generate", PROMPT, "--json").document["error"]["type"] == "AuthenticationError"
 
 
@@ -228,12 +230,12 @@ def test_no_key(command: Any) -> None:
 )
 def test_usage_errors(words: list[str], message: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APIMASTER_API_KEY", "sk-made-up")
-    said = command(*words)
-    assert said.code == 2
-    assert said.out == ""
-    assert message in said.err
-    assert said.err.startswith("Error: ")
-    assert said.err.count("\n") == 1
+    printed = command(*words)
+    assert printed.code == 2
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.startswith("Error: ")
+    assert printed.err.count("\n") == 1
     if words[0] in ("generate", "task"):
         error = command(*words, "--json").document["error"]
         assert message in error["message"]
@@ -242,41 +244,41 @@ def test_usage_errors(words: list[str], message: str, command: Any, monkeypatch:
 
 def test_some_of_several(command: Any, emulator: Emulator) -> None:
     emulator.script("ok", "task_failed", "ok", on="task")
-    said = command("generate", PROMPT, "-n", "3", "-o", "out/")
-    assert said.code == 6
-    assert said.out.splitlines()[-1] == "2 of 3 images, $0.075"
-    assert "is missing: " in said.err
-    assert "given back" in said.err
+    printed = command("generate", PROMPT, "-n", "3", "-o", "out/")
+    assert printed.code == 6
+    assert printed.out.splitlines()[-1] == "2 of 3 images, $0.075"
+    assert "is missing: " in printed.err
+    assert "given back" in printed.err
     assert len(list(Path("out").iterdir())) == 2
 
 
 def test_one_of_several_not_fetched(command: Any, emulator: Emulator) -> None:
     for place in ("download", "output"):
         emulator.script("download_404", on=place)
-    said = command("generate", PROMPT, "-n", "2", "-o", "cat.png")
-    assert said.code == 7
+    printed = command("generate", PROMPT, "-n", "2", "-o", "cat.png")
+    assert printed.code == 7
     assert len(list(Path().glob("*.png"))) == 1
-    assert "is missing: " in said.err
-    line = re.search(r"^To pick it up: apimaster (.*)$", said.err, re.MULTILINE)
+    assert "is missing: " in printed.err
+    line = re.search(r"^To pick it up: apimaster (.*)$", printed.err, re.MULTILINE)
     assert line is not None
     assert command(*line[1].split()).code == 0
     assert sorted(path.name for path in Path().glob("*.png")) == ["cat-1.png", "cat-2.png"]
     assert len(emulator.bill.charges) == 2
 
 
-def test_a_picture_of_another_size_is_told(command: Any, emulator: Emulator) -> None:
+def test_a_picture_of_another_size_is_reported(command: Any, emulator: Emulator) -> None:
     emulator.script("download_wrong_pixels")
-    said = command("generate", PROMPT, "-a", "16:9", "-o", "cat.png")
-    assert said.code == 0
-    assert re.search(r"^Note: cat\.png: asked for 16:9 at 1K, .*; delivered \d+×\d+\.$", said.err, re.MULTILINE)
+    printed = command("generate", PROMPT, "-a", "16:9", "-o", "cat.png")
+    assert printed.code == 0
+    assert re.search(r"^Note: cat\.png: asked for 16:9 at 1K, .*; delivered \d+×\d+\.$", printed.err, re.MULTILINE)
 
 
 def test_some_of_several_not_fetched(command: Any, emulator: Emulator) -> None:
     for place in ("download", "output"):
         emulator.script("download_404", on=place, times=2)
-    said = command("generate", PROMPT, "-n", "2", "-o", "out/", "--json")
-    assert said.code == 7
-    error = said.document["error"]
+    printed = command("generate", PROMPT, "-n", "2", "-o", "out/", "--json")
+    assert printed.code == 7
+    error = printed.document["error"]
     assert (error["type"], error["billed"]) == ("ResultExpiredError", "yes")
     assert len(error["resume"]) == 2
     for line in error["resume"]:
@@ -292,9 +294,9 @@ def submit(emulator: Emulator, **more: Any) -> Task:
 
 def test_a_task_is_picked_up(command: Any, emulator: Emulator) -> None:
     task = submit(emulator, resolution="2K")
-    said = command("task", task.id, "--wait", "-o", "island.png")
-    assert said.code == 0
-    assert said.out == "island.png  2048×2048  PNG  $0.05\n"
+    printed = command("task", task.id, "--wait", "-o", "island.png")
+    assert printed.code == 0
+    assert printed.out == "island.png  2048×2048  PNG  $0.05\n"
     document = command("task", task.id, "--wait", "-o", "again/", "--json").document
     assert ImageResult.model_validate(document).images[0].width == 2048
     assert len(emulator.bill.charges) == 1
@@ -305,34 +307,34 @@ def test_a_look_at_a_task(command: Any, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("APIMASTER_BASE_URL", emulator.base_url)
         monkeypatch.setenv("APIMASTER_API_KEY", emulator.api_key)
         good, bad = submit(emulator), submit(emulator)
-        said = command("task", good.id)
-        assert said.code == 0
-        assert said.out.split()[:2] in ([good.id, "queued"], [good.id, "running"])
+        printed = command("task", good.id)
+        assert printed.code == 0
+        assert printed.out.split()[:2] in ([good.id, "queued"], [good.id, "running"])
         emulator.finish(good.id)
-        said = command("task", good.id)
-        assert said.out.splitlines()[0] == f"{good.id}  succeeded"
-        assert said.out.splitlines()[1].startswith("http")
+        printed = command("task", good.id)
+        assert printed.out.splitlines()[0] == f"{good.id}  succeeded"
+        assert printed.out.splitlines()[1].startswith("http")
         emulator.fail(bad.id)
-        said = command("task", bad.id)
-        assert said.code == 6
-        assert "given back" in said.err
+        printed = command("task", bad.id)
+        assert printed.code == 6
+        assert "The charge was refunded." in printed.err
         assert Task.model_validate(command("task", bad.id, "--json").document).status == "failed"
 
 
 def test_an_unknown_task(command: Any, emulator: Emulator) -> None:
-    said = command("task", "task_unknown", "--wait")
-    assert said.code == 5
-    assert "Check the id task_unknown" in said.err
-    assert "To pick it up" not in said.err
+    printed = command("task", "task_unknown", "--wait")
+    assert printed.code == 5
+    assert "Check the id task_unknown" in printed.err
+    assert "To pick it up" not in printed.err
     error = command("task", "task_unknown", "--json").document["error"]
     assert (error["type"], error["billed"], error["resume"]) == ("NotFoundError", "no", [])
 
 
 def test_models(command: Any, emulator: Emulator) -> None:
-    said = command("models")
-    assert said.code == 0
-    assert "gemini-3.1-flash-image-preview" in said.out.splitlines()
-    assert command("models", "--json").document == {"models": said.out.splitlines()}
+    printed = command("models")
+    assert printed.code == 0
+    assert "gemini-3.1-flash-image-preview" in printed.out.splitlines()
+    assert command("models", "--json").document == {"models": printed.out.splitlines()}
 
 
 @pytest.mark.parametrize(
@@ -375,10 +377,10 @@ def test_cost_as_json(command: Any) -> None:
 def test_the_emulator_in_the_process(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # nothing listens there: it must be left out
     monkeypatch.setenv("NO_PROXY", "")
-    said = command("generate", PROMPT, "--emulator", "-o", "cat.png")
-    assert said.code == 0, said.err
-    assert said.out == "cat.png  1024×1024  PNG  $0.0375\n"
-    assert "no money was spent" in said.err
+    printed = command("generate", PROMPT, "--emulator", "-o", "cat.png")
+    assert printed.code == 0, printed.err
+    assert printed.out == "cat.png  1024×1024  PNG  $0.0375\n"
+    assert "no money was spent" in printed.err
     assert size_of("cat.png") == (1024, 1024)
     assert command("generate", PROMPT, "--emulator", "-o", "two.png", "--json").document["emulated"] is True
 
@@ -396,10 +398,10 @@ def test_a_fault_of_the_command_itself(command: Any, emulator: Emulator, monkeyp
     def broken(_result: ImageResult) -> list[str]:
         raise ZeroDivisionError("made up")
 
-    monkeypatch.setattr("apimaster.cli.printing.rows", broken)
-    said = command("generate", PROMPT, "-o", "cat.png")
-    assert said.code == 1
-    assert "a fault of the apimaster command itself: ZeroDivisionError: made up" in said.err
+    monkeypatch.setattr("apimaster.cli.printing.result_rows", broken)
+    printed = command("generate", PROMPT, "-o", "cat.png")
+    assert printed.code == 1
+    assert "a fault of the apimaster command itself: ZeroDivisionError: made up" in printed.err
     monkeypatch.setenv("APIMASTER_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         command("generate", PROMPT, "-o", "cat.png")

@@ -1,4 +1,4 @@
-"""What the command says and how it ends where no gateway is needed: exit codes, paragraphs, resume lines, live line."""
+"""What the command prints and how it ends, without a gateway: exit codes, paragraphs, resume lines, the live line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from apimaster import errors
+from apimaster.batch.image_list import LineFault, invalid_lines
 from apimaster.cli import error_output, exit_codes, printing, progress
-from apimaster.cli.resume import Resume, Stopped
+from apimaster.cli.resume import CommandStopped, ResumeCommand
 from apimaster.results import GeneratedImage, ImageFailure, ImageResult, Progress, Task
 
 TASK = Task(id="task_1", model="gemini-3.1-flash-image-preview", status="running")
@@ -62,51 +63,84 @@ def test_the_exit_code_of_a_part(billed: tuple[str, ...], expected: int) -> None
         ImageFailure(index=index, error="E", message="m", billed=each, retryable=False)
         for index, each in enumerate(billed)
     )
-    assert exit_codes.exit_code_of(failures) == expected
+    assert exit_codes.exit_code_for_failures(failures) == expected
 
 
 @pytest.mark.parametrize("kind", all_errors())
-def test_a_paragraph_says_what_happened_and_whether_it_was_charged(kind: type[errors.APIMasterError]) -> None:
-    said = printing.paragraph(kind("It broke"))
-    assert said.startswith("It broke. ")
-    assert {
-        "no": "Nothing was charged.",
-        "maybe": "It may have been charged",
-        "yes": "It is paid for",
-    }[kind.billed] in said
-    assert "\n" not in said
+@pytest.mark.parametrize("resume_with", ["", "apimaster task"])
+def test_a_paragraph_says_what_happened_what_it_cost_and_what_to_do(
+    kind: type[errors.APIMasterError], resume_with: str
+) -> None:
+    error = kind("It broke")
+    advice = error_output.command_advice(error, resume_with=resume_with)
+    paragraph = error_output.error_paragraph(error, resume_with=resume_with)
+    assert paragraph == f"It broke. {errors.describe_charge(error.billed)} {advice}"
+    assert "client." not in paragraph, "advice for a shell, not for Python"
+    assert error_output.error_document(error, 1, resume_with=resume_with)["error"]["advice"] == advice
+
+
+SAFE = "It is safe to run the same command again"
+LOOK_FIRST = "Look at the account's usage log before you ask again"
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (errors.RateLimitError("Slow down", retry_after=30.0), ["a pause of 30 s", "again is safe"]),
-        (errors.AuthenticationError("Bad key"), ["`apimaster doctor`"]),
+        (errors.RateLimitError("Slow down", retry_after=30.0), [f"{SAFE} in 30 s."]),
+        (errors.RateLimitError("Slow down"), [f"{SAFE} later."]),
+        (errors.AuthenticationError("Bad key", status_code=401), ["`apimaster doctor`"]),
+        (errors.AuthenticationError("No key"), ["into APIMASTER_API_KEY", "`apimaster doctor`"]),
         (errors.PermissionDeniedError("Not this model"), ["`apimaster models`"]),
-        (errors.InsufficientBalanceError("No money"), ["run the same command again"]),
-        (errors.InternalServerError("Broken"), ["again is safe"]),
-        (errors.DownloadError("Lost", images=(IMAGE,)), ["It is at https://cdn.test/1.png"]),
-        (errors.APIConnectionError("No way"), ["`apimaster doctor`", "again is safe"]),
+        (errors.NotFoundError("Nothing there"), ["`apimaster doctor`"]),
+        (errors.InsufficientBalanceError("No money"), ["Top up the account, then run the same command again."]),
+        (errors.InternalServerError("Broken"), [SAFE]),
+        (errors.GenerationFailedError("Broken"), [SAFE, "change the prompt"]),
+        (errors.DownloadError("Lost", images=(IMAGE,)), ["It is at https://cdn.test/1.png", "a second charge"]),
+        (errors.APIConnectionError("No way"), ["`apimaster doctor`", "it is safe to run the same command again"]),
+        (errors.BadRequestError("Odd", advice="Use 2K."), ["Use 2K."]),
+        (errors.NoImageError("Empty"), [LOOK_FIRST]),
+        (errors.OutcomeUnknownError("Gone"), [LOOK_FIRST]),
+        (errors.InternalServerError("Broken", billed="maybe"), [LOOK_FIRST]),
     ],
 )
 def test_a_paragraph_says_what_to_do(error: errors.APIMasterError, words: list[str]) -> None:
     for word in words:
-        assert word in printing.paragraph(error)
+        assert error_output.error_paragraph(error).count(word) == 1
 
 
-def test_a_paragraph_does_not_say_twice_that_nothing_was_charged() -> None:
-    assert (
-        printing.paragraph(errors.ContentPolicyError("Refused; nothing was charged."))
-        == "Refused; nothing was charged."
+def test_what_is_paid_for_is_picked_up_with_a_command() -> None:
+    error = errors.TaskTimeoutError("The wait ended", task=TASK)
+    assert error_output.command_advice(error, resume_with="apimaster task") == (
+        "Pick it up with `apimaster task`, which is free: a new request would be a second charge."
     )
+    assert error_output.command_advice(error) == "A new request would be a second charge."
 
 
-@pytest.mark.parametrize(
-    ("billed", "word"), [("maybe", "again is safe"), ("yes", "again is safe"), ("maybe", "Then run")]
-)
-def test_nobody_is_told_to_pay_twice(billed: str, word: str) -> None:
+def test_faults_of_a_list_keep_their_lines() -> None:
+    error = invalid_lines([LineFault(2, "prompt is empty"), LineFault(1, "too large", "Split it.")])
+    assert error_output.error_paragraph(error).splitlines() == [
+        "2 faults in the list:",
+        "  line 1: too large. Split it.",
+        "  line 2: prompt is empty",
+        "Nothing was charged. Correct these lines.",
+    ]
+    assert str(error) == error_output.error_paragraph(error)
+
+
+@pytest.mark.parametrize("billed", ["maybe", "yes"])
+@pytest.mark.parametrize("resume_with", ["", "apimaster task"])
+def test_the_command_never_advises_to_pay_twice(billed: str, resume_with: str) -> None:
     for kind in all_errors():
-        assert word not in printing.paragraph(kind("It broke", billed=billed))
+        paragraph = error_output.error_paragraph(kind("It broke", billed=billed), resume_with=resume_with).lower()
+        for words in ("is safe", "run the same command", "again later", "try again"):
+            assert words not in paragraph
+
+
+def test_one_of_several_that_is_missing() -> None:
+    failure = ImageFailure.of(1, errors.OutcomeUnknownError("It broke"))
+    assert error_output.failure_paragraph(failure) == f"It broke. It may have been charged. {failure.advice}"
+    failure = ImageFailure.of(1, errors.GenerationFailedError("It broke"))
+    assert error_output.failure_paragraph(failure) == "It broke. Nothing was charged."
 
 
 @pytest.mark.parametrize(
@@ -120,7 +154,7 @@ def test_nobody_is_told_to_pay_twice(billed: str, word: str) -> None:
         ("0.3750", "$0.375"),
         ("3", "$3.00"),
         ("1E+1", "$10.00"),
-        ("1234.5", "$1234.50"),
+        ("1234.5", "$1,234.50"),
     ],
 )
 def test_dollars(amount: str | None, shown: str) -> None:
@@ -141,19 +175,19 @@ def test_dollars(amount: str | None, shown: str) -> None:
     ],
 )
 def test_the_line_that_resumes(out: str, total: int, index: int, expected: str) -> None:
-    assert Resume(out, total=total).command(TASK, index) == expected
+    assert ResumeCommand(out, total=total).for_task(TASK, index) == expected
 
 
 def test_the_line_that_resumes_keeps_model_and_base_url(tmp_path: Path) -> None:
     other = TASK.model_copy(update={"model": "gpt-image-2"})
-    line = Resume("a.png", "http://127.0.0.1:1/v1").command(other, 0)
+    line = ResumeCommand("a.png", "http://127.0.0.1:1/v1").for_task(other, 0)
     assert shlex.split(line)[-4:] == ["--model", "gpt-image-2", "--base-url", "http://127.0.0.1:1/v1"]
 
 
 def test_a_folder_with_a_dot_in_its_name_is_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "pictures.2026"
     folder.mkdir()
-    assert Resume(str(folder), total=2).command(TASK, 1).endswith(f"-o {folder}")
+    assert ResumeCommand(str(folder), total=2).for_task(TASK, 1).endswith(f"-o {folder}")
 
 
 @pytest.mark.parametrize(
@@ -167,31 +201,36 @@ def test_a_folder_with_a_dot_in_its_name_is_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_only_what_has_something_to_give_is_offered(task: Task, offered: bool) -> None:
-    assert bool(Resume(".").commands([(0, task)])) == offered
+    assert bool(ResumeCommand(".").for_tasks([(0, task)])) == offered
 
 
 def test_what_an_interrupt_says(capsys: pytest.CaptureFixture[str]) -> None:
-    stop = Stopped(None, ["apimaster task task_1 --wait -o ."], unsettled=1, saved=["a.png"])
-    assert error_output.stopped(stop, as_json=False) == 130
-    said = capsys.readouterr()
-    assert said.out == ""
-    for words in ("Interrupted.", "paid for", "usage log", "Saved before that: a.png", "To pick it up: apimaster task"):
-        assert words in said.err
+    stop = CommandStopped(None, ["apimaster task task_1 --wait -o ."], unconfirmed=1, saved=["a.png"])
+    assert error_output.report_stop(stop, as_json=False) == 130
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        "Interrupted. What was submitted goes on and is paid for. A request may have gone out without an answer, and "
+        f"may be charged. Pick it up with `apimaster task`, which is free. {errors.OutcomeUnknownError.advice}",
+        "Saved before that: a.png",
+        "To pick it up: apimaster task task_1 --wait -o .",
+    ]
 
 
 @pytest.mark.parametrize(
     ("stop", "billed"),
     [
-        (Stopped(None), "no"),
-        (Stopped(None, unsettled=1), "maybe"),
-        (Stopped(None, ["line"], unsettled=1), "yes"),
-        (Stopped(None, unsettled=1, emulated=True), "no"),
+        (CommandStopped(None), "no"),
+        (CommandStopped(None, unconfirmed=1), "maybe"),
+        (CommandStopped(None, ["line"], unconfirmed=1), "yes"),
+        (CommandStopped(None, unconfirmed=1, emulated=True), "no"),
     ],
 )
-def test_an_interrupt_as_json(stop: Stopped, billed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_output.stopped(stop, as_json=True) == 130
+def test_an_interrupt_as_json(stop: CommandStopped, billed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_output.report_stop(stop, as_json=True) == 130
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["type"], error["billed"], error["retryable"]) == ("Interrupted", billed, billed == "no")
+    assert bool(error["advice"]) == (billed != "no")
     assert error["resume"] == list(stop.resume)
 
 
@@ -200,42 +239,42 @@ def step(stage: str, index: int = 0, **more: object) -> Progress:
 
 
 def test_the_live_line_of_one_picture() -> None:
-    watch = progress.Watch(1, "$0.0375")
-    assert watch.summary() == "starting · 0 s · $0.0375"
-    watch.note(step("submitting"))
-    assert watch.summary().startswith("submitting · ")
-    watch.note(step("running", percent=45.0, task=TASK))
-    assert watch.summary().startswith("running 45 % · ")
-    watch.note(step("downloading", percent=100.0, task=TASK, image=IMAGE))
-    assert watch.summary().startswith("saving · ")
+    view = progress.ProgressView(1, "$0.0375")
+    assert view.summary() == "starting · 0 s · $0.0375"
+    view.update(step("submitting"))
+    assert view.summary().startswith("submitting · ")
+    view.update(step("running", percent=45.0, task=TASK))
+    assert view.summary().startswith("running 45 % · ")
+    view.update(step("downloading", percent=100.0, task=TASK, image=IMAGE))
+    assert view.summary().startswith("saving · ")
 
 
 def test_the_live_line_of_several() -> None:
-    watch = progress.Watch(4, "price unknown")
+    view = progress.ProgressView(4, "price unknown")
     for index, stage in enumerate(["done", "running", "queued"]):
-        watch.note(step(stage, index))
-    assert watch.summary() == "1 of 4 done, 1 queued, 1 running · 0 s · price unknown"
+        view.update(step(stage, index))
+    assert view.summary() == "1 of 4 done, 1 queued, 1 running · 0 s · price unknown"
 
 
 def test_what_is_known_when_it_is_interrupted() -> None:
-    watch = progress.Watch(5, "")
+    view = progress.ProgressView(5, "")
     saved = IMAGE.model_copy(update={"path": Path("a.png")})
-    watch.note(step("submitting", 4))
-    watch.note(step("done", 0, task=TASK, image=saved))
-    watch.note(step("done", 1, image=IMAGE))
-    watch.note(step("failed", 2, task=TASK.model_copy(update={"id": "task_2"})))
-    watch.note(step("running", 3, task=TASK.model_copy(update={"id": "task_3"})))
-    assert [(index, task.id) for index, task in watch.under_way] == [(3, "task_3")]
-    assert watch.unsettled == 1
-    assert watch.saved == ["a.png"]
-    assert watch.numbers == {"task_1": 0, "task_2": 2, "task_3": 3}
+    view.update(step("submitting", 4))
+    view.update(step("done", 0, task=TASK, image=saved))
+    view.update(step("done", 1, image=IMAGE))
+    view.update(step("failed", 2, task=TASK.model_copy(update={"id": "task_2"})))
+    view.update(step("running", 3, task=TASK.model_copy(update={"id": "task_3"})))
+    assert [(index, task.id) for index, task in view.under_way] == [(3, "task_3")]
+    assert view.unconfirmed == 1
+    assert view.saved == ["a.png"]
+    assert view.image_numbers == {"task_1": 0, "task_2": 2, "task_3": 3}
 
 
 def test_plain_lines_come_once_for_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = progress.Watch(2, "")
+    view = progress.ProgressView(2, "")
     for percent in (10.0, 20.0, 30.0):
-        watch.note(step("running", 1, percent=percent, task=TASK))
-    watch.note(step("done", 1, task=TASK))
+        view.update(step("running", 1, percent=percent, task=TASK))
+    view.update(step("done", 1, task=TASK))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("s  ", 1)[1] for line in lines] == [
         "image 2 of 2: running task_1",
@@ -249,7 +288,7 @@ def test_rows_are_aligned_and_summed() -> None:
         for name in ("a.jpg", "long.jpg")
     )
     result = ImageResult(images=(*images, IMAGE), cost=Decimal("0.1125"), model="m")
-    assert printing.rows(result) == [
+    assert printing.result_rows(result) == [
         "a.jpg                   1024×768  JPEG  $0.0375",
         "long.jpg                1024×768  JPEG  $0.0375",
         "https://cdn.test/1.png                  $0.0375",
@@ -258,6 +297,6 @@ def test_rows_are_aligned_and_summed() -> None:
 
 
 def test_the_row_of_one_picture_has_no_sum() -> None:
-    assert printing.rows(ImageResult(images=(IMAGE,), cost=None, model="m")) == [
+    assert printing.result_rows(ImageResult(images=(IMAGE,), cost=None, model="m")) == [
         "https://cdn.test/1.png      price unknown"
     ]

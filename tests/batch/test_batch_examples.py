@@ -1,4 +1,4 @@
-"""The examples of batches run, against the emulator; so do the lists that lie beside them."""
+"""The examples of batches and the lists beside them run against the emulator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apimaster.batch.inputs import read_file
+from apimaster.batch.list_files import read_list_file
 from apimaster.cli.app import run as apimaster
 from apimaster.emulator import Emulator
 
@@ -34,27 +34,27 @@ def run(script: str, folder: Path, emulator: Emulator) -> str:
 
 @pytest.mark.apimaster_emulator(pictures="small")
 def test_variants(apimaster_emulator: Emulator, tmp_path: Path) -> None:
-    told = run("variants.py", tmp_path, apimaster_emulator)
-    assert told.count("saved") == 6
+    printed = run("variants.py", tmp_path, apimaster_emulator)
+    assert printed.count("saved") == 6
     assert (tmp_path / "variants" / "index.html").exists()
     again = run("variants.py", tmp_path, apimaster_emulator)
-    assert sorted(again.splitlines()) == sorted(told.splitlines())
+    assert sorted(again.splitlines()) == sorted(printed.splitlines())
     assert len(apimaster_emulator.bill.charges) == 6
 
 
 @pytest.mark.apimaster_emulator(pictures="small", latency=0.1)
 def test_leaving_early(apimaster_emulator: Emulator, tmp_path: Path) -> None:
-    told = run("async_first_three.py", tmp_path, apimaster_emulator)
-    assert told.count("first:") == 3
-    assert "6 of 6 are saved" in told
+    printed = run("async_first_three.py", tmp_path, apimaster_emulator)
+    assert printed.count("first:") == 3
+    assert "6 of 6 are saved" in printed
     assert len(apimaster_emulator.bill.charges) == 6
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
 def test_lists(path: Path) -> None:
-    lines = read_file(str(path))
-    assert len(lines) >= 3
-    assert all(line.tags for line in lines)
+    images = read_list_file(str(path))
+    assert len(images) >= 3
+    assert all(image.tags for image in images)
 
 
 def blocks(language: str) -> list[str]:
@@ -66,10 +66,10 @@ def blocks(language: str) -> list[str]:
 def test_the_python_of_the_page_runs(apimaster_emulator: Emulator, tmp_path: Path) -> None:
     (code,) = blocks("python")
     (tmp_path / "page.py").write_text(code)
-    told = run(str(tmp_path / "page.py"), tmp_path, apimaster_emulator).splitlines()
-    assert told[0] == "0.0875"
-    assert len(told) == 3
-    assert {line.split()[1] for line in told[1:]} == {"saved"}
+    printed = run(str(tmp_path / "page.py"), tmp_path, apimaster_emulator).splitlines()
+    assert printed[0] == "0.0875"
+    assert len(printed) == 3
+    assert {line.split()[1] for line in printed[1:]} == {"saved"}
 
 
 @pytest.mark.apimaster_emulator(pictures="small")

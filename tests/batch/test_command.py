@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from apimaster.batch.run import items_in
+from apimaster.batch.ledger import read_items
 from apimaster.cli.app import run as apimaster
 from apimaster.cli.batch.display import LiveDisplay, PlainDisplay, panel, plain_line
 from apimaster.emulator import Emulator
@@ -43,17 +43,17 @@ def gateway(apimaster_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, liste
 
 
 def states(directory: Path) -> Counter[str]:
-    return Counter(item.state for item in items_in(directory))
+    return Counter(item.state for item in read_items(directory))
 
 
 def test_a_look_first_costs_nothing_and_needs_no_key(listed: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
     assert apimaster(["batch", "run", str(listed), "-o", str(out), "-r", "2k", "--max-cost", "0.20", "--dry-run"]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "gemini-3.1-flash-image-preview  2K  12 × $0.05" in told.err
-    assert "To submit: 12 images, $0.60." in told.err
-    assert "that is enough for 4 images, $0.20." in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "gemini-3.1-flash-image-preview  2K  12 × $0.05" in printed.err
+    assert "To submit: 12 images, $0.60." in printed.err
+    assert "that is enough for 4 images, $0.20." in printed.err
     assert not out.exists()
 
 
@@ -61,9 +61,9 @@ def test_all_faults_of_a_list_at_once(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "list.jsonl"
     path.write_text('{"prompt": ""}\n{"prompt": "x", "resolution": "9K"}\n')
     assert apimaster(["batch", "run", str(path), "-o", str(tmp_path / "out"), "--yes"]) == 2
-    told = capsys.readouterr().err
-    assert "line 1: prompt is empty" in told
-    assert "line 2: resolution '9K'" in told
+    printed = capsys.readouterr().err
+    assert "line 1: prompt is empty" in printed
+    assert "line 2: resolution '9K'" in printed
 
 
 def test_nobody_to_ask(gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any) -> None:
@@ -84,15 +84,15 @@ def test_run_status_export_resume(gateway: Emulator, listed: Path, tmp_path: Pat
     gateway.script("task_failed", prompt=PROMPTS[3])
     gateway.script("proxy_504_html", prompt=PROMPTS[5])
     assert apimaster(["batch", "run", str(listed), "-o", out, "--yes", "-r", "512"]) == 7
-    told = capsys.readouterr().err
-    assert "failed: picture-number-3" in told
-    assert "10 saved, 1 failed, 1 unknown" in told
-    assert f"Gallery: {out}/index.html" in told
+    printed = capsys.readouterr().err
+    assert "failed: picture-number-3" in printed
+    assert "10 saved, 1 failed, 1 unknown" in printed
+    assert f"Gallery: {out}/index.html" in printed
 
     assert apimaster(["batch", "status", out]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in ("saved", "10", "failed", "unknown", "$0.4125 spent or possibly spent", "not running"):
-        assert part in told
+        assert part in printed
     assert apimaster(["batch", "status", out, "--watch"]) == 0
     assert apimaster(["batch", "status", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["saved"] == 10
@@ -114,18 +114,22 @@ def test_run_status_export_resume(gateway: Emulator, listed: Path, tmp_path: Pat
 
 
 @pytest.mark.apimaster_emulator(pictures="small")
-def test_what_stopped_it_is_told_with_how_to_go_on(
+def test_what_stopped_it_and_how_to_go_on_are_printed(
     gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any
 ) -> None:
     out = str(tmp_path / "out")
     assert apimaster(["batch", "run", str(listed), "-o", out, "--yes", "--max-images", "2"]) == 4
-    told = capsys.readouterr().err
-    assert "Stopped: The limit is reached: 10 image(s) were not submitted." in told
-    assert f"To go on: apimaster batch resume {out}" in told
+    printed = capsys.readouterr().err
+    assert (
+        "Stopped: The limit is reached: 10 images not submitted. Raise the limit, then run the batch again." in printed
+    )
+    assert "2 saved, 10 not submitted; spent $0.075." in printed
+    assert f"To go on: apimaster batch resume {out}" in printed
     gateway.script({"fault": "unauthorized", "times": 20})
     assert apimaster(["batch", "resume", out, "--yes", "--max-images", "99", "--json"]) == 3
     end = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (end["event"], end["error"]["type"], end["planned"]) == ("end", "AuthenticationError", 10)
+    assert "`apimaster doctor`" in end["error"]["advice"]
 
 
 def test_a_folder_without_a_batch(tmp_path: Path, capsys: Any) -> None:
@@ -166,12 +170,12 @@ def test_one_interrupt_writes_down_what_is_under_way(
     started = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "5")
     until(lambda: len(gateway.bill.charges) == 5, started)
     started.send_signal(kind)
-    told = started.communicate(timeout=20)[1]
+    printed = started.communicate(timeout=20)[1]
     assert started.returncode == 130
     assert states(out) == {"submitted": 5, "planned": 7}
-    assert f"To go on: apimaster batch resume {out}" in told
-    assert "5 still under way, 7 not submitted" in told
-    assert "Traceback" not in told
+    assert f"To go on: apimaster batch resume {out}" in printed
+    assert "5 still under way, 7 not submitted" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
@@ -185,10 +189,10 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     assert any("Ctrl-C again ends it now" in line for line in started.stderr), "it says so before it has ended"
     assert started.poll() is None, "it waits for the answers to what it has sent"
     started.send_signal(signal.SIGINT)
-    told = started.communicate(timeout=20)[1]
+    printed = started.communicate(timeout=20)[1]
     assert started.returncode == 130
     assert states(out) == {"unknown": 2, "planned": 10}
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
 
 
 @pytest.mark.apimaster_emulator(pictures="small", latency=0.3)
@@ -199,13 +203,13 @@ def test_a_terminal_gets_the_panel(gateway: Emulator, listed: Path, tmp_path: Pa
     words = [*command, "-o", str(tmp_path / "out"), "--yes"]
     with subprocess.Popen(words, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"}) as started:
         os.close(theirs)
-        told = b""
+        printed = b""
         with contextlib.suppress(OSError):  # the other end is closed: that is how it ends
             while piece := os.read(ours, 1 << 16):
-                told += piece
+                printed += piece
     os.close(ours)
     assert started.returncode == 0
-    text = told.decode()
+    text = printed.decode()
     for part in ("To submit: 12 images", "╭─", "12 of 12 · 100 %", "12 saved; spent $0.45."):
         assert part in text
 
@@ -226,8 +230,8 @@ def test_an_interrupt_in_blocking_code_loses_nothing(gateway: Emulator, tmp_path
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as started:
         until(lambda: len(gateway.bill.charges) == 4, started)
         started.send_signal(signal.SIGINT)
-        told = started.communicate(timeout=20)[1]
-    assert told.rstrip().endswith("KeyboardInterrupt")
+        printed = started.communicate(timeout=20)[1]
+    assert printed.rstrip().endswith("KeyboardInterrupt")
     assert states(tmp_path / "out") == {"submitted": 4, "planned": 5}
 
 
@@ -254,12 +258,12 @@ class Shown:
     def __init__(self) -> None:
         from decimal import Decimal
 
-        from apimaster.batch.steps import Sum
+        from apimaster.batch.ledger_records import StateCount
         from apimaster.batch.tally import Tally
         from apimaster.batch.throttle import Throttle
 
         price = Decimal("0.0375")
-        self.tally = Tally([Sum("planned", True, price, 1000, Decimal(0))], 0.0)
+        self.tally = Tally([StateCount("planned", True, price, 1000, Decimal(0))], 0.0)
         for number in range(100):
             for before, after in (("planned", "submitting"), ("submitting", "submitted"), ("submitted", "saved")):
                 self.tally.move(before, after, price, 50.0 + number / 10)  # type: ignore[arg-type]  # states
@@ -291,7 +295,7 @@ def test_the_panel_has_everything_people_look_for() -> None:
     shown.throttle.refused(58.0, 64, 12.0)
     assert "asked for a pause: next submit in 10 s" in drawn(shown)
     shown.throttle.resume_at = 0.0
-    assert "takes fewer at once: 48 instead of 64" in drawn(shown)
+    assert "accepts fewer at once: 48 instead of 64" in drawn(shown)
     shown.halted = True
     assert "Ctrl-C again" in drawn(shown)
 
@@ -314,18 +318,18 @@ def test_plain_lines_and_the_live_panel(capsys: Any) -> None:
     live.ended(ended("failed", error="the prompt was blocked"))
     live.ended(ended("submitted", error="the wait ended"))
     asyncio.run(for_a_moment(live))
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for part in (
         "100 of 1,000",
         "✓ the-saved-one  64×36  1 min",
         "✗ the-failed-one  the prompt was blocked",
         "… the-sub",
     ):
-        assert part in told
+        assert part in printed
     plain = PlainDisplay(Console(stderr=True))
     plain.ended(ended("saved"))
     plain.ended(ended("unknown", error="nobody knows"))
     asyncio.run(for_a_moment(plain))
-    told = capsys.readouterr().err
-    assert "unknown: the-unknown-one (line 4): nobody knows" in told
-    assert "100 saved" in told
+    printed = capsys.readouterr().err
+    assert "unknown: the-unknown-one (line 4): nobody knows" in printed
+    assert "100 saved" in printed

@@ -16,14 +16,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from apimaster.batch.export import COLUMNS, as_csv, jsonl
-from apimaster.batch.gallery import page
-from apimaster.batch.ledger import Ledger
-from apimaster.batch.lines import Reader
+from apimaster.batch.gallery import render
+from apimaster.batch.image_list import ImageListBuilder
+from apimaster.batch.ledger import BatchLedger, read_items
+from apimaster.batch.ledger_records import Transition
+from apimaster.batch.manifest import COLUMNS, as_csv, as_jsonl
 from apimaster.batch.outputs import Outputs, write_outputs
-from apimaster.batch.run import items_in
-from apimaster.batch.steps import Step
-from apimaster.batch.thumbnails import SIDE, make, make_missing, thumbnail_of
+from apimaster.batch.thumbnails import MAX_SIDE, make_missing_thumbnails, make_thumbnail, thumbnail_of
 from apimaster.results import Task
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> <!-- & 'quotes' \u2028 an end"
@@ -35,13 +34,13 @@ def fill(directory: Path, count: int) -> None:
     for number in range(100):
         size = [(64, 36), (36, 64), (48, 48)][number % 3]
         Image.new("RGB", size, (number * 2, 120, 255 - number * 2)).save(directory / f"images/{number}.png")
-    reader = Reader()
+    builder = ImageListBuilder()
     for number in range(count):
         prompt = HOSTILE if number == 3 else f"a {'cat' if number % 2 else 'dog'} number {number}"
-        reader.add(number + 1, {"prompt": prompt, "id": f"p{number}", "tags": ["odd"] if number % 2 else []})
-    steps: list[Step] = []
-    for number, line in enumerate(reader.lines):
-        task = Task(id=f"task_{number}", model=line.request.model)
+        builder.add(number + 1, {"prompt": prompt, "id": f"p{number}", "tags": ["odd"] if number % 2 else []})
+    transitions: list[Transition] = []
+    for number, image in enumerate(builder.images):
+        task = Task(id=f"task_{number}", model=image.request.model)
         path, width, height = f"images/{number % 100}.png", *[(64, 36), (36, 64), (48, 48)][number % 100 % 3]
         saved = {
             "path": path,
@@ -58,11 +57,11 @@ def fill(directory: Path, count: int) -> None:
         }
         whole: list[tuple[Any, dict[str, object]]] = [("submitted", {"task": task, "billed": "yes"}), ("saved", saved)]
         way = ways.get(number % 20, whole)
-        steps += [Step(line.id, "submitting")] if way else []
-        steps += [Step(line.id, state, fields) for state, fields in way]
-    ledger = Ledger.open(directory)
-    ledger.enter(reader.finish())
-    ledger.apply(steps)
+        transitions += [Transition(image.id, "submitting")] if way else []
+        transitions += [Transition(image.id, state, fields) for state, fields in way]
+    ledger = BatchLedger.open(directory)
+    ledger.update_list(builder.finish())
+    ledger.apply(transitions)
     ledger.close()
     write_outputs(directory)
 
@@ -197,22 +196,22 @@ def test_the_manifest_has_the_same_columns_for_all(big: Path) -> None:
     assert all(len(found) <= 1 for found in kinds.values()), "one type per column, as Parquet needs it"
     assert records[0]["cost_usd"] == "0.0375"
     assert records[7]["cost_usd"] == "0"
-    rows = list(csv.DictReader(io.StringIO("".join(as_csv(items_in(big))))))
+    rows = list(csv.DictReader(io.StringIO("".join(as_csv(read_items(big))))))
     assert len(rows) == 5_000
     assert rows[3]["prompt"] == HOSTILE
     assert rows[1]["tags"] == "odd"
-    assert "".join(jsonl(items_in(big))) == (big / "manifest.jsonl").read_text()
+    assert "".join(as_jsonl(read_items(big))) == (big / "manifest.jsonl").read_text()
 
 
 def test_large_pictures_get_thumbnails(tmp_path: Path) -> None:
     fill(tmp_path / "b", 2)
     noise = Image.effect_noise((1200, 800), 90).convert("RGB")
     noise.save(tmp_path / "b" / "images" / "0.png")
-    make_missing(tmp_path / "b", items_in(tmp_path / "b"))
-    assert make(tmp_path / "b", "images/0.png") is False, "it is there already"
+    make_missing_thumbnails(tmp_path / "b", read_items(tmp_path / "b"))
+    assert make_thumbnail(tmp_path / "b", "images/0.png") is False, "it is there already"
     (made,) = (tmp_path / "b" / "thumbs").iterdir()
     with Image.open(made) as small:
-        assert max(small.size) == SIDE
+        assert max(small.size) == MAX_SIDE
     write_outputs(tmp_path / "b")
     assert thumbnail_of("images/0.png") in (tmp_path / "b" / "index.html").read_text()
     assert thumbnail_of("images/1.png") not in (tmp_path / "b" / "index.html").read_text()
@@ -233,11 +232,11 @@ def test_the_end_of_a_run_may_meet_a_rewrite_that_is_under_way(
             threads.submit(outputs.write)
         threads.submit(write_outputs, tmp_path).result()  # `batch export` in the same process
     assert caplog.text == ""
-    assert "".join(jsonl(items_in(tmp_path))) == (tmp_path / "manifest.jsonl").read_text()
+    assert "".join(as_jsonl(read_items(tmp_path))) == (tmp_path / "manifest.jsonl").read_text()
     assert not list(tmp_path.glob(".*.part"))
 
 
 def test_the_page_holds_no_key_and_no_address(big: Path) -> None:
-    text = "".join(page(big, items_in(big)))
+    text = "".join(render(big, read_items(big)))
     for secret in ("sk-", "Bearer", "http://", "https://"):
         assert secret not in text

@@ -1,4 +1,4 @@
-"""The pure rules: limits, the shared pause, verdicts, the tally, the words for a plan; and the folder's lock."""
+"""The pure rules: limits, the shared pause, error actions, the tally, the plan in words; and the folder's lock."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from apimaster import errors
-from apimaster.batch.budget import Budget, read_limit
+from apimaster.batch.budget import Budget
+from apimaster.batch.error_actions import action_after_task, action_before_task
+from apimaster.batch.ledger_records import PlannedGroup, StateCount
 from apimaster.batch.lock import DirectoryLock, DirectoryLocked
-from apimaster.batch.plan import Terms, make_plan, read_terms
-from apimaster.batch.steps import Kind, Sum
+from apimaster.batch.options import RunOptions, check_options, read_max_cost
+from apimaster.batch.plan import make_plan
 from apimaster.batch.tally import Tally
 from apimaster.batch.throttle import Throttle
-from apimaster.batch.verdicts import after_task, before_task
 from apimaster.cli.batch.wording import duration, plan_lines
 from apimaster.errors import BadRequestError
 
@@ -27,10 +28,10 @@ PRICE = Decimal("0.0375")
 # --- limits -------------------------------------------------------------------------------------------
 
 
-def test_a_budget_is_exact_and_takes_back_what_was_refunded() -> None:
+def test_a_budget_is_exact_and_takes_refunds_back() -> None:
     budget = Budget(Decimal("0.10"))
     assert [budget.reserve(PRICE) for _ in range(3)] == [True, True, False]
-    budget.give_back(PRICE)
+    budget.release(PRICE)
     assert budget.reserve(PRICE)
     assert budget.spent == Decimal("0.075")
     assert budget.reserve(Decimal("0.025")), "to the last cent"
@@ -45,7 +46,7 @@ def test_a_budget_counts_images_too_and_refuses_unknown_prices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "images", "kinds", "expected"),
+    ("limit", "images", "groups", "expected"),
     [
         (None, None, [(PRICE, 4), (None, 2)], (6, "0.15")),
         ("0.10", None, [(PRICE, 4)], (2, "0.075")),
@@ -55,29 +56,29 @@ def test_a_budget_counts_images_too_and_refuses_unknown_prices() -> None:
         ("1", None, [(None, 1)], (0, "0")),
     ],
 )
-def test_how_much_fits(limit: Any, images: Any, kinds: Any, expected: tuple[int, str]) -> None:
-    count, cost = Budget(read_limit(limit), images).fitting(kinds)
+def test_how_many_images_are_affordable(limit: Any, images: Any, groups: Any, expected: tuple[int, str]) -> None:
+    count, cost = Budget(read_max_cost(limit), images).count_affordable(groups)
     assert (count, cost) == (expected[0], Decimal(expected[1]))
 
 
 @pytest.mark.parametrize("value", ["ten", -1, True, "nan", float("inf"), ""])
 def test_a_limit_is_an_amount(value: Any) -> None:
     with pytest.raises(BadRequestError, match="max_cost must be"):
-        read_limit(value)
+        read_max_cost(value)
 
 
 def test_limits_are_read_exactly() -> None:
-    assert read_limit(0.1) == Decimal("0.1")
-    assert read_limit(" $2.50 ") == Decimal("2.50")
+    assert read_max_cost(0.1) == Decimal("0.1")
+    assert read_max_cost(" $2.50 ") == Decimal("2.50")
     with pytest.raises(BadRequestError, match="max_images"):
-        read_terms(None, -1, retry_failed=False, retry_unknown=False)
+        check_options(max_images=-1)
 
 
 # --- the shared pause ---------------------------------------------------------------------------------
 
 
 def test_one_burst_of_refusals_is_one_pause() -> None:
-    throttle = Throttle(64, dice=lambda: 1.0)
+    throttle = Throttle(64, random_number=lambda: 1.0)
     assert throttle.refused(10.0, 40) == 1.0
     for _ in range(30):
         throttle.refused(10.1, 40)
@@ -90,14 +91,14 @@ def test_one_burst_of_refusals_is_one_pause() -> None:
 
 
 def test_the_gateway_says_how_long() -> None:
-    throttle = Throttle(8, dice=lambda: 0.0)
+    throttle = Throttle(8, random_number=lambda: 0.0)
     assert throttle.refused(0.0, 8, 90.0) == 90.0
     assert throttle.refused(1.0, 8, 120.0) == 120.0, "the longest of a burst counts"
     assert throttle.pause(1.0) == 120.0
 
 
 def test_the_ceiling_comes_back_one_per_round_and_no_further() -> None:
-    throttle = Throttle(8, dice=lambda: 1.0)
+    throttle = Throttle(8, random_number=lambda: 1.0)
     throttle.refused(0.0, 8)
     assert throttle.ceiling == 6
     for _ in range(7):
@@ -108,45 +109,45 @@ def test_the_ceiling_comes_back_one_per_round_and_no_further() -> None:
     assert throttle.ceiling == 8
 
 
-def test_a_dead_line_is_no_reason_for_fewer_at_once() -> None:
+def test_an_unreachable_gateway_is_no_reason_for_fewer_at_once() -> None:
     throttle = Throttle(8)
-    throttle.refused(0.0, 8, crowded=False)
+    throttle.refused(0.0, 8, rate_limited=False)
     assert throttle.ceiling == 8
 
 
-# --- verdicts -----------------------------------------------------------------------------------------
+# --- error actions -----------------------------------------------------------------------------------------
 
 _BEFORE = {
-    "RateLimitError": "crowded",
-    "APIConnectionError": "unreachable",
-    "InternalServerError": "again",
-    "GenerationFailedError": "again",
+    "RateLimitError": "slow_down",
+    "APIConnectionError": "wait_for_network",
+    "InternalServerError": "retry",
+    "GenerationFailedError": "retry",
     "AuthenticationError": "stop",
     "PermissionDeniedError": "stop",
     "InsufficientBalanceError": "stop",
     "NotFoundError": "stop",
-    "ContentPolicyError": "failed",
-    "ReferenceImageError": "failed",
-    "OutcomeUnknownError": "unknown",
-    "NoImageError": "unknown",
-    "TaskTimeoutError": "unknown",
-    "DownloadError": "unknown",
-    "ResultExpiredError": "unknown",
-    "BudgetExceededError": "failed",
-    "APIMasterError": "failed",
+    "ContentPolicyError": "fail",
+    "ReferenceImageError": "fail",
+    "OutcomeUnknownError": "mark_unknown",
+    "NoImageError": "mark_unknown",
+    "TaskTimeoutError": "mark_unknown",
+    "DownloadError": "mark_unknown",
+    "ResultExpiredError": "mark_unknown",
+    "BudgetExceededError": "fail",
+    "APIMasterError": "fail",
     "BadRequestError": "stop",
 }
 _AFTER = {
-    "GenerationFailedError": "failed",
-    "ContentPolicyError": "failed",
-    "NoImageError": "unknown",
-    "ResultExpiredError": "unknown",
-    "DownloadError": "kept",
-    "TaskTimeoutError": "kept",
+    "GenerationFailedError": "fail",
+    "ContentPolicyError": "fail",
+    "NoImageError": "mark_unknown",
+    "ResultExpiredError": "mark_unknown",
+    "DownloadError": "keep",
+    "TaskTimeoutError": "keep",
     "AuthenticationError": "stop",
     "PermissionDeniedError": "stop",
     "InsufficientBalanceError": "stop",
-    "NotFoundError": "unknown",
+    "NotFoundError": "mark_unknown",
 }
 
 
@@ -156,37 +157,37 @@ def every_error() -> list[type[errors.APIMasterError]]:
 
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
-def test_every_error_of_a_submit_has_a_verdict(kind: type[errors.APIMasterError]) -> None:
-    verdict = before_task(kind("x"))
-    assert verdict == _BEFORE[kind.__name__]
+def test_every_error_of_a_submit_has_an_action(kind: type[errors.APIMasterError]) -> None:
+    action = action_before_task(kind("x"))
+    assert action == _BEFORE[kind.__name__]
     if kind.billed != "no":
-        assert verdict == "unknown", "never planned again"
+        assert action == "mark_unknown", "never planned again"
 
 
 def test_what_the_gateway_refused_is_not_what_the_folder_refused() -> None:
-    assert before_task(BadRequestError("x", status_code=400)) == "failed"
+    assert action_before_task(BadRequestError("x", status_code=400)) == "fail"
 
 
 @pytest.mark.parametrize("name", _AFTER)
 def test_errors_after_the_charge(name: str) -> None:
-    assert after_task(getattr(errors, name)("x")) == _AFTER[name]
+    assert action_after_task(getattr(errors, name)("x")) == _AFTER[name]
 
 
 # --- how it stands ------------------------------------------------------------------------------------
 
 
-def sums() -> list[Sum]:
+def counts() -> list[StateCount]:
     zero = Decimal(0)
     return [
-        Sum("planned", True, PRICE, 10, zero),
-        Sum("planned", False, PRICE, 2, zero),
-        Sum("saved", True, PRICE, 4, PRICE),
-        Sum("unknown", False, PRICE, 1, zero),
+        StateCount("planned", True, PRICE, 10, zero),
+        StateCount("planned", False, PRICE, 2, zero),
+        StateCount("saved", True, PRICE, 4, PRICE),
+        StateCount("unknown", False, PRICE, 1, zero),
     ]
 
 
 def test_the_tally_follows_every_step() -> None:
-    tally = Tally(sums(), 0.0)
+    tally = Tally(counts(), 0.0)
     assert (tally.total, tally.set_aside, tally.spent, tally.to_come) == (15, 2, PRICE * 6, PRICE * 10)
     tally.move("planned", "submitting", PRICE, 1.0)
     assert (tally.spent, tally.to_come, tally.running) == (PRICE * 7, PRICE * 9, 1)
@@ -200,9 +201,9 @@ def test_the_tally_follows_every_step() -> None:
 
 
 def test_a_plan_tells_what_it_costs_and_what_fits() -> None:
-    kinds = [Kind("m", "2K", PRICE, 4), Kind("m", None, PRICE, 6)]
-    terms = Terms(Decimal("0.30"), None, retry_unknown=True)
-    plan = make_plan(sums(), kinds, terms, new=3, died=1, retried_failed=0, retried_unknown=2)
+    groups = [PlannedGroup("m", "2K", PRICE, 4), PlannedGroup("m", None, PRICE, 6)]
+    options = RunOptions(max_cost=Decimal("0.30"), retry_unknown=True)
+    plan = make_plan(counts(), groups, options, new=3, died=1, retried_failed=0, retried_unknown=2)
     text = "\n".join(plan_lines(plan))
     assert "To submit: 10 images, $0.375." in text
     assert "The limit is $0.30 for this folder: that is enough for 2 images, $0.075." in text
@@ -215,8 +216,8 @@ def test_a_cost_limit_needs_prices() -> None:
     with pytest.raises(BadRequestError, match="price of midjourney"):
         make_plan(
             [],
-            [Kind("midjourney", None, None, 2)],
-            Terms(Decimal(1)),
+            [PlannedGroup("midjourney", None, None, 2)],
+            RunOptions(max_cost=Decimal(1)),
             new=0,
             died=0,
             retried_failed=0,

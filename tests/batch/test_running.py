@@ -26,8 +26,17 @@ from apimaster import (
     InsufficientBalanceError,
     RateLimitError,
 )
-from apimaster.batch import AsyncBatch, Batch, BatchItem, DirectoryLocked, InvalidLines, LedgerError, job, throttle
-from apimaster.batch.steps import Step
+from apimaster.batch import (
+    AsyncBatch,
+    Batch,
+    BatchItem,
+    DirectoryLocked,
+    InvalidLines,
+    LedgerError,
+    image_job,
+    throttle,
+)
+from apimaster.batch.ledger_records import Transition
 from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError
 
@@ -41,14 +50,14 @@ def requests(count: int, **fields: Any) -> list[dict[str, Any]]:
 
 
 def run(
-    emulator: Emulator, directory: Path, wanted: Any, *, concurrency: int = 16, retries: int = 3, **terms: Any
+    emulator: Emulator, directory: Path, wanted: Any, *, concurrency: int = 16, retries: int = 3, **options: Any
 ) -> list[BatchItem]:
     """One run on asyncio."""
 
     async def work() -> list[BatchItem]:
         async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, max_retries=retries) as client:
             batch = AsyncBatch(client, directory, concurrency=concurrency, timeout=20)
-            return [item async for item in batch.run(wanted, **terms)]
+            return [item async for item in batch.run(wanted, **options)]
 
     return asyncio.run(work())
 
@@ -277,15 +286,15 @@ def test_a_ledger_that_cannot_be_written_ends_the_run(
 ) -> None:
     from apimaster.batch import ledger
 
-    whole = ledger.Ledger.apply
+    whole = ledger.BatchLedger.apply
     left = iter(range(5))
 
-    def apply(self: ledger.Ledger, steps: list[Step]) -> None:
+    def apply(self: ledger.BatchLedger, transitions: list[Transition]) -> None:
         if next(left, None) is None:
             raise LedgerError("The ledger can't be used: disk full.")
-        whole(self, steps)
+        whole(self, transitions)
 
-    monkeypatch.setattr(ledger.Ledger, "apply", apply)
+    monkeypatch.setattr(ledger.BatchLedger, "apply", apply)
     with pytest.raises(LedgerError, match="disk full"):
         run(apimaster_emulator, tmp_path, requests(30), concurrency=2)
     assert len(apimaster_emulator.bill.charges) <= 4
@@ -354,7 +363,7 @@ def test_a_full_disk_stops_the_submitting(
     class Usage:
         free = 1000
 
-    monkeypatch.setattr(job.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(image_job.shutil, "disk_usage", lambda path: Usage)
     for place in ("download", "output"):
         apimaster_emulator.script({"fault": "download_500", "on": place, "times": 50})
     with pytest.raises(DownloadError):

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 import pytest
 from PIL import Image
 
-from apimaster.batch.run import items_in
+from apimaster.batch.ledger import read_items
 
 BATCHES = 12
 KILLS = 5  # of each batch, of which fifty in all must hit a run that is still going on
@@ -100,7 +100,7 @@ def survive(base_url: str, directory: Path, moments: list[float]) -> list[int]:
         codes = [survivor.run(directory, moment) for moment in moments]
         for _ in range(5):
             codes.append(survivor.run(directory))
-            if codes[-1] == 0 and all(item.state in ("saved", "failed", "unknown") for item in items_in(directory)):
+            if codes[-1] == 0 and all(item.state in ("saved", "failed", "unknown") for item in read_items(directory)):
                 return codes
         raise AssertionError(f"{directory.name} does not come to an end: {codes}")
     finally:
@@ -130,7 +130,7 @@ def test_fifty_kills_and_nobody_pays_twice(base_url: str, tmp_path: Path) -> Non
 
     seen: Counter[str] = Counter()
     for folder in folders:
-        items = list(items_in(folder))
+        items = list(read_items(folder))
         assert len(items) == 40
         for item in items:
             seen[item.state] += 1

@@ -1,13 +1,13 @@
-"""Many images from a list, durably: nothing is paid for twice, and nothing that was paid for is lost."""
+"""Many images from a list, durably: each is paid for at most once, and what was paid for is never lost."""
 
 from .api import AsyncBatch, Batch
-from .blocking import BatchRun
+from .async_run import AsyncRun
+from .blocking_run import BatchRun
+from .image_list import InvalidLines
 from .items import BatchItem
-from .lines import InvalidLines
+from .ledger_records import LedgerError
 from .lock import DirectoryLocked
 from .plan import Plan
-from .run import AsyncRun
-from .steps import LedgerError
 
 __all__ = [
     "AsyncBatch",

@@ -1,4 +1,5 @@
-"""Batches from Python: ``Batch`` for blocking code, ``AsyncBatch`` for asyncio. One logic, on an event loop."""
+"""Batches from Python: ``Batch`` for blocking code, ``AsyncBatch`` for asyncio. Both run the same code on an event
+loop."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequestError
-from .blocking import BatchRun
+from .async_run import AsyncRun
+from .blocking_run import BatchRun
+from .image_list import Entry, ImageListBuilder, PlannedImage
 from .items import BatchItem
-from .lines import Entry, Line, Reader
-from .plan import read_terms
-from .run import AsyncRun, items_in
-from .runner import Wishes
+from .ledger import read_items
+from .options import check_options
 
 if TYPE_CHECKING:
     from .. import APIMaster, AsyncAPIMaster
@@ -26,7 +27,7 @@ class AsyncBatch:
     Args:
         client: the client that submits, polls and downloads; it stays open.
         directory: the batch's folder: ``ledger.db``, ``images/``, ``manifest.jsonl``, ``index.html``.
-        concurrency: images under way at once, at most; fewer where the gateway refuses.
+        concurrency: images under way at once, at most; fewer while the gateway refuses.
         timeout: seconds for one image, waiting included; None: by resolution.
 
     Raises:
@@ -43,7 +44,7 @@ class AsyncBatch:
     ) -> None:
         self._client = client
         self._directory = Path(directory)
-        self._wishes = check_wishes(concurrency, timeout)
+        self._options = check_options(concurrency=concurrency, timeout=timeout)
 
     @property
     def directory(self) -> Path:
@@ -59,40 +60,47 @@ class AsyncBatch:
         retry_failed: bool = False,
         retry_unknown: bool = False,
     ) -> AsyncRun:
-        """Make the pictures: iterate the result for the images as they end, in any order.
+        """Make the images: iterate the result to get each as it ends, in any order.
 
-        Nothing is sent before the first look. Use it in ``async with`` where you may leave early. Requests that this
-        folder has already are not made again: their images come first.
+        The run sends nothing before you ask for the first image. Use it in ``async with`` if you may leave early. It
+        does not make images again that this folder has already: those come first.
 
         Args:
             requests: prompts, ``ImageRequest`` objects, or mappings of their fields with an optional ``id`` and
                 ``tags``; None resumes what the folder lists.
-            max_cost: US dollars that may be spent in this folder, over all runs; None: as in the last run.
-            max_images: images that may be paid for in this folder, over all runs; None: as in the last run.
+            max_cost: US dollars that this folder may cost, over all runs; None: as in the last run.
+            max_images: images that this folder may pay for, over all runs; None: as in the last run.
             retry_failed: try failed images again; they cost nothing so far.
             retry_unknown: try unknown images again: each may be charged a second time.
 
         Raises:
-            InvalidLines: some requests can't be used; all faults are listed.
-            BadRequestError: a limit is not one.
+            InvalidLines: some requests can't be used; the error lists all faults.
+            BadRequestError: a limit is not accepted.
 
         The iteration raises what stopped it early: ``InsufficientBalanceError``, ``AuthenticationError``,
-        ``BudgetExceededError`` and so on; by then everything that was paid for has been collected.
+        ``BudgetExceededError`` and so on; by then it has collected everything that was paid for.
         """
-        terms = read_terms(max_cost, max_images, retry_failed=retry_failed, retry_unknown=retry_unknown)
-        return AsyncRun(self._client, self._directory, _lines(self._client.model, requests), terms, self._wishes)
+        options = check_options(
+            concurrency=self._options.concurrency,
+            timeout=self._options.timeout,
+            max_cost=max_cost,
+            max_images=max_images,
+            retry_failed=retry_failed,
+            retry_unknown=retry_unknown,
+        )
+        return AsyncRun(self._client, self._directory, _planned_images(self._client.model, requests), options)
 
     def items(self) -> Iterator[BatchItem]:
-        """All images of the folder as they stand, from the ledger. Blocking, but only for the disk.
+        """All images of the folder, with their states from the ledger. Blocks, but only for the disk.
 
         Raises:
             BadRequestError: there is no batch in the folder.
         """
-        return items_in(self._directory)
+        return read_items(self._directory)
 
 
 class Batch:
-    """The same for blocking code: see ``AsyncBatch``. The work is done on an event loop of its own thread."""
+    """The same for blocking code: see ``AsyncBatch``. The work happens on an event loop in a thread of its own."""
 
     def __init__(
         self,
@@ -102,10 +110,10 @@ class Batch:
         concurrency: int = 32,
         timeout: float | None = None,
     ) -> None:
-        client.as_async()  # says now if that can't be done; it opens nothing
+        client.as_async()  # raises now if it can't be done; it opens nothing
         self._client = client
         self._directory = Path(directory)
-        self._wishes = check_wishes(concurrency, timeout)
+        self._options = check_options(concurrency=concurrency, timeout=timeout)
 
     @property
     def directory(self) -> Path:
@@ -121,36 +129,32 @@ class Batch:
         retry_failed: bool = False,
         retry_unknown: bool = False,
     ) -> BatchRun:
-        """Make the pictures: iterate the result for the images as they end. See ``AsyncBatch.run``."""
-        terms = read_terms(max_cost, max_images, retry_failed=retry_failed, retry_unknown=retry_unknown)
-        return BatchRun(self._client, self._directory, _lines(self._client.model, requests), terms, self._wishes)
+        """Make the images: iterate the result to get each as it ends. See ``AsyncBatch.run``."""
+        options = check_options(
+            concurrency=self._options.concurrency,
+            timeout=self._options.timeout,
+            max_cost=max_cost,
+            max_images=max_images,
+            retry_failed=retry_failed,
+            retry_unknown=retry_unknown,
+        )
+        return BatchRun(self._client, self._directory, _planned_images(self._client.model, requests), options)
 
     def items(self) -> Iterator[BatchItem]:
-        """All images of the folder as they stand, from the ledger.
+        """All images of the folder, with their states from the ledger.
 
         Raises:
             BadRequestError: there is no batch in the folder.
         """
-        return items_in(self._directory)
+        return read_items(self._directory)
 
 
-def _lines(model: str, requests: Iterable[Entry] | None) -> list[Line] | None:
+def _planned_images(model: str, requests: Iterable[Entry] | None) -> list[PlannedImage] | None:
     if requests is None:
         return None
     if isinstance(requests, (str, dict)):
         raise BadRequestError("requests must be a list of prompts or requests, not a single one")
-    reader = Reader({"model": model})
+    builder = ImageListBuilder({"model": model})
     for number, entry in enumerate(requests, start=1):
-        reader.add(number, entry)
-    return reader.finish()
-
-
-def check_wishes(concurrency: int, timeout: float | None) -> Wishes:
-    """Checked wishes.
-
-    Raises:
-        BadRequestError: one is not accepted.
-    """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise BadRequestError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
-    return Wishes(concurrency, timeout)
+        builder.add(number, entry)
+    return builder.finish()

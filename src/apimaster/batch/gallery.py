@@ -1,7 +1,7 @@
 """``index.html``: the batch as one page that opens from disk, with everything in it but the pictures.
 
-The page is a template of the package; the images' facts go into it as JSON, one short list per image, and its own
-script draws only what is on the screen, so five thousand entries scroll like fifty.
+The page is a template of the package. Each image goes into it as a short JSON list, and the page's script draws only
+what is on the screen, so that five thousand entries scroll like fifty.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from .export import record
 from .items import BatchItem
+from .manifest import record
 from .thumbnails import THUMBS, thumbnail_of
 
 _TITLE: Final = "@@TITLE@@"
@@ -42,11 +42,11 @@ _FIELDS: Final = (
     "error",
     "finished_at",
 )
-"""In this order in each list; behind them, whether there is a thumbnail."""
+"""The values of each list, in this order; one more after them names the thumbnail."""
 
 
-def page(directory: Path, items: Iterable[BatchItem]) -> Iterator[str]:
-    """The page, piece by piece. Blocking: looks which thumbnails are there."""
+def render(directory: Path, items: Iterable[BatchItem]) -> Iterator[str]:
+    """The page, piece by piece. Blocking: lists the thumbnails on disk."""
     template = files(__package__).joinpath("gallery.html").read_text(encoding="utf-8")
     before, _, after = template.replace(_TITLE, html.escape(directory.absolute().name)).partition(_DATA)
     thumbs = {path.name for path in (directory / THUMBS).glob("*.webp")}
@@ -55,16 +55,16 @@ def page(directory: Path, items: Iterable[BatchItem]) -> Iterator[str]:
     for item in items:
         facts = record(item)
         thumbnail = None if item.path is None else thumbnail_of(item.path)
-        known = thumbnail is not None and thumbnail.rpartition("/")[2] in thumbs
-        yield ",\n" + _as_json([*(_short(facts[name]) for name in _FIELDS), thumbnail if known else 0])
+        exists = thumbnail is not None and thumbnail.rpartition("/")[2] in thumbs
+        yield ",\n" + _as_json([*(_shorten(facts[name]) for name in _FIELDS), thumbnail if exists else 0])
     yield after
 
 
-def _short(value: Any) -> Any:
-    """Nothing at all is a 0, which is the shortest thing that JavaScript takes for nothing."""
+def _shorten(value: Any) -> Any:
+    """0 for an empty value: the shortest value that is false in JavaScript."""
     return 0 if value is None or value == [] or value is False else value
 
 
 def _as_json(value: Any) -> str:
-    # Inside a script element only "<" could end it early, or "<!--" change how it is read.
+    # "</script>" would end the script element early, and "<!--" would change how a browser reads it.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

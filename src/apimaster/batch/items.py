@@ -1,6 +1,6 @@
 """One image of a batch, as the ledger knows it and as a caller gets it.
 
-Every line of the input becomes ``n`` items; each is a job, a charge and a file of its own.
+A line of the list becomes ``n`` items. Each of them is a task, a charge and a file of its own.
 
 =============  =========================================================  ==================
 state          what it means                                              counts as spent
@@ -30,36 +30,36 @@ State = Literal["planned", "submitting", "submitted", "delivered", "saved", "fai
 
 STATES: Final[tuple[State, ...]] = ("planned", "submitting", "submitted", "delivered", "saved", "failed", "unknown")
 SPENT: Final[frozenset[State]] = frozenset({"submitting", "submitted", "delivered", "saved", "unknown"})
-"""States in which money was spent, or may have been."""
+"""States in which the image is charged, or may be."""
 ENDED: Final[frozenset[State]] = frozenset({"saved", "failed", "unknown"})
 
-NOTHING: Final = Decimal(0)
+ZERO: Final = Decimal(0)
 
 
 class BatchItem(BaseModel):
     """One image of a batch.
 
     Attributes:
-        id: unique in its folder; the picture's file is named after it.
-        line: the line of the input it came from, from 1; for requests given in Python, their position.
-        request: what is asked for; its ``n`` is 1.
+        id: unique in its folder; it names the picture's file.
+        line: the line of the list that it came from, from 1; for requests given in Python, their position.
+        request: its request, with ``n`` = 1.
         tags: the caller's own labels.
         state: ``"planned"``, ``"submitting"``, ``"submitted"``, ``"delivered"``, ``"saved"``, ``"failed"`` or
             ``"unknown"``.
-        price: US dollars that this image costs, exact; None where nobody has published the model's price.
+        price: US dollars that this image costs, exact; None if the model's price is not published.
         task: the gateway's task, once there is one.
-        error: what went wrong, in a sentence.
+        error: what went wrong (``message`` of the error).
         error_type: the class of the error, for example ``"GenerationFailedError"``.
         billed: whether money was spent on it: ``"no"``, ``"maybe"`` or ``"yes"``.
         path: the picture, relative to the batch's folder, with forward slashes; None until it is saved.
         media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes.
         width: pixels, read from the bytes.
         height: pixels, read from the bytes.
-        deviations: what differs from what was asked, one sentence each.
+        deviations: how the picture differs from the request, one sentence each.
         attempts: how often it was submitted.
         sunk: US dollars that earlier attempts may have cost (after ``retry_unknown``).
         submitted_at: unix seconds of the last submit.
-        finished_at: unix seconds at which it was saved, failed or became unknown.
+        finished_at: unix seconds at which the image was saved, failed or became unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,17 +80,17 @@ class BatchItem(BaseModel):
     height: int | None = None
     deviations: tuple[str, ...] = ()
     attempts: int = 0
-    sunk: Decimal = NOTHING
+    sunk: Decimal = ZERO
     submitted_at: float | None = None
     finished_at: float | None = None
 
     @property
     def cost(self) -> Decimal | None:
-        """US dollars that were spent on it or may have been, earlier attempts included; None if not known."""
+        """US dollars that it cost or may have cost, earlier attempts included; None if not known."""
         if self.state not in SPENT:
             return self.sunk
         return None if self.price is None else self.price + self.sunk
 
     def changed(self, **fields: Any) -> BatchItem:
-        """A copy with these fields; for values that need no check."""
+        """A copy with these fields, unchecked."""
         return self.model_copy(update=fields)

@@ -1,12 +1,11 @@
-"""The ledger of a folder: ``ledger.db``, SQLite. Blocking; one thread at a time (``journal.py`` sees to that).
+"""The ledger of a folder: ``ledger.db``, SQLite. Blocking; one thread at a time (see ``ledger_writer.py``).
 
-Every step is on disk before the act that it announces: a row is ``submitting`` before its request goes out, and
-``submitted`` before anybody waits for its task. So whatever moment the process dies at, the ledger says which
-images may be paid for, and none of those is ever sent again by itself.
+The ledger stores each transition before the act that it announces: a row is ``submitting`` before its request goes
+out, and ``submitted`` before the batch waits for its task. So at whatever moment the process dies, the ledger says
+which images may be paid for, and the batch never sends one of those again by itself.
 
-The write-ahead log is flushed to the disk's platter at each step that has to do with money (``durable``), so
-those survive a power cut too; the other steps can be worked out again from the task, and only need to survive the
-process.
+SQLite flushes its write-ahead log to the disk at each transition that concerns money (``durable``), so those survive a
+power cut. The other transitions only survive the process: after a power cut the task tells them again.
 """
 
 from __future__ import annotations
@@ -22,21 +21,51 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import BadRequestError
-from .items import NOTHING, SPENT, STATES, BatchItem, State
-from .lines import Line
-from .schema import CHANGEABLE, COLUMNS, CREATE, FROM, VERSION, column, connect, item_of, request_text
-from .steps import Kind, LedgerError, Step, Sum, told
-
-NAME: Final = "ledger.db"
-_PAGE: Final = 500
-_DIED: Final = (
-    "The process ended between sending the request and hearing the answer, so it may have been billed. Look at the "
-    "account's usage log before asking again: a second request may be a second charge."
+from .image_list import PlannedImage
+from .items import SPENT, STATES, ZERO, BatchItem, State
+from .ledger_records import LedgerError, PlannedGroup, StateCount, Transition
+from .ledger_schema import (
+    CHANGEABLE_COLUMNS,
+    COLUMNS,
+    CREATE,
+    STATES_BEFORE,
+    VERSION,
+    as_ledger_errors,
+    column_value,
+    connect,
+    item_from_row,
+    request_json,
 )
 
+LEDGER_NAME: Final = "ledger.db"
+_CHUNK: Final = 500
+"""Rows that are read at a time."""
+_DIED: Final = "The process ended between sending the request and recording the answer."
 
-class Ledger:
-    """The images of one batch and where each of them stands. Made by ``open``, ``look`` or ``trial``."""
+
+def read_items(directory: Path) -> Iterator[BatchItem]:
+    """All images of a folder, in order. Another process may be running the batch meanwhile.
+
+    Raises:
+        BadRequestError: there is no batch in the folder.
+    """
+    ledger = BatchLedger.open_read_only(directory)
+    try:
+        yield from ledger.items()
+    finally:
+        ledger.close()
+
+
+def no_batch_in(directory: Path) -> BadRequestError:
+    """The error for a folder without a ledger."""
+    return BadRequestError(
+        f"There is no batch in {directory}: it holds no {LEDGER_NAME}.",
+        advice="Name the folder of an earlier run, or give the list of images.",
+    )
+
+
+class BatchLedger:
+    """The images of one batch and their states. ``open``, ``open_read_only`` and ``copy_in_memory`` make one."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -44,50 +73,50 @@ class Ledger:
         self._statements: dict[tuple[State, tuple[str, ...]], str] = {}
 
     @classmethod
-    def open(cls, directory: Path) -> Ledger:
-        """The ledger of a folder, for writing; a new one where there is none.
+    def open(cls, directory: Path) -> BatchLedger:
+        """The ledger of a folder, for writing; a new one if there is none.
 
         Raises:
             BadRequestError: a newer version wrote it.
             LedgerError: the file can't be opened.
         """
-        path = directory / NAME
-        with told(path):
+        path = directory / LEDGER_NAME
+        with as_ledger_errors(path):
             ledger = cls(connect(str(path)))
             ledger._connection.execute("PRAGMA journal_mode = WAL")
-            ledger._sync(durable=True)
-            ledger._prepare(path)
+            ledger._set_synchronous(durable=True)
+            ledger._create_tables(path)
         return ledger
 
     @classmethod
-    def look(cls, directory: Path) -> Ledger:
+    def open_read_only(cls, directory: Path) -> BatchLedger:
         """The ledger of a folder, for reading; another process may be writing meanwhile.
 
         Raises:
             BadRequestError: there is no ledger, or a newer version wrote it.
             LedgerError: the file can't be opened.
         """
-        path = directory / NAME
+        path = directory / LEDGER_NAME
         if not path.exists():
-            raise BadRequestError(f"There is no batch in {directory}: it holds no {NAME}.")
-        with told(path):
+            raise no_batch_in(directory)
+        with as_ledger_errors(path):
             ledger = cls(connect(str(path), read_only=True))
             ledger._check_version(path)
         return ledger
 
     @classmethod
-    def trial(cls, directory: Path) -> Ledger:
-        """A copy in memory of a folder's ledger, or an empty one: to see what a run would do."""
+    def copy_in_memory(cls, directory: Path) -> BatchLedger:
+        """A copy of a folder's ledger in memory, or an empty one: shows what a run would do, and changes no file."""
         ledger = cls(connect(":memory:"))
-        if (directory / NAME).exists():
-            given = cls.look(directory)
-            with told(directory / NAME):
-                given._connection.backup(ledger._connection)
-            given.close()
-        ledger._prepare(directory / NAME)
+        if (directory / LEDGER_NAME).exists():
+            original = cls.open_read_only(directory)
+            with as_ledger_errors(directory / LEDGER_NAME):
+                original._connection.backup(ledger._connection)
+            original.close()
+        ledger._create_tables(directory / LEDGER_NAME)
         return ledger
 
-    def _prepare(self, path: Path) -> None:
+    def _create_tables(self, path: Path) -> None:
         if self._check_version(path) == 0:
             with self._transaction():
                 for statement in CREATE.strip().rstrip(";").split(";\n"):
@@ -98,7 +127,9 @@ class Ledger:
         version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
             self._connection.close()
-            raise BadRequestError(f"{path} was written by a newer version of apimaster; update this one.")
+            raise BadRequestError(
+                f"{path} was written by a newer version of apimaster.", advice="Update this installation of apimaster."
+            )
         return version
 
     def close(self) -> None:
@@ -107,41 +138,41 @@ class Ledger:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def enter(self, lines: Iterable[Line]) -> int:
-        """Write down new lines as planned, and which ones are asked for now. Gives how many are new.
+    def update_list(self, images: Iterable[PlannedImage]) -> int:
+        """Add new images as planned, and mark these images as the listed ones. Gives how many are new.
 
-        Lines that are not among these stay where they are; those of them that are still planned are set aside.
+        Images that the list does not name keep their state; those of them that are still planned are set aside.
 
         Raises:
-            BadRequestError: a line with a known id asks for something else than it did.
+            BadRequestError: an image with a known id has another request than before.
         """
         new = 0
         with self._transaction():
             self._connection.execute("UPDATE items SET listed = 0 WHERE listed = 1")
-            for line in lines:
-                text = request_text(line.request)
-                row = self._connection.execute("SELECT id, request FROM items WHERE id = ?", (line.id,)).fetchone()
-                if row is not None and row != (line.id, text):
+            for image in images:
+                request = request_json(image.request)
+                row = self._connection.execute("SELECT id, request FROM items WHERE id = ?", (image.id,)).fetchone()
+                if row is not None and row != (image.id, request):
                     raise BadRequestError(
-                        f"line {line.number}: id {line.id!r} stands for another request in this folder; "
-                        "give the line a new id, or use a new folder"
+                        f"line {image.line}: id {image.id!r} stands for another request in this folder",
+                        advice="Give the line a new id, or use a new folder.",
                     )
-                tags = json.dumps(line.tags, ensure_ascii=False)
+                tags = json.dumps(image.tags, ensure_ascii=False)
                 if row is not None:
                     self._connection.execute(
-                        "UPDATE items SET listed = 1, line = ?, tags = ? WHERE id = ?", (line.number, tags, line.id)
+                        "UPDATE items SET listed = 1, line = ?, tags = ? WHERE id = ?", (image.line, tags, image.id)
                     )
                     continue
-                price = line.request.cost
+                price = image.request.cost
                 self._connection.execute(
                     "INSERT INTO items (id, line, request, tags, price) VALUES (?, ?, ?, ?, ?)",
-                    (line.id, line.number, text, tags, None if price is None else str(price)),
+                    (image.id, image.line, request, tags, None if price is None else str(price)),
                 )
                 new += 1
         return new
 
     def recover(self) -> int:
-        """Mark what a dead process left in ``submitting`` as unknown. Gives how many there were."""
+        """Mark images that a dead process left in ``submitting`` as unknown. Gives how many there were."""
         with self._transaction():
             return self._connection.execute(
                 "UPDATE items SET state = 'unknown', billed = 'maybe', error_type = 'OutcomeUnknownError', error = ?, "
@@ -152,14 +183,14 @@ class Ledger:
     def retry(self, state: State) -> int:
         """Plan all listed images in ``state`` (``failed`` or ``unknown``) again. Gives how many.
 
-        What an unknown one may have cost stays on the books, and so does its task's id.
+        The ledger keeps what an unknown image may have cost, and its task's id.
         """
         with self._transaction():
             rows = self._connection.execute(
                 "SELECT seq, price, sunk, task, earlier_tasks FROM items WHERE state = ? AND listed = 1", (state,)
             ).fetchall()
             for seq, price, sunk, task, earlier in rows:
-                lost = Decimal(sunk) + (Decimal(price or 0) if state in SPENT else NOTHING)
+                lost = Decimal(sunk) + (Decimal(price or 0) if state in SPENT else ZERO)
                 tasks = earlier if task is None else f"{earlier} {json.loads(task)['id']}".strip()
                 self._connection.execute(
                     "UPDATE items SET state = 'planned', billed = 'no', task = NULL, error = NULL, error_type = NULL, "
@@ -168,22 +199,25 @@ class Ledger:
                 )
         return len(rows)
 
-    def apply(self, steps: Sequence[Step]) -> None:
-        """Write these steps in one commit: all of them or none.
+    def apply(self, transitions: Sequence[Transition]) -> None:
+        """Store these transitions in one commit: all of them or none.
 
         Raises:
-            LedgerError: a step does not follow from the state that its row is in, or the disk refused.
+            LedgerError: a transition does not follow from the state of its row, or the disk refused.
         """
-        self._sync(durable=any(step.durable for step in steps))
+        self._set_synchronous(durable=any(each.durable for each in transitions))
         with self._transaction():
-            for step in steps:
-                values = [column(name, value) for name, value in step.fields.items()]
-                done = self._connection.execute(self._statement(step), (step.state, *values, step.id))
+            for each in transitions:
+                values = [column_value(name, value) for name, value in each.fields.items()]
+                done = self._connection.execute(self._statement(each), (each.state, *values, each.id))
                 if done.rowcount != 1:
-                    raise LedgerError(f"image {step.id!r} can't become {step.state}: the ledger says it is elsewhere")
+                    raise LedgerError(
+                        f"image {each.id!r} can't become {each.state}: in the ledger it is in a state "
+                        "that does not lead there"
+                    )
 
-    def set_fact(self, name: str, value: str | None) -> None:
-        """Keep a setting of the batch; None removes it."""
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Store a setting of the batch; None removes it."""
         with self._transaction():
             if value is None:
                 self._connection.execute("DELETE FROM facts WHERE name = ?", (name,))
@@ -192,88 +226,88 @@ class Ledger:
 
     # --- reading --------------------------------------------------------------------------------------
 
-    def fact(self, name: str) -> str | None:
+    def setting(self, name: str) -> str | None:
         """A setting of the batch."""
         row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def sums(self) -> list[Sum]:
+    def state_counts(self) -> list[StateCount]:
         """All images by state and price, in the order of the states."""
         rows = self._connection.execute(
             "SELECT state, listed, price, count(*), group_concat(nullif(sunk, '0'), ' ') FROM items "
             "GROUP BY state, listed, price"
         ).fetchall()
         found = [
-            Sum(
+            StateCount(
                 state,
                 bool(listed),
                 None if price is None else Decimal(price),
                 count,
-                sum((Decimal(part) for part in (sunk or "").split()), NOTHING),
+                sum((Decimal(part) for part in (sunk or "").split()), ZERO),
             )
             for state, listed, price, count, sunk in rows
         ]
-        return sorted(found, key=lambda each: (STATES.index(each.state), each.price or NOTHING))
+        return sorted(found, key=lambda each: (STATES.index(each.state), each.price or ZERO))
 
-    def kinds(self) -> list[Kind]:
-        """The images that are to be submitted, in their order, those in a row that are alike put together."""
+    def planned_groups(self) -> list[PlannedGroup]:
+        """The images to submit, in their order, grouped while model, resolution and price stay the same."""
         rows = self._connection.execute(
             "SELECT request, price FROM items WHERE state = 'planned' AND listed = 1 ORDER BY seq"
         )
-        alike = groupby(rows, key=lambda row: (*map(json.loads(row[0]).get, ("model", "resolution")), row[1]))
+        groups = groupby(rows, key=lambda row: (*map(json.loads(row[0]).get, ("model", "resolution")), row[1]))
         return [
-            Kind(model, resolution, None if price is None else Decimal(price), sum(1 for _ in group))
-            for (model, resolution, price), group in alike
+            PlannedGroup(model, resolution, None if price is None else Decimal(price), sum(1 for _ in group))
+            for (model, resolution, price), group in groups
         ]
 
     def planned(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next page of listed images that are to be submitted, each with its place; from behind ``after`` on."""
-        return self._page("state = 'planned' AND listed = 1", after)
+        """The next listed images to submit, each with its number in the ledger; ``after`` is the last number seen."""
+        return self._read_chunk("state = 'planned' AND listed = 1", after)
 
     def under_way(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next page of images that are paid for and not saved, listed or not."""
-        return self._page("state IN ('submitted', 'delivered')", after)
+        """The next images that are paid for and not saved, listed or not; as ``planned``."""
+        return self._read_chunk("state IN ('submitted', 'delivered')", after)
 
     def ended(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next page of listed images that are saved, failed or unknown."""
-        return self._page("state IN ('saved', 'failed', 'unknown') AND listed = 1", after)
+        """The next listed images that are saved, failed or unknown; as ``planned``."""
+        return self._read_chunk("state IN ('saved', 'failed', 'unknown') AND listed = 1", after)
 
     def items(self) -> Iterator[BatchItem]:
-        """All images in the order in which they were entered, read page by page."""
+        """All images, in the order in which the ledger got them."""
         after = 0
-        while rows := self._page("1", after):
+        while rows := self._read_chunk("1", after):
             yield from (item for _, item in rows)
             after = rows[-1][0]
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _page(self, which: str, after: int) -> list[tuple[int, BatchItem]]:
-        query = f"SELECT seq, {COLUMNS} FROM items WHERE {which} AND seq > ? ORDER BY seq LIMIT {_PAGE}"  # noqa: S608 -- constants
-        return [(row[0], item_of(row[1:])) for row in self._connection.execute(query, (after,))]
+    def _read_chunk(self, condition: str, after: int) -> list[tuple[int, BatchItem]]:
+        query = f"SELECT seq, {COLUMNS} FROM items WHERE {condition} AND seq > ? ORDER BY seq LIMIT {_CHUNK}"  # noqa: S608 -- constants
+        return [(row[0], item_from_row(row[1:])) for row in self._connection.execute(query, (after,))]
 
-    def _statement(self, step: Step) -> str:
-        key = (step.state, tuple(step.fields))
+    def _statement(self, transition: Transition) -> str:
+        key = (transition.state, tuple(transition.fields))
         known = self._statements.get(key)
         if known is None:
-            unknown = set(key[1]) - set(CHANGEABLE)
+            unknown = set(key[1]) - set(CHANGEABLE_COLUMNS)
             if unknown:
-                raise LedgerError(f"a step can't set {', '.join(sorted(unknown))}")
+                raise LedgerError(f"a transition can't set {', '.join(sorted(unknown))}")
             sets = "".join(f", {name} = ?" for name in key[1])
-            more = ", attempts = attempts + 1" if step.state == "submitting" else ""
-            states = ", ".join(f"'{state}'" for state in FROM[step.state])
+            more = ", attempts = attempts + 1" if transition.state == "submitting" else ""
+            states = ", ".join(f"'{state}'" for state in STATES_BEFORE[transition.state])
             known = f"UPDATE items SET state = ?{sets}{more} WHERE id = ? AND state IN ({states})"  # noqa: S608 -- names of this module
             self._statements[key] = known
         return known
 
-    def _sync(self, *, durable: bool) -> None:
-        wanted = "FULL" if durable else "NORMAL"
-        if wanted != self._synchronous:
-            self._connection.execute(f"PRAGMA synchronous = {wanted}")
-            self._synchronous = wanted
+    def _set_synchronous(self, *, durable: bool) -> None:
+        mode = "FULL" if durable else "NORMAL"
+        if mode != self._synchronous:
+            self._connection.execute(f"PRAGMA synchronous = {mode}")
+            self._synchronous = mode
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with told(None):
+        with as_ledger_errors(None):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -1,6 +1,6 @@
-"""One process per folder. The system lets go of the lock when its process dies, however it dies.
+"""One process per folder. The operating system releases the lock when the process dies, however it dies.
 
-The lock is a lock on an open file, not the file's existence: after a crash there is nothing to clean up.
+It is a lock on an open file, not the existence of the file: after a crash there is nothing to clean up.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-NAME: Final = ".lock"
+_LOCK_NAME: Final = ".lock"
 
 
 class DirectoryLocked(BadRequestError):
-    """Another process works in this folder. Nothing was sent."""
+    """Another process uses this folder. Nothing was sent."""
+
+    advice = "Wait until that process has ended: two batches in one folder would pay twice."
 
 
 class DirectoryLock:
-    """Hold ``directory`` for this process, from ``acquire`` to ``release``.
+    """Locks ``directory`` for this process, from ``acquire`` to ``release``.
 
     Args:
         directory: an existing folder.
@@ -38,41 +40,39 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the folder.
+        """Lock the folder.
 
         Raises:
-            DirectoryLocked: another process has it; the message says which.
+            DirectoryLocked: another process has locked it; the message names the process.
         """
-        descriptor = os.open(self._directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self._directory / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(descriptor)
         except OSError:
-            holder = _words_of(descriptor)
+            holder = _read_holder(descriptor)
             os.close(descriptor)
-            raise DirectoryLocked(
-                f"{self._directory} is in use by {holder}: two batches on one folder would pay twice. Nothing was sent."
-            ) from None
+            raise DirectoryLocked(f"{self._directory} is in use by {holder}") from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._descriptor = descriptor
 
     def holder(self) -> str | None:
-        """Who has the folder now, in words; None if nobody does."""
+        """Which process has locked the folder, such as ``process 12 on host``; None if none has."""
         try:
-            descriptor = os.open(self._directory / NAME, os.O_RDWR)
+            descriptor = os.open(self._directory / _LOCK_NAME, os.O_RDWR)
         except OSError:
             return None
         try:
             _lock(descriptor)
         except OSError:
-            return _words_of(descriptor)
+            return _read_holder(descriptor)
         else:
             return None
         finally:
             os.close(descriptor)  # and with it the lock, if it was free
 
     def release(self) -> None:
-        """Let go of it. Letting go twice does no harm."""
+        """Unlock the folder. A second call does no harm."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with contextlib.suppress(OSError):
@@ -89,18 +89,18 @@ class DirectoryLock:
         self.release()
 
 
-def _words_of(descriptor: int) -> str:
+def _read_holder(descriptor: int) -> str:
     return os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows locks are mandatory: the byte is far behind the text, so that others can read who holds it.
-    _FAR: Final = 1 << 20
+    # A lock on Windows also keeps others from reading. So it covers a byte far behind the text that names the process.
+    _LOCKED_BYTE: Final = 1 << 20
 
     def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         finally:

@@ -1,7 +1,7 @@
-"""What a batch leaves in its folder beside the pictures and the ledger: manifest, gallery, thumbnails.
+"""What a batch writes to its folder beside the pictures and the ledger: manifest, gallery, thumbnails.
 
-All of it is made from the ledger and can be made again at any time, so nothing here may ever stop a run: a fault is
-logged and the run goes on. Files are written beside their place and renamed.
+All of it comes from the ledger and can be made again at any time. So nothing here may stop a run: it logs a fault and
+the run goes on. It writes a file under another name and renames it when it is complete.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import export, gallery
+from . import gallery, manifest
 from .items import BatchItem
-from .ledger import Ledger
+from .ledger import BatchLedger
 from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.jsonl"
 GALLERY: Final = "index.html"
-_EVERY: Final = 60.0
-"""Seconds between two rewrites while a run goes on."""
+_REWRITE_SECONDS: Final = 60.0
+"""Between two rewrites while a run goes on."""
 
 _log = logging.getLogger("apimaster")
 
@@ -40,11 +40,11 @@ class Outputs:
         self._directory = directory
         self._thumbnails = Thumbnails(directory)
         self._task: asyncio.Task[None] | None = None
-        # A task that is cancelled leaves its thread writing: what the end of the run writes comes after that.
+        # The thread of a cancelled task goes on writing: the lock makes the end of the run write after it.
         self._writing = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep_up())
+        self._task = asyncio.create_task(self._rewrite_regularly())
         return self
 
     async def __aexit__(
@@ -55,8 +55,8 @@ class Outputs:
             await asyncio.gather(self._task, return_exceptions=True)
         await asyncio.to_thread(self._thumbnails.close)
 
-    def saved(self, item: BatchItem) -> None:
-        """A picture is on disk: it may get a thumbnail."""
+    def add_saved(self, item: BatchItem) -> None:
+        """Queue a thumbnail of a picture that is on disk."""
         if item.path is not None:
             self._thumbnails.add(item.path)
 
@@ -65,9 +65,9 @@ class Outputs:
         with contextlib.suppress(Exception), self._writing:
             self._write()
 
-    async def _keep_up(self) -> None:
+    async def _rewrite_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_REWRITE_SECONDS)
             await asyncio.to_thread(self.write)
 
     def _write(self) -> None:
@@ -83,18 +83,18 @@ def write_outputs(directory: Path) -> None:
 
     Raises:
         BadRequestError: there is no batch in it.
-        OSError: it can't be written.
+        OSError: a file can't be written.
     """
-    ledger = Ledger.look(directory)
+    ledger = BatchLedger.open_read_only(directory)
     try:
-        replace(directory / MANIFEST, export.jsonl(ledger.items()))
-        replace(directory / GALLERY, gallery.page(directory, ledger.items()))
+        write_atomically(directory / MANIFEST, manifest.as_jsonl(ledger.items()))
+        write_atomically(directory / GALLERY, gallery.render(directory, ledger.items()))
     finally:
         ledger.close()
 
 
-def replace(path: Path, pieces: Iterable[str]) -> None:
-    """Write ``pieces`` to ``path`` in one step: a reader sees the old file or the new one."""
+def write_atomically(path: Path, pieces: Iterable[str]) -> None:
+    """Write ``pieces`` to ``path`` so that a reader sees the old file or the new one, and nothing in between."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(part, "w", encoding="utf-8", newline="") as file:

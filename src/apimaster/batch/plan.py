@@ -1,4 +1,4 @@
-"""What a run will do and cost, told before it is done. Pure: made of the ledger's sums."""
+"""What a run will do and cost, before it does it. Pure: made from the ledger's counts."""
 
 from __future__ import annotations
 
@@ -7,40 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import BadRequestError
-from .budget import Budget, read_limit
-from .items import NOTHING
-from .steps import Kind, Sum
+from .budget import Budget
+from .items import ZERO
+from .ledger_records import PlannedGroup, StateCount
+from .options import RunOptions
 from .tally import Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Limits of a folder, over all runs, and what is tried again.
-
-    Attributes:
-        max_cost: US dollars, exact; None: no limit, or the one of the last run.
-        max_images: paid images; None: the same.
-        retry_failed: plan failed images again; they cost nothing so far.
-        retry_unknown: plan unknown images again; each may be charged a second time.
-    """
-
-    max_cost: Decimal | None = None
-    max_images: int | None = None
-    retry_failed: bool = False
-    retry_unknown: bool = False
-
-
-def read_terms(
-    max_cost: Decimal | int | str | float | None, max_images: int | None, *, retry_failed: bool, retry_unknown: bool
-) -> Terms:
-    """Checked terms.
-
-    Raises:
-        BadRequestError: a limit is not one.
-    """
-    if max_images is not None and (isinstance(max_images, bool) or not isinstance(max_images, int) or max_images < 0):
-        raise BadRequestError(f"max_images must be a whole number, 0 or more, not {max_images!r}")
-    return Terms(read_limit(max_cost), max_images, retry_failed, retry_unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +19,30 @@ class Plan:
     """What a run would do.
 
     Attributes:
-        sums: all images of the folder by state and price.
-        kinds: the images to be submitted by model, resolution and price, in the order in which they are sent.
-        terms: the limits that hold.
+        sums: all images of the folder, counted by state and price.
+        kinds: the images to submit, grouped by model, resolution and price, in the order in which they are sent.
+        terms: the options of the run, with the limits that hold.
         new: images that the folder did not know before.
         died: images that a dead process left in ``submitting``: now unknown.
         retried_failed: failed images that are planned again.
         retried_unknown: unknown images that are planned again.
+        spent: US dollars that the folder has spent, or may have.
+        spent_images: images that are paid for, or may be.
+        planned: images to submit.
+        cost: US dollars for those, as far as their prices are known.
+        unpriced: how many of those have no known price.
+        under_way: images that are paid for and not saved.
+        saved: images on disk.
+        failed: images that failed, at no cost.
+        unknown: images that may be paid for, without a picture.
+        set_aside: planned images of an earlier list, which this run does not submit.
         fits: how many of the planned images the limits allow.
         fits_cost: US dollars for those.
     """
 
-    sums: tuple[Sum, ...]
-    kinds: tuple[Kind, ...]
-    terms: Terms
+    sums: tuple[StateCount, ...]
+    kinds: tuple[PlannedGroup, ...]
+    terms: RunOptions
     new: int
     died: int
     retried_failed: int
@@ -81,39 +62,39 @@ class Plan:
 
     @property
     def nothing_to_do(self) -> bool:
-        """True where nothing is to be submitted and nothing is under way."""
+        """True if there is nothing to submit and nothing under way."""
         return not self.planned and not self.under_way
 
 
 def make_plan(
-    sums: Sequence[Sum],
-    kinds: Sequence[Kind],
-    terms: Terms,
+    counts: Sequence[StateCount],
+    groups: Sequence[PlannedGroup],
+    options: RunOptions,
     *,
     new: int,
     died: int,
     retried_failed: int,
     retried_unknown: int,
 ) -> Plan:
-    """Put the ledger's sums together.
+    """The plan for these counts.
 
     Raises:
-        BadRequestError: there is a cost limit, and an image whose price nobody knows.
+        BadRequestError: there is a cost limit, and an image without a known price.
     """
-    tally = Tally(sums, 0.0)
-    unpriced = sum(kind.count for kind in kinds if kind.price is None)
-    if terms.max_cost is not None and unpriced:
-        models = ", ".join(sorted({kind.model for kind in kinds if kind.price is None}))
+    tally = Tally(counts, 0.0)
+    unpriced = sum(group.count for group in groups if group.price is None)
+    if options.max_cost is not None and unpriced:
+        models = ", ".join(sorted({group.model for group in groups if group.price is None}))
         raise BadRequestError(
-            f"max_cost can't be kept: the price of {models} is not known ({unpriced} image(s)). "
-            "Use max_images instead, or another model."
+            f"max_cost can't be kept: the price of {models} is not known ({unpriced} of the images)",
+            advice="Limit the number of images instead, or use another model.",
         )
-    budget = Budget(terms.max_cost, terms.max_images, spent=tally.spent, images=tally.spent_images)
-    fits, fits_cost = budget.fitting([(kind.price, kind.count) for kind in kinds])
+    budget = Budget(options.max_cost, options.max_images, spent=tally.spent, images=tally.spent_images)
+    fits, fits_cost = budget.count_affordable([(group.price, group.count) for group in groups])
     return Plan(
-        sums=tuple(sums),
-        kinds=tuple(kinds),
-        terms=terms,
+        sums=tuple(counts),
+        kinds=tuple(groups),
+        terms=options,
         new=new,
         died=died,
         retried_failed=retried_failed,
@@ -129,5 +110,5 @@ def make_plan(
         unknown=tally.counts["unknown"],
         set_aside=tally.set_aside,
         fits=fits,
-        fits_cost=fits_cost or NOTHING,
+        fits_cost=fits_cost or ZERO,
     )

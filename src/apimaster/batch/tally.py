@@ -1,4 +1,4 @@
-"""How a batch stands: counts, money, speed, time left. Pure: the clock is handed in."""
+"""How a batch stands: counts, money, speed, time left. Pure: the caller passes the time in."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from .items import ENDED, NOTHING, SPENT, STATES, State
-from .steps import Sum
+from .items import ENDED, SPENT, STATES, ZERO, State
+from .ledger_records import StateCount
 
-_WINDOW: Final = 120.0
+_SPEED_WINDOW: Final = 120.0
 """Seconds over which images per minute are counted."""
 
-_LEAST: Final = 5.0
+_MIN_SPEED_WINDOW: Final = 5.0
 
 
 class Tally:
     """Counts of the listed images by state, and what they cost.
 
     Args:
-        sums: the ledger's sums at the beginning; images that are set aside count for the money only.
+        counts: the ledger's counts at the beginning; images that are set aside count only for the money.
         now: monotonic seconds.
     """
 
-    def __init__(self, sums: Iterable[Sum], now: float) -> None:
+    def __init__(self, counts: Iterable[StateCount], now: float) -> None:
         self.counts: dict[State, int] = dict.fromkeys(STATES, 0)
         self.set_aside = 0
-        self.spent = NOTHING
+        self.spent = ZERO
         self.spent_images = 0
-        self.to_come = NOTHING
+        self.to_come = ZERO
         self.unpriced = 0
         self.begun = now
-        self._ends: deque[float] = deque()
-        self.saved_here = 0
-        for each in sums:
-            cost = (each.price or NOTHING) * each.count
+        self._saved_times: deque[float] = deque()
+        for each in counts:
+            cost = (each.price or ZERO) * each.count
             self.spent += each.sunk
             if each.state in SPENT:
                 self.spent += cost
@@ -64,31 +63,30 @@ class Tally:
         return self.counts["submitting"] + self.counts["submitted"] + self.counts["delivered"]
 
     def move(self, before: State, after: State, price: Decimal | None, now: float) -> None:
-        """One image goes from one state to another."""
+        """Count one image that goes from one state to another."""
         self.counts[before] -= 1
         self.counts[after] += 1
-        cost = price or NOTHING
-        was, is_now = before in SPENT, after in SPENT
-        if was != is_now:
-            self.spent += cost if is_now else -cost
-            self.spent_images += 1 if is_now else -1
+        cost = price or ZERO
+        was_spent, is_spent = before in SPENT, after in SPENT
+        if was_spent != is_spent:
+            self.spent += cost if is_spent else -cost
+            self.spent_images += 1 if is_spent else -1
         if before == "planned":
             self.to_come -= cost
         if after == "planned":
             self.to_come += cost
         if after == "saved":
-            self.saved_here += 1
-            self._ends.append(now)
+            self._saved_times.append(now)
 
     def per_minute(self, now: float) -> float:
         """Images saved per minute, over the last two minutes."""
-        while self._ends and self._ends[0] < now - _WINDOW:
-            self._ends.popleft()
-        seconds = min(_WINDOW, max(_LEAST, now - self.begun))
-        return len(self._ends) * 60.0 / seconds
+        while self._saved_times and self._saved_times[0] < now - _SPEED_WINDOW:
+            self._saved_times.popleft()
+        seconds = min(_SPEED_WINDOW, max(_MIN_SPEED_WINDOW, now - self.begun))
+        return len(self._saved_times) * 60.0 / seconds
 
     def seconds_left(self, now: float) -> float | None:
-        """How long the rest takes at this speed; None while nothing can be said."""
+        """How long the rest takes at this speed; None while nothing is known."""
         speed = self.per_minute(now)
         left = self.total - self.ended
         return left * 60.0 / speed if speed > 0 and left else None

@@ -1,7 +1,7 @@
-"""Small versions of large pictures for the gallery, made where Pillow is installed, on one thread, beside the run.
+"""Small versions of large pictures for the gallery, if Pillow is installed. One thread makes them beside the run.
 
-Without Pillow the gallery shows the pictures themselves, a screenful at a time. A thumbnail that can't be made is
-left out; nothing ever waits for one.
+Without Pillow the gallery shows the pictures themselves, a screenful at a time. If a thumbnail can't be made, the
+gallery does without it; the run waits for none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Final
 from .items import BatchItem
 
 THUMBS: Final = "thumbs"
-SIDE: Final = 480
+MAX_SIDE: Final = 480
 """Pixels of the longer side: a tile of the gallery on a screen with double density."""
 
-_SMALL: Final = 96 * 1024
-"""Pictures of fewer bytes are as good as their own thumbnails."""
+_MIN_BYTES: Final = 96 * 1024
+"""Smaller pictures serve as their own thumbnails."""
 
-_PATIENCE: Final = 10.0
+_CLOSE_SECONDS: Final = 10.0
 _END: Final = ""
 
 
@@ -44,12 +44,12 @@ class Thumbnails:
         self._directory = directory
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._able = importlib.util.find_spec("PIL") is not None
-        self._ends = float("inf")
+        self._pillow_installed = importlib.util.find_spec("PIL") is not None
+        self._deadline = float("inf")
 
     def add(self, path: str) -> None:
-        """Have one made of a picture, some time."""
-        if not self._able:
+        """Queue a thumbnail of a picture."""
+        if not self._pillow_installed:
             return
         self._queue.put(path)
         if self._thread is None:
@@ -57,35 +57,35 @@ class Thumbnails:
             self._thread.start()
 
     def close(self) -> None:
-        """Finish what takes no longer than some seconds, and leave the rest."""
+        """Spend some seconds on the queued thumbnails, and leave out the rest."""
         if self._thread is not None:
-            self._ends = time.monotonic() + _PATIENCE
+            self._deadline = time.monotonic() + _CLOSE_SECONDS
             self._queue.put(_END)
-            self._thread.join(_PATIENCE + 5.0)
+            self._thread.join(_CLOSE_SECONDS + 5.0)
 
     def _work(self) -> None:
-        while (path := self._queue.get()) != _END and time.monotonic() < self._ends:
-            with contextlib.suppress(Exception):  # whatever a decoder may say about a picture
-                make(self._directory, path)
+        while (path := self._queue.get()) != _END and time.monotonic() < self._deadline:
+            with contextlib.suppress(Exception):  # a decoder may raise anything about a picture
+                make_thumbnail(self._directory, path)
 
 
-def make(directory: Path, path: str) -> bool:
-    """Make one thumbnail, if the picture is large and has none. Blocking; needs Pillow.
+def make_thumbnail(directory: Path, path: str) -> bool:
+    """Make one thumbnail, if the picture is large and has none; gives whether it did. Blocking; needs Pillow.
 
     Raises:
-        OSError: the picture can't be read or the thumbnail not written.
+        OSError: the picture can't be read, or the thumbnail can't be written.
     """
     from PIL import Image
 
     source, place = directory / path, directory / thumbnail_of(path)
-    if source.stat().st_size < _SMALL or place.exists():
+    if source.stat().st_size < _MIN_BYTES or place.exists():
         return False
     place.parent.mkdir(exist_ok=True)
     part = place.with_suffix(".part")
     try:
         with Image.open(source) as picture:
-            picture.draft("RGB", (SIDE, SIDE))  # JPEG: decoded small at once
-            picture.thumbnail((SIDE, SIDE))
+            picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG: decoded small at once
+            picture.thumbnail((MAX_SIDE, MAX_SIDE))
             picture.convert("RGBA" if "A" in picture.getbands() else "RGB").save(part, format="WEBP", quality=80)
         part.replace(place)
     finally:
@@ -93,11 +93,11 @@ def make(directory: Path, path: str) -> bool:
     return True
 
 
-def make_missing(directory: Path, items: Iterable[BatchItem]) -> None:
+def make_missing_thumbnails(directory: Path, items: Iterable[BatchItem]) -> None:
     """Make the thumbnails that are missing. Blocking; does nothing without Pillow."""
     if importlib.util.find_spec("PIL") is None:
         return
     for item in items:
         if item.path is not None:
-            with contextlib.suppress(Exception):  # whatever a decoder may say about a picture
-                make(directory, item.path)
+            with contextlib.suppress(Exception):  # a decoder may raise anything about a picture
+                make_thumbnail(directory, item.path)

@@ -1,4 +1,4 @@
-"""``python -m apimaster.cli`` is the ``apimaster`` command, also where scripts are not on the path."""
+"""``python -m apimaster.cli``: the ``apimaster`` command, also if the folder of scripts is not on the path."""
 
 from . import main
 

@@ -1,7 +1,7 @@
 """The command line as a whole: which commands there are, and how each of them ends.
 
-Every command returns an exit code or raises; ``run`` has whatever was raised told by ``ending``. No traceback reaches a
-person unless ``APIMASTER_DEBUG`` is set.
+Every command returns an exit code or raises; ``run`` passes what it raises to ``error_output``. A person sees a
+traceback only if ``APIMASTER_DEBUG`` is set.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Annotated
 import typer
 
 from ..errors import APIMasterError
-from . import error_output, printing
 from .batch.app import register as register_batch
 from .doctor import doctor
 from .emulator import emulator
+from .error_output import report_bug, report_stop, report_usage_error
 from .exit_codes import BUG, OK
 from .generate import generate
 from .models import cost, models
-from .resume import Stopped
+from .printing import print_result
+from .resume import CommandStopped
 from .task import task
 
-# Newer versions of typer carry click inside themselves, older ones use the package: this is the class in both.
-_CommandLineFault: type[Exception] = typer.BadParameter.__mro__[2]
+# Newer versions of typer contain a copy of click, older ones use the package: this is the class in both.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="apimaster",
@@ -44,9 +45,9 @@ for _command in (generate, task, models, cost, emulator, doctor):
 register_batch(app)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        printing.say(f"apimaster {version('apimaster')}")
+def _print_version(requested: bool) -> None:
+    if requested:
+        print_result(f"apimaster {version('apimaster')}")
         raise typer.Exit(OK)
 
 
@@ -62,41 +63,41 @@ def _about(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    _settle()
+    _prepare_process()
     try:
-        code = _carry_out(arguments, as_json="--json" in options)
+        code = _run_command(arguments, as_json="--json" in options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python would complain once more when it closes the stream.
+        # The reader of the pipe (`| head`) has ended. Without this, Python reports it again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BUG
     return code
 
 
-def _settle() -> None:
+def _prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # where a sign can't be shown, a question mark is better than a crash
-    # What the client logs (a picture of another size, say) is told where it belongs; unhandled, it would come twice.
+            stream.reconfigure(errors="replace")  # for a character that can't be shown: better "?" than a crash
+    # The commands print what matters of the client's log; without a handler, Python would print it once more.
     logging.getLogger("apimaster").addHandler(logging.NullHandler())
     if threading.current_thread() is threading.main_thread():
-        # What stops a container or a CI job shall lose no more than Ctrl-C does.
+        # A container or a CI job is stopped by SIGTERM: it then loses no more than after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _carry_out(arguments: Sequence[str], *, as_json: bool) -> int:
+def _run_command(arguments: Sequence[str], *, as_json: bool) -> int:
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="apimaster", standalone_mode=False)
-    except Stopped as stop:
-        return error_output.stopped(stop, as_json=as_json)
+    except CommandStopped as stop:
+        return report_stop(stop, as_json=as_json)
     except APIMasterError as error:
-        return error_output.stopped(Stopped(error), as_json=as_json)
+        return report_stop(CommandStopped(error), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return error_output.stopped(Stopped(None), as_json=as_json)
-    except _CommandLineFault as fault:
-        return error_output.wrong_command_line(fault, as_json=as_json)
+        return report_stop(CommandStopped(None), as_json=as_json)
+    except _UsageError as fault:
+        return report_usage_error(fault, as_json=as_json)
     except Exception as fault:
         if os.environ.get("APIMASTER_DEBUG"):
             raise
-        return error_output.bug(fault, as_json=as_json)
+        return report_bug(fault, as_json=as_json)
     return code if isinstance(code, int) else OK

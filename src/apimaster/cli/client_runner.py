@@ -1,6 +1,6 @@
-"""Running a client inside a command: against the gateway or the emulator, with a Ctrl-C that loses nothing.
+"""Runs a client inside a command: with the gateway or the emulator, and with a Ctrl-C that loses nothing.
 
-The asynchronous client does the work, because an asyncio task can be cancelled in the middle of anything.
+It runs the asynchronous client, because an asyncio task can be cancelled at any point.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from .. import AsyncAPIMaster
 from ..errors import APIMasterError, BadRequestError
 from ..results import Task
-from .progress import Watch
-from .resume import Resume, Stopped
+from .progress import ProgressView
+from .resume import CommandStopped, ResumeCommand
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the client of a command goes; None leaves it to the settings."""
+    """Where the client of a command sends its requests; None leaves it to the settings."""
 
     api_key: str | None = None
     base_url: str | None = None
@@ -35,20 +35,23 @@ class Endpoint:
 
 
 @contextmanager
-def endpoint(*, emulator: bool, base_url: str | None) -> Iterator[Endpoint]:
+def open_endpoint(*, emulator: bool, base_url: str | None) -> Iterator[Endpoint]:
     """The gateway, or an emulator that lives as long as the block.
 
     Raises:
-        BadRequestError: both were asked for, or the extra ``emulator`` is not installed.
+        BadRequestError: the command line names both, or the extra ``emulator`` is not installed.
     """
     if not emulator:
         yield Endpoint(base_url=base_url)
         return
     if base_url is not None:
-        raise BadRequestError("--emulator and --base-url exclude each other: the emulator has an address of its own")
+        raise BadRequestError(
+            "--emulator and --base-url exclude each other: the emulator has an address of its own",
+            advice="Leave one of them out.",
+        )
     emulator_class = import_emulator()
     with emulator_class(latency=(1.0, 2.0)) as running:
-        _no_proxy_for(running.base_url)
+        _bypass_proxy_for(running.base_url)
         yield Endpoint(running.api_key, running.base_url, emulated=True)
 
 
@@ -62,49 +65,54 @@ def import_emulator() -> type[Emulator]:
         from ..emulator import Emulator as found
     except ModuleNotFoundError as missing:
         raise BadRequestError(
-            f'The emulator needs {missing.name}, which is not installed: pip install "apimaster[emulator]".'
+            f"The emulator needs {missing.name}, which is not installed.",
+            advice='Install it with: pip install "apimaster[emulator]"',
         ) from None
     return found
 
 
-def wait_for(
-    work: Callable[[AsyncAPIMaster], Awaitable[T]], place: Endpoint, *, watch: Watch | None = None, resume: Resume
+def run_with_client(
+    work: Callable[[AsyncAPIMaster], Awaitable[T]],
+    endpoint: Endpoint,
+    *,
+    progress: ProgressView | None = None,
+    resume: ResumeCommand,
 ) -> T:
-    """What ``work`` gives, with a client made for it and closed after it.
+    """What ``work`` returns; the client is made for it, and closed after it.
 
     Raises:
-        Stopped: it failed or was interrupted; tasks that are under way are told with the command that resumes them.
+        CommandStopped: it failed or was interrupted; for each task that is under way there is a line to resume it.
     """
 
-    async def inside() -> T:
-        async with AsyncAPIMaster(api_key=place.api_key, base_url=place.base_url) as client:
+    async def run() -> T:
+        async with AsyncAPIMaster(api_key=endpoint.api_key, base_url=endpoint.base_url) as client:
             return await work(client)
 
     try:
-        return asyncio.run(inside())
+        return asyncio.run(run())
     except KeyboardInterrupt:
-        raise Stopped(
+        raise CommandStopped(
             None,
-            () if place.emulated or watch is None else resume.commands(watch.under_way),
-            unsettled=0 if watch is None else watch.unsettled,
-            saved=() if watch is None else watch.saved,
-            emulated=place.emulated,
+            () if endpoint.emulated or progress is None else resume.for_tasks(progress.under_way),
+            unconfirmed=0 if progress is None else progress.unconfirmed,
+            saved=() if progress is None else progress.saved,
+            emulated=endpoint.emulated,
         ) from None
     except APIMasterError as error:
-        commands = () if place.emulated else resume.commands(_numbered(error.tasks, watch))
-        saved = () if watch is None else watch.saved
-        raise Stopped(error, commands, saved=saved, emulated=place.emulated) from error
+        commands = () if endpoint.emulated else resume.for_tasks(_with_image_numbers(error.tasks, progress))
+        saved = () if progress is None else progress.saved
+        raise CommandStopped(error, commands, saved=saved, emulated=endpoint.emulated) from error
 
 
-def _numbered(tasks: tuple[Task, ...], watch: Watch | None) -> list[tuple[int, Task]]:
-    """Each task with the number of its image, by which a file of several is named."""
-    known = {} if watch is None else watch.numbers
-    return [(known.get(task.id, place), task) for place, task in enumerate(tasks)]
+def _with_image_numbers(tasks: tuple[Task, ...], progress: ProgressView | None) -> list[tuple[int, Task]]:
+    """Each task with the number of its image, which is in the file's name if there are several."""
+    numbers = {} if progress is None else progress.image_numbers
+    return [(numbers.get(task.id, position), task) for position, task in enumerate(tasks)]
 
 
-def _no_proxy_for(url: str) -> None:
-    """Keep a proxy of the environment away from the emulator: it could not reach this machine's loopback."""
+def _bypass_proxy_for(url: str) -> None:
+    """Keep a proxy of the environment away from the emulator: it could not reach this machine's loopback address."""
     host = urlsplit(url).hostname or ""
     for name in ("NO_PROXY", "no_proxy"):
-        known = os.environ.get(name, "")
-        os.environ[name] = f"{known},{host}" if known else host
+        value = os.environ.get(name, "")
+        os.environ[name] = f"{value},{host}" if value else host

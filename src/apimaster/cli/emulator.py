@@ -1,4 +1,4 @@
-"""``apimaster emulator``: the gateway on this machine, until Ctrl-C."""
+"""``apimaster emulator``: runs the gateway on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from ..errors import BadRequestError
-from . import printing
 from .client_runner import import_emulator
 from .exit_codes import OK
+from .printing import dollars, flush_results, print_result
 
 
 def emulator(
-    port: Annotated[int, typer.Option("--port", metavar="PORT", help="On 127.0.0.1; 0 takes any free one.")] = 8788,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="On 127.0.0.1; 0 takes any free port.")] = 8788,
     latency: Annotated[
-        str, typer.Option("--latency", metavar="SECONDS", help="How long a job takes: 2, 2-6, '3 polls', manual.")
+        str,
+        typer.Option("--latency", metavar="SECONDS", help="How long an image job takes: 2, 2-6, '3 polls', manual."),
     ] = "2-6",
     dialect: Annotated[
         str, typer.Option("--dialect", metavar="WORDS", help="tracked, legacy, mixed, or traits joined by +.")
@@ -25,37 +26,37 @@ def emulator(
         str | None, typer.Option("--faults", metavar="NAME=SHARE,…", help="What goes wrong, and how often.")
     ] = None,
     balance: Annotated[
-        str | None, typer.Option("--balance", metavar="DOLLARS", help="What the account holds; default: no limit.")
+        str | None, typer.Option("--balance", metavar="DOLLARS", help="Balance of the account; default: no limit.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", help="For latencies and faults.")] = 0,
 ) -> int:
     """Run the gateway on this machine.
 
-    Real pictures, a bill, faults on demand, and no money.
+    It draws real pictures, keeps a bill, has faults on demand, and costs no money.
     A status page with requests, tasks, bill and pictures is at / in the browser.
     """
     emulator_class = import_emulator()
     try:
         made = emulator_class(port=port, latency=latency, dialect=dialect, faults=faults, balance=balance, seed=seed)
-    except ArithmeticError:  # how Decimal says that a text is no number
+    except ArithmeticError:  # Decimal raises it for a text that is not a number
         raise BadRequestError(f"balance {balance!r} is not an amount of dollars; accepted: 5 or 0.50") from None
     except ValueError as fault:
         raise BadRequestError(str(fault)) from None
     try:
         with made as running:
             root = running.base_url.removesuffix("/v1")
-            printing.say(f"The emulator listens at {root} (status page: the same address in a browser).")
-            printing.say("To use it, in another shell:")
-            printing.say(f"  export APIMASTER_BASE_URL={running.base_url} APIMASTER_API_KEY={running.api_key}")
-            printing.say('  apimaster generate "An orange cat at sunset, watercolor" -o cat.png')
-            printing.say("Ctrl-C ends it.")
-            printing.flush()
+            print_result(f"The emulator listens at {root} (status page: the same address in a browser).")
+            print_result("To use it, in another shell:")
+            print_result(f"  export APIMASTER_BASE_URL={running.base_url} APIMASTER_API_KEY={running.api_key}")
+            print_result('  apimaster generate "An orange cat at sunset, watercolor" -o cat.png')
+            print_result("Ctrl-C ends it.")
+            flush_results()
             threading.Event().wait()
     except KeyboardInterrupt:
         bill = made.bill
-        printing.say(
+        print_result(
             f"{len(bill.charges)} charges, {len(bill.refunds)} refunds: "
-            f"{printing.dollars(bill.total)} at the gateway, nothing here."
+            f"{dollars(bill.total)} at the gateway, nothing here."
         )
     except OSError as fault:
         raise BadRequestError(f"port {port} can't be used: {fault.strerror or fault}") from None

@@ -1,4 +1,4 @@
-"""One thing that ``apimaster doctor`` found."""
+"""One result of ``apimaster doctor``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .exit_codes import OK
 
 State = Literal["right", "odd", "wrong"]
 
-_MARKS: Final[dict[State, str]] = {"right": "ok", "odd": "odd", "wrong": "WRONG"}
+_LABELS: Final[dict[State, str]] = {"right": "ok", "odd": "odd", "wrong": "WRONG"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and what to do about it.
+    """What was checked, how it is, and what to do about it.
 
     Attributes:
         subject: for example ``"key"``.
-        state: ``"right"``; ``"odd"`` may be meant that way; ``"wrong"`` can't work.
+        state: ``"right"``; ``"odd"``, which may be intended; ``"wrong"``, which can't work.
         detail: what was found.
-        advice: what to do; empty where nothing has to be done, or ``detail`` says it.
+        advice: what to do; empty if there is nothing to do.
         exit_code: of the command, if this is the first finding that is wrong.
     """
 
@@ -31,9 +31,9 @@ class Finding:
     exit_code: int = OK
 
     def line(self) -> str:
-        """For people."""
-        return f"{_MARKS[self.state]:>5}  {self.subject}: {self.detail}{' ' if self.advice else ''}{self.advice}"
+        """The finding for a person."""
+        return f"{_LABELS[self.state]:>5}  {self.subject}: {self.detail}{' ' if self.advice else ''}{self.advice}"
 
-    def facts(self) -> dict[str, Any]:
-        """For scripts."""
+    def document(self) -> dict[str, Any]:
+        """The finding for ``--json``."""
         return asdict(self)

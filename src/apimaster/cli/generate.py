@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
-from ..results import ImageFailure
 from . import options, printing
-from .client_runner import endpoint, wait_for
-from .exit_codes import exit_code_of
-from .progress import watching
-from .resume import Resume
+from .client_runner import open_endpoint, run_with_client
+from .error_output import failure_paragraph
+from .exit_codes import exit_code_for_failures
+from .progress import show_progress
+from .resume import ResumeCommand
 
 
 class ModeName(str, Enum):
@@ -30,7 +30,7 @@ def generate(
     resolution: options.Resolution = None,
     ref: Annotated[
         list[str] | None,
-        typer.Option("--ref", metavar="PATH|URL", help="A reference image; may be given several times."),
+        typer.Option("--ref", metavar="PATH|URL", help="A reference image; repeat it for several."),
     ] = None,
     count: options.Count = 1,
     mode: Annotated[
@@ -51,57 +51,56 @@ def generate(
 ) -> int:
     """Draw one picture or several, and save them.
 
-    Each picture is a job and a charge of its own. Ctrl-C is safe: it prints the command that picks up what is
+    Each picture is a task and a charge of its own. Ctrl-C is safe: it prints the command that picks up what is
     under way.
     """
-    asked = {
+    fields = {
         "model": model,
         "aspect_ratio": aspect_ratio,
         "resolution": resolution,
         "references": tuple(ref or ()) or None,
         "n": count,
-        # Absent is not the same as false on the wire, so a switch that was not thrown says nothing.
+        # On the wire, absent is not the same as false: a switch that is not set sends nothing.
         "google_search": google_search or None,
         "google_image_search": google_image_search or None,
     }
-    request = ImageRequest(prompt=prompt, **{name: value for name, value in asked.items() if value is not None})
-    resume = Resume(out, base_url, total=request.n)
+    request = ImageRequest(prompt=prompt, **{name: value for name, value in fields.items() if value is not None})
+    resume = ResumeCommand(out, base_url, total=request.n)
 
     with (
-        endpoint(emulator=emulator, base_url=base_url) as place,
-        watching(request.n, printing.dollars(request.cost)) as watch,
+        open_endpoint(emulator=emulator, base_url=base_url) as endpoint,
+        show_progress(request.n, printing.dollars(request.cost)) as progress,
     ):
 
         async def work(client: AsyncAPIMaster) -> ImageResult:
-            return await client.generate(request, mode=mode.value, save_to=out, timeout=timeout, on_progress=watch.note)
+            return await client.generate(
+                request, mode=mode.value, save_to=out, timeout=timeout, on_progress=progress.update
+            )
 
-        result = wait_for(work, place, watch=watch, resume=resume)
-    unfinished = [] if emulator else _resumable(result, resume)
+        result = run_with_client(work, endpoint, progress=progress, resume=resume)
+    unfinished = [] if emulator else _resume_commands(result, resume)
     if as_json:
         printing.print_json({**result.model_dump(mode="json"), "resume": unfinished, "emulated": emulator})
     else:
-        _show(result, unfinished)
+        _print(result, unfinished)
     if emulator:
-        printing.note("Drawn by the emulator on this machine: no money was spent.")
-    return exit_code_of(result.failures)
+        printing.print_message("Drawn by the emulator on this machine: no money was spent.")
+    return exit_code_for_failures(result.failures)
 
 
-def _show(result: ImageResult, unfinished: list[str]) -> None:
-    for line in printing.rows(result):
-        printing.say(line)
+def _print(result: ImageResult, unfinished: list[str]) -> None:
+    for line in printing.result_rows(result):
+        printing.print_result(line)
     for image in result.images:
         for deviation in image.deviations:
-            printing.note(f"Note: {image.path or image.url}: {deviation}.")
+            printing.print_message(f"Note: {image.path or image.url}: {deviation}.")
     for failure in result.failures:
-        printing.note(f"Image {failure.index + 1} is missing: {printing.sentence(failure.message, failure.billed)}")
+        printing.print_message(f"Image {failure.index + 1} is missing: {failure_paragraph(failure)}")
     for command in unfinished:
-        printing.note(f"To pick it up: {command}")
+        printing.print_message(f"To pick it up: {command}")
 
 
-def _resumable(result: ImageResult, resume: Resume) -> list[str]:
-    """Tasks that are paid for and whose pictures did not get here."""
-
-    def paid(failure: ImageFailure) -> bool:
-        return failure.billed != "no"
-
-    return resume.commands([(each.index, each.task) for each in result.failures if each.task and paid(each)])
+def _resume_commands(result: ImageResult, resume: ResumeCommand) -> list[str]:
+    """A command for each task that is or may be paid for, and whose picture is missing."""
+    paid = [(each.index, each.task) for each in result.failures if each.task is not None and each.billed != "no"]
+    return resume.for_tasks(paid)

@@ -1,13 +1,14 @@
-"""``apimaster models`` and ``apimaster cost``: what there is, and what it costs."""
+"""``apimaster models`` and ``apimaster cost``: which models there are, and what pictures cost."""
 
 from __future__ import annotations
 
 from .. import AsyncAPIMaster, ImageRequest
 from ..catalog import DEFAULT_MODEL, RESOLUTIONS, spec_for
-from . import options, printing
-from .client_runner import Endpoint, wait_for
+from . import options
+from .client_runner import Endpoint, run_with_client
 from .exit_codes import OK
-from .resume import Resume
+from .printing import dollars, print_json, print_result
+from .resume import ResumeCommand
 
 
 def models(base_url: options.BaseUrl = None, as_json: options.AsJson = False) -> int:
@@ -19,12 +20,12 @@ def models(base_url: options.BaseUrl = None, as_json: options.AsJson = False) ->
     async def work(client: AsyncAPIMaster) -> list[str]:
         return await client.models()
 
-    ids = wait_for(work, Endpoint(base_url=base_url), resume=Resume("."))
+    ids = run_with_client(work, Endpoint(base_url=base_url), resume=ResumeCommand("."))
     if as_json:
-        printing.print_json({"models": ids})
+        print_json({"models": ids})
     else:
         for each in ids:
-            printing.say(each)
+            print_result(each)
     return OK
 
 
@@ -35,9 +36,9 @@ def cost(
     model: options.Model = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Say what pictures cost, sending nothing.
+    """Print what pictures cost, without sending anything.
 
-    Without --aspect-ratio and --resolution, at every resolution.
+    Without --aspect-ratio and --resolution it lists every resolution.
     """
     if aspect_ratio is None and resolution is None:
         tiers: tuple[str | None, ...] = RESOLUTIONS
@@ -50,19 +51,17 @@ def cost(
         for tier in tiers
     ]
     if as_json:
-        printing.print_json({"model": requests[0].model, "costs": [_facts(request) for request in requests]})
+        print_json({"model": requests[0].model, "costs": [_cost_document(request) for request in requests]})
         return OK
     for request in requests:
-        facts = _facts(request)
-        size = f"{facts['width']}×{facts['height']}" if facts["width"] else "size chosen by the model"
-        total = (
-            f"{request.n} images: {printing.dollars(request.cost)}" if request.n > 1 else printing.dollars(request.cost)
-        )
-        printing.say(f"{facts['resolution']:>4}  {request.aspect_ratio:>5}  {size:>11}  {total}")
+        costs = _cost_document(request)
+        size = f"{costs['width']}×{costs['height']}" if costs["width"] else "size chosen by the model"
+        total = f"{request.n} images: {dollars(request.cost)}" if request.n > 1 else dollars(request.cost)
+        print_result(f"{costs['resolution']:>4}  {request.aspect_ratio:>5}  {size:>11}  {total}")
     return OK
 
 
-def _facts(request: ImageRequest) -> dict[str, object]:
+def _cost_document(request: ImageRequest) -> dict[str, object]:
     width, height = request.pixels or (None, None)
     price = spec_for(request.model).price(request.resolution)
     return {

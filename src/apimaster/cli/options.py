@@ -13,7 +13,7 @@ AspectRatio = Annotated[
 Resolution = Annotated[
     str | None, typer.Option("--resolution", "-r", metavar="TIER", help="0.5K, 1K (the default), 2K or 4K.")
 ]
-Count = Annotated[int, typer.Option("-n", metavar="COUNT", help="How many images; each is charged by itself.")]
+Count = Annotated[int, typer.Option("-n", metavar="COUNT", help="How many images; each is a charge of its own.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="ID", help="The model; default: Nano Banana 2.")]
 Out = Annotated[str, typer.Option("--out", "-o", metavar="PATH", help="A file, or a folder.")]
 Timeout = Annotated[
@@ -21,7 +21,7 @@ Timeout = Annotated[
     typer.Option("--timeout", metavar="SECONDS", help="For the whole call; default: by resolution."),
 ]
 BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", metavar="URL", help="Instead of APIMASTER_BASE_URL and the config file.")
+    str | None, typer.Option("--base-url", metavar="URL", help="Replaces APIMASTER_BASE_URL and the config file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 Emulator = Annotated[bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")]

@@ -1,7 +1,7 @@
 """What a person sees while a command waits: one live line on a terminal, plain lines elsewhere.
 
-``Watch`` is fed by the client's ``on_progress`` and knows what is known of every image, which is also what Ctrl-C
-has to report. Everything here goes to stderr.
+The client's ``on_progress`` feeds ``ProgressView``, which keeps the latest state of every image. After Ctrl-C the
+command reports from it. Everything goes to stderr.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ..results import Progress, Stage, Task
-from .printing import note
+from .printing import print_message
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_WORDS: Final[dict[Stage, str]] = {
+_STAGE_NAMES: Final[dict[Stage, str]] = {
     "submitting": "submitting",
     "queued": "queued",
     "running": "running",
@@ -30,31 +30,31 @@ _WORDS: Final[dict[Stage, str]] = {
 }
 
 
-class Watch:
-    """The latest word on every image of a command.
+class ProgressView:
+    """The latest state of every image of a command.
 
     Args:
-        total: how many images were asked for.
-        money: what the live line says of the cost.
+        total: how many images the command asked for.
+        cost: what the live line says about the cost.
     """
 
-    def __init__(self, total: int, money: str) -> None:
+    def __init__(self, total: int, cost: str) -> None:
         self.total = total
-        self.money = money
+        self.cost = cost
         self.latest: dict[int, Progress] = {}
         self._begun = time.monotonic()
 
-    def note(self, progress: Progress) -> None:
-        """For ``on_progress``."""
+    def update(self, progress: Progress) -> None:
+        """Note what happened to an image; this is the client's ``on_progress``."""
         before = self.latest.get(progress.index)
         self.latest[progress.index] = progress
         if before is None or before.stage != progress.stage:
-            self.changed(before, progress)
+            self.show_stage(before, progress)
 
-    def changed(self, before: Progress | None, progress: Progress) -> None:
-        """Called once for each new stage of an image."""
+    def show_stage(self, before: Progress | None, progress: Progress) -> None:
+        """Print a new stage of an image."""
         task = f" {progress.task.id}" if progress.task is not None and progress.task.id else ""
-        note(f"{self.seconds:5.1f} s  {self._which(progress)}{_WORDS[progress.stage]}{task}")
+        print_message(f"{self.seconds:5.1f} s  {self._image_label(progress)}{_STAGE_NAMES[progress.stage]}{task}")
 
     @property
     def seconds(self) -> float:
@@ -71,13 +71,13 @@ class Watch:
         ]
 
     @property
-    def numbers(self) -> dict[str, int]:
+    def image_numbers(self) -> dict[str, int]:
         """The number of the image that each known task makes, by the task's id."""
         return {progress.task.id: index for index, progress in self.latest.items() if progress.task is not None}
 
     @property
-    def unsettled(self) -> int:
-        """How many requests went out, or were about to, without a task to show for it."""
+    def unconfirmed(self) -> int:
+        """How many requests went out, or were about to, and have no task yet."""
         return sum(progress.stage == "submitting" for progress in self.latest.values())
 
     @property
@@ -88,7 +88,7 @@ class Watch:
 
     def summary(self) -> str:
         """State, seconds, cost: ``running 45 % · 12 s · $0.0375``."""
-        return f"{self._state()} · {self.seconds:.0f} s · {self.money}"
+        return f"{self._state()} · {self.seconds:.0f} s · {self.cost}"
 
     def _state(self) -> str:
         if self.total == 1:
@@ -96,42 +96,44 @@ class Watch:
             if progress is None:
                 return "starting"
             percent = progress.percent if progress.stage == "running" else None
-            return _WORDS[progress.stage] + (f" {percent:.0f} %" if percent is not None else "")
+            return _STAGE_NAMES[progress.stage] + (f" {percent:.0f} %" if percent is not None else "")
         counts = Counter(progress.stage for progress in self.latest.values())
-        others = [f"{counts[stage]} {word}" for stage, word in _WORDS.items() if stage != "done" and counts[stage]]
+        others = [
+            f"{counts[stage]} {name}" for stage, name in _STAGE_NAMES.items() if stage != "done" and counts[stage]
+        ]
         return ", ".join([f"{counts['done']} of {self.total} done", *others])
 
-    def _which(self, progress: Progress) -> str:
+    def _image_label(self, progress: Progress) -> str:
         return f"image {progress.index + 1} of {self.total}: " if self.total > 1 else ""
 
 
-class _LiveWatch(Watch):
-    """On a terminal the stages are in the live line; only a task's id is printed to stay, as it is what resumes."""
+class _LiveProgressView(ProgressView):
+    """On a terminal the live line shows the stages; only a task's id stays on the screen, as it resumes the task."""
 
-    def changed(self, before: Progress | None, progress: Progress) -> None:
+    def show_stage(self, before: Progress | None, progress: Progress) -> None:
         task = progress.task
         if task is not None and task.id and (before is None or before.task is None):
-            note(f"{self._which(progress)}submitted {task.id}")
+            print_message(f"{self._image_label(progress)}submitted {task.id}")
 
 
 @contextmanager
-def watching(total: int, money: str) -> Iterator[Watch]:
-    """Show what goes on until the block ends; the live line is gone then."""
+def show_progress(total: int, cost: str) -> Iterator[ProgressView]:
+    """Show progress until the block ends; then the live line disappears."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield Watch(total, money)
+        yield ProgressView(total, cost)
         return
     from rich.console import Console
     from rich.live import Live
     from rich.spinner import Spinner
     from rich.text import Text
 
-    watch = _LiveWatch(total, money)
+    view = _LiveProgressView(total, cost)
     spinner = Spinner("dots")
 
     def line() -> RenderableType:
-        spinner.update(text=Text(watch.summary(), no_wrap=True, overflow="ellipsis"))
+        spinner.update(text=Text(view.summary(), no_wrap=True, overflow="ellipsis"))
         return spinner
 
-    # Live takes over sys.stderr meanwhile, so that what note() writes appears above the line.
+    # Live replaces sys.stderr meanwhile, so that print_message writes above the line.
     with Live(get_renderable=line, console=Console(stderr=True), refresh_per_second=8, transient=True):
-        yield watch
+        yield view

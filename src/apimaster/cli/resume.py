@@ -1,4 +1,4 @@
-"""How a task that outlives its command is picked up again, and the exception that tells of it at a command's end."""
+"""How to pick up a task that outlives its command, and the exception that ends a command early."""
 
 from __future__ import annotations
 
@@ -14,49 +14,50 @@ from ..results import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
-    """What the command was told, as far as ``apimaster task ID --wait`` needs it again.
+class ResumeCommand:
+    """Writes ``apimaster task ID --wait …`` lines with the options that the first command got.
 
     Attributes:
-        out: what ``-o`` said.
-        base_url: what ``--base-url`` said, if anything.
-        total: how many images were asked for.
+        out: the value of ``-o``.
+        base_url: the value of ``--base-url``, if it was given.
+        total: how many images the command asked for.
     """
 
     out: str
     base_url: str | None = None
     total: int = 1
 
-    def command(self, task: Task, index: int) -> str:
-        """The command line for one task, ready to be pasted into a shell."""
-        words = ["apimaster", "task", task.id, "--wait", "-o", self._place(index)]
+    def for_task(self, task: Task, index: int) -> str:
+        """The command line for one task, ready to paste into a shell."""
+        words = ["apimaster", "task", task.id, "--wait", "-o", self._out_for(index)]
         if task.model != DEFAULT_MODEL:
             words += ["--model", task.model]
         if self.base_url is not None:
             words += ["--base-url", self.base_url]
         return shlex.join(words)
 
-    def commands(self, tasks: Iterable[tuple[int, Task]]) -> list[str]:
-        """One command line for each task that still has something to give."""
-        return [self.command(task, index) for index, task in tasks if task.id and (task.images or not task.done)]
+    def for_tasks(self, tasks: Iterable[tuple[int, Task]]) -> list[str]:
+        """A command line for each task, by the number of its image, that still has something to give."""
+        return [self.for_task(task, index) for index, task in tasks if task.id and (task.images or not task.done)]
 
-    def _place(self, index: int) -> str:
+    def _out_for(self, index: int) -> str:
         ending = PurePath(self.out).suffix
         if self.total == 1 or not ending or self.out.endswith(("/", os.sep)) or os.path.isdir(self.out):
             return self.out
-        # Of several images each got a number in the file's name; a task that is picked up by itself would get none.
+        # Of several images, each got a number in its file name; a task that is picked up alone would get none.
         return f"{self.out.removesuffix(ending)}-{index + 1}{ending}"
 
 
-class Stopped(Exception):
+class CommandStopped(Exception):
     """A command ended early.
 
     Attributes:
-        error: why; None where somebody pressed Ctrl-C.
+        error: why; None after Ctrl-C.
         resume: command lines that pick up what is under way.
-        unsettled: how many requests were on their way when it was interrupted, so that nobody knows of them.
+        advice: what to do next, if the command knows better than the error; None otherwise.
+        unconfirmed: how many requests were on their way at the interrupt, with no answer yet.
         saved: the pictures that are on disk already.
-        emulated: True where no money can have been spent, and nothing can be picked up.
+        emulated: True for the emulator, where nothing costs money and nothing can be picked up.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Stopped(Exception):
         error: APIMasterError | None,
         resume: Sequence[str] = (),
         *,
-        unsettled: int = 0,
+        advice: str | None = None,
+        unconfirmed: int = 0,
         saved: Sequence[str] = (),
         emulated: bool = False,
     ) -> None:
         super().__init__(str(error or "interrupted"))
         self.error = error
         self.resume = tuple(resume)
-        self.unsettled = unsettled
+        self.advice = advice
+        self.unconfirmed = unconfirmed
         self.saved = tuple(saved)
         self.emulated = emulated

@@ -1,21 +1,20 @@
-"""``apimaster task``: look at a task that somebody submitted, or wait for it and save its pictures."""
+"""``apimaster task``: prints the state of a task, or waits for it and saves its pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
 from .. import AsyncAPIMaster, ImageResult, Task
-from ..errors import BadRequestError, NotFoundError
+from ..errors import BadRequestError, NotFoundError, sentence
 from . import options, printing
-from .client_runner import Endpoint, wait_for
+from .client_runner import Endpoint, run_with_client
 from .exit_codes import FAILED, OK
-from .progress import watching
-from .resume import Resume, Stopped
-
-T = TypeVar("T")
+from .progress import show_progress
+from .resume import CommandStopped, ResumeCommand
 
 
 def task(
@@ -30,59 +29,60 @@ def task(
     base_url: options.BaseUrl = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Look at a task, or pick it up: no second charge.
+    """Print the state of a task, or pick it up with --wait; neither is a second charge.
 
     The model must be the one that the task was submitted with.
     """
-    place = Endpoint(base_url=base_url)
+    endpoint = Endpoint(base_url=base_url)
     if not wait:
         if out is not None:
-            raise BadRequestError("-o needs --wait: only a picture can be saved, and a look fetches none")
-        return _look(task_id, model, place, as_json=as_json)
+            raise BadRequestError("-o needs --wait", advice="Without --wait no picture is fetched: leave -o out.")
+        return _print_state(task_id, model, endpoint, as_json=as_json)
     target = "." if out is None else out
-    with watching(1, "charged already") as watch:
+    with show_progress(1, "charged already") as progress, _unknown_id_explained(task_id):
 
         async def work(client: AsyncAPIMaster) -> ImageResult:
-            return await client.wait(task_id, model=model, timeout=timeout, save_to=target, on_progress=watch.note)
+            return await client.wait(task_id, model=model, timeout=timeout, save_to=target, on_progress=progress.update)
 
-        result = _known(lambda: wait_for(work, place, watch=watch, resume=Resume(target, base_url)), task_id)
+        result = run_with_client(work, endpoint, progress=progress, resume=ResumeCommand(target, base_url))
     if as_json:
         printing.print_json(result.model_dump(mode="json"))
     else:
-        for line in printing.rows(result):
-            printing.say(line)
+        for line in printing.result_rows(result):
+            printing.print_result(line)
     return OK
 
 
-def _known(call: Callable[[], T], task_id: str) -> T:
-    """What ``call`` gives. An id that the gateway does not know is most often a slip: nothing to pay, or to pick up."""
+@contextmanager
+def _unknown_id_explained(task_id: str) -> Iterator[None]:
+    """Advise to check an id that the gateway does not know: nothing was charged for it, and nothing can resume it."""
     try:
-        return call()
-    except Stopped as stop:
-        if not isinstance(stop.error, NotFoundError):
-            raise
+        yield
+    except CommandStopped as stop:
         error = stop.error
-        raise NotFoundError(
-            f"{error.message.rstrip('.')}. Check the id {task_id}, and name its model with --model.",
-            status_code=error.status_code,
-            code=error.code,
-            request_id=error.request_id,
-        ) from None
+        if not isinstance(error, NotFoundError):
+            raise
+        unknown = NotFoundError(
+            error.message, status_code=error.status_code, code=error.code, request_id=error.request_id
+        )
+        advice = f"Check the id {task_id}, and name its model with --model."
+        raise CommandStopped(unknown, advice=advice) from None
 
 
-def _look(task_id: str, model: str | None, place: Endpoint, *, as_json: bool) -> int:
+def _print_state(task_id: str, model: str | None, endpoint: Endpoint, *, as_json: bool) -> int:
     async def work(client: AsyncAPIMaster) -> Task:
         return await client.retrieve(task_id, model=model)
 
-    found = _known(lambda: wait_for(work, place, resume=Resume(".", place.base_url)), task_id)
+    with _unknown_id_explained(task_id):
+        found = run_with_client(work, endpoint, resume=ResumeCommand(".", endpoint.base_url))
     if as_json:
         printing.print_json(found.model_dump(mode="json"))
     else:
         percent = f" {found.progress:.0f} %" if found.progress is not None and not found.done else ""
-        printing.say(f"{found.id}  {found.status}{percent}")
+        printing.print_result(f"{found.id}  {found.status}{percent}")
         for image in found.images:
-            printing.say(image.url or "(the picture came without a URL)")
+            printing.print_result(image.url or "(the picture came without a URL)")
         if found.status == "failed":
-            reason = found.error or "the gateway gave no reason"
-            printing.note(f"It failed: {reason.rstrip('.')}. The charge was given back.")
+            reason = sentence(found.error or "the gateway gave no reason")
+            printing.print_message(f"It failed: {reason} The charge was refunded.")
     return FAILED if found.status == "failed" else OK

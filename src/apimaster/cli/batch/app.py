@@ -1,4 +1,4 @@
-"""``apimaster batch``: ``run``, ``resume``, ``status``, ``export``. What they do: ``command.py`` and ``report.py``."""
+"""``apimaster batch``: the command lines of ``run``, ``resume``, ``status`` and ``export``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Annotated
 
 import typer
 
-from ...batch.api import check_wishes
-from ...batch.inputs import is_local, read_file
-from ...batch.plan import read_terms
+from ...batch.list_files import is_local_path, read_list_file
+from ...batch.options import check_options
 from ...errors import BadRequestError
-from .. import options, printing
-from ..client_runner import endpoint
+from .. import options
+from ..client_runner import open_endpoint
 from ..exit_codes import OK
-from . import status as status_view
-from .run import Job, drive
+from ..printing import print_json, print_message
+from . import status as status_commands
+from .run import BatchCommand, run_batch
 
 batch_app = typer.Typer(
     name="batch",
-    help="Many images from a list, durably: nothing is paid for twice, nothing that was paid for is lost.",
+    help="Many images from a list, durably: each is paid for at most once, and nothing paid for is lost.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,7 +29,7 @@ batch_app = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    """Hang the group into the ``apimaster`` command."""
+    """Add the group to the ``apimaster`` command."""
     app.add_typer(batch_app, name="batch")
 
 
@@ -53,12 +53,14 @@ _Concurrency = Annotated[int, typer.Option("--concurrency", metavar="COUNT", hel
 _MaxCost = Annotated[
     str | None,
     typer.Option(
-        "--max-cost", metavar="USD", help="Never spend more in this folder, over all runs; kept for later runs."
+        "--max-cost", metavar="USD", help="Never spend more in this folder, over all runs; later runs keep the limit."
     ),
 ]
 _MaxImages = Annotated[
     int | None,
-    typer.Option("--max-images", metavar="COUNT", help="Never pay for more images in this folder; kept likewise."),
+    typer.Option(
+        "--max-images", metavar="COUNT", help="Never pay for more images in this folder; later runs keep the limit."
+    ),
 ]
 _RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try failed images again; they cost nothing so far.")
@@ -67,8 +69,8 @@ _RetryUnknown = Annotated[
     bool,
     typer.Option("--retry-unknown", help="Submit unknown images again: each of them may be charged a second time."),
 ]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it would cost, and stop.")]
-_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed where nobody can be asked.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the run would do and cost, and stop.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed if nobody can answer.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event on stdout, and nothing else.")]
 _Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="For one image; default: by resolution.")
@@ -94,7 +96,7 @@ def run(
     ] = False,
     model: options.Model = None,
     form: Annotated[
-        FormatName | None, typer.Option("--format", help="What FILE is; default: by its ending or first line.")
+        FormatName | None, typer.Option("--format", help="Format of FILE; default: by its ending or first line.")
     ] = None,
     concurrency: _Concurrency = 32,
     max_cost: _MaxCost = None,
@@ -108,25 +110,32 @@ def run(
     base_url: options.BaseUrl = None,
     as_json: _AsJson = False,
 ) -> int:
-    """Make the pictures that FILE lists; options are for lines that don't say otherwise.
+    """Make the pictures that FILE lists; the options apply to lines that don't set their own.
 
-    All lines are checked first, and the cost is shown. Stop it at any time: running the same command again goes on.
+    It checks all lines first, and shows the cost. Stop it at any time: the same command goes on where it stopped.
     """
     defaults = {
         "model": model,
         "aspect_ratio": aspect_ratio,
         "resolution": resolution,
-        "references": [str(Path(one).absolute()) if is_local(one) else one for one in ref] if ref else None,
+        "references": [str(Path(one).absolute()) if is_local_path(one) else one for one in ref] if ref else None,
         "n": count,
-        # Absent is not the same as false on the wire, so a switch that was not thrown says nothing.
+        # On the wire, absent is not the same as false: a switch that is not set sends nothing.
         "google_search": google_search or None,
         "google_image_search": google_image_search or None,
     }
-    wishes = check_wishes(concurrency, timeout)
-    terms = read_terms(max_cost, max_images, retry_failed=retry_failed, retry_unknown=retry_unknown)
-    lines = read_file(file, form=form.value if form is not None else None, defaults=defaults)
-    job = Job(out, lines, terms, wishes, ask=not yes, can_ask=file != "-" and sys.stdin.isatty(), as_json=as_json)
-    return _driven(job, dry_run=dry_run, emulator=emulator, base_url=base_url)
+    run_options = check_options(
+        concurrency=concurrency,
+        timeout=timeout,
+        max_cost=max_cost,
+        max_images=max_images,
+        retry_failed=retry_failed,
+        retry_unknown=retry_unknown,
+    )
+    images = read_list_file(file, form=form.value if form is not None else None, defaults=defaults)
+    can_ask = file != "-" and sys.stdin.isatty()
+    command = BatchCommand(out, images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json)
+    return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 
 
 @batch_app.command("resume")
@@ -144,33 +153,39 @@ def resume(
     as_json: _AsJson = False,
 ) -> int:
     """Go on with a batch: collect what is paid for, and submit what is still planned."""
-    wishes = check_wishes(concurrency, timeout)
-    terms = read_terms(max_cost, max_images, retry_failed=retry_failed, retry_unknown=retry_unknown)
-    job = Job(directory, None, terms, wishes, ask=not yes, can_ask=sys.stdin.isatty(), as_json=as_json)
-    return _driven(job, dry_run=dry_run, emulator=False, base_url=base_url)
+    run_options = check_options(
+        concurrency=concurrency,
+        timeout=timeout,
+        max_cost=max_cost,
+        max_images=max_images,
+        retry_failed=retry_failed,
+        retry_unknown=retry_unknown,
+    )
+    command = BatchCommand(directory, None, run_options, ask=not yes, can_ask=sys.stdin.isatty(), as_json=as_json)
+    return _run(command, dry_run=dry_run, emulator=False, base_url=base_url)
 
 
-def _driven(job: Job, *, dry_run: bool, emulator: bool, base_url: str | None) -> int:
-    with endpoint(emulator=emulator, base_url=base_url) as place:
-        code = drive(job, place, dry_run=dry_run)
-    if emulator and not dry_run and not job.as_json:
-        printing.note("Drawn by the emulator on this machine: no money was spent.")
+def _run(command: BatchCommand, *, dry_run: bool, emulator: bool, base_url: str | None) -> int:
+    with open_endpoint(emulator=emulator, base_url=base_url) as endpoint:
+        code = run_batch(command, endpoint, dry_run=dry_run)
+    if emulator and not dry_run and not command.as_json:
+        print_message("Drawn by the emulator on this machine: no money was spent.")
     return code
 
 
 @batch_app.command("status")
 def status(
     directory: _Directory,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until everything has ended.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until every image has ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")] = False,
 ) -> int:
-    """Show how a batch stands, also while it runs."""
+    """Show the state of a batch, also while it runs."""
     if as_json:
-        printing.print_json(status_view.document(directory))
+        print_json(status_commands.status_document(directory))
     elif watch:
-        status_view.watch(directory)
+        status_commands.watch_status(directory)
     else:
-        status_view.table(directory)
+        status_commands.print_status(directory)
     return OK
 
 
@@ -182,16 +197,18 @@ def export(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")] = None,
     gallery: Annotated[
-        bool, typer.Option("--gallery", help="Write index.html and manifest.jsonl anew instead.")
+        bool, typer.Option("--gallery", help="Instead, write index.html and manifest.jsonl again.")
     ] = False,
 ) -> int:
     """Write one flat record per image: always the same columns of the same types, so Parquet tools can read it."""
     if gallery:
         if output is not None or form is not None:
-            raise BadRequestError("--gallery writes into the folder itself; leave --output and --format out")
-        printing.note(f"Written: {status_view.refresh(directory)}")
+            raise BadRequestError(
+                "--gallery writes into the folder itself", advice="Leave --output and --format out, or --gallery."
+            )
+        print_message(f"Written: {status_commands.rewrite_gallery(directory)}")
         return OK
     if form is None:
         form = ExportName.CSV if output is not None and output.suffix.lower() == ".csv" else ExportName.JSONL
-    status_view.export(directory, form.value, output)
+    status_commands.export(directory, form.value, output)
     return OK

@@ -1,7 +1,7 @@
 """What a person watches while a batch runs: a live panel on a terminal, a plain line now and then elsewhere.
 
-``panel`` makes the picture out of a ``Tally`` and is pure, so that it can be drawn without a terminal; ``Live`` and
-``Plain`` decide when. Everything goes to stderr.
+``panel`` and ``plain_line`` are pure and need no terminal; ``LiveDisplay`` and ``PlainDisplay`` decide when to print
+them. Everything goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ...batch.items import BatchItem
 from ...batch.tally import Tally
-from .wording import dollars, duration
+from ..printing import dollars
+from .wording import duration
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -32,13 +33,13 @@ _COLOURS: Final = {
 }
 _SIGNS: Final = {"saved": "✓", "failed": "✗", "unknown": "?", "submitted": "…", "delivered": "…"}
 _RECENT: Final = 6
-_PLAIN_EVERY: Final = 10.0
-_REFRESH: Final = 0.25
-_STOPPING: Final = "Stopping: nothing more is submitted. Ctrl-C again ends it now."
+_PLAIN_SECONDS: Final = 10.0
+_REFRESH_SECONDS: Final = 0.25
+_STOPPING: Final = "Stopping: the batch submits nothing more. Ctrl-C again ends it now."
 
 
-class Watched(Protocol):
-    """What is shown of a run."""
+class RunStatus(Protocol):
+    """What a display needs of a run."""
 
     @property
     def tally(self) -> Tally: ...
@@ -54,17 +55,17 @@ class Display(Protocol):
     """Shows a run until it is cancelled."""
 
     def ended(self, item: BatchItem) -> None:
-        """An image ended."""
+        """Show an image that ended."""
 
     def stopping(self) -> None:
-        """Somebody asked the run to end."""
+        """Show that the run is stopping."""
 
-    async def show(self, run: Watched) -> None:
-        """Keep showing how ``run`` stands."""
+    async def show(self, run: RunStatus) -> None:
+        """Keep showing the state of ``run``."""
 
 
-def counts_of(tally: Tally) -> list[tuple[str, int]]:
-    """The five figures that people look for."""
+def state_counts(tally: Tally) -> list[tuple[str, int]]:
+    """The five counts that people look for; ``running`` sums up three states."""
     counts = tally.counts
     return [
         ("saved", counts["saved"]),
@@ -76,11 +77,11 @@ def counts_of(tally: Tally) -> list[tuple[str, int]]:
 
 
 def bar(tally: Tally, width: int) -> Text:
-    """A bar of ``width`` cells, one colour for each figure; nothing that exists is invisible."""
+    """A bar of ``width`` cells, a colour for each count; each count above 0 gets at least one cell."""
     from rich.text import Text
 
-    figures = [(name, count) for name, count in counts_of(tally) if count]
-    cells = {name: max(1, round(count * width / tally.total)) for name, count in figures}
+    counts = [(name, count) for name, count in state_counts(tally) if count]
+    cells = {name: max(1, round(count * width / tally.total)) for name, count in counts}
     while cells and sum(cells.values()) != width:
         widest = max(cells, key=lambda name: cells[name])
         cells[widest] += 1 if sum(cells.values()) < width else -1
@@ -90,8 +91,8 @@ def bar(tally: Tally, width: int) -> Text:
     return line
 
 
-def panel(run: Watched, recent: list[BatchItem], now: float, title: str) -> RenderableType:
-    """The whole picture."""
+def panel(run: RunStatus, recent: list[BatchItem], now: float, title: str) -> RenderableType:
+    """The whole panel."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table
@@ -101,14 +102,14 @@ def panel(run: Watched, recent: list[BatchItem], now: float, title: str) -> Rend
     grid = Table.grid()
     for _ in range(5):
         grid.add_column(width=11)
-    grid.add_row(*(Text(name, style="dim") for name, _ in counts_of(tally)))
+    grid.add_row(*(Text(name, style="dim") for name, _ in state_counts(tally)))
     grid.add_row(
-        *(Text(f"{count:,}", style=f"bold {_COLOURS[name]}" if count else "dim") for name, count in counts_of(tally))
+        *(Text(f"{count:,}", style=f"bold {_COLOURS[name]}" if count else "dim") for name, count in state_counts(tally))
     )
-    rows: list[RenderableType] = [_Bar(tally), Text(), grid, Text(), *_facts(run, now)]
+    rows: list[RenderableType] = [_Bar(tally), Text(), grid, Text(), *_figure_lines(run, now)]
     if recent:
         rows.append(Text())
-        rows += [_recent(item) for item in recent]
+        rows += [_recent_line(item) for item in recent]
     percent = 100 * tally.ended // max(1, tally.total)
     return Panel(
         Group(*rows),
@@ -121,7 +122,7 @@ def panel(run: Watched, recent: list[BatchItem], now: float, title: str) -> Rend
     )
 
 
-def _facts(run: Watched, now: float) -> list[Text]:
+def _figure_lines(run: RunStatus, now: float) -> list[Text]:
     from rich.text import Text
 
     tally = run.tally
@@ -135,27 +136,27 @@ def _facts(run: Watched, now: float) -> list[Text]:
     parts = [f"{speed:,.0f} images/min" if speed >= 10 else f"{speed:.1f} images/min"]
     parts += [f"{duration(left)} left"] if left is not None else []
     parts.append(f"{duration(now - tally.begun)} so far")
-    found = [money, Text("  ·  ".join(parts))]
-    note = state_of(run, now)
+    lines = [money, Text("  ·  ".join(parts))]
+    note = slow_reason(run, now)
     if note:
-        found.append(Text(note, style="yellow"))
-    return found
+        lines.append(Text(note, style="yellow"))
+    return lines
 
 
-def state_of(run: Watched, now: float) -> str:
-    """Why it goes slowly, if it does."""
+def slow_reason(run: RunStatus, now: float) -> str:
+    """Why the run is slow or stops; empty if it does neither."""
     if run.halted:
         return _STOPPING
     pause = run.throttle.pause(now)
     if pause > 0:
-        reason = "asked for a pause" if run.throttle.crowded else "can't be reached"
+        reason = "asked for a pause" if run.throttle.rate_limited else "can't be reached"
         return f"The gateway {reason}: next submit in {max(1.0, pause):.0f} s."
     if run.throttle.ceiling < run.throttle.concurrency:
-        return f"The gateway takes fewer at once: {run.throttle.ceiling} instead of {run.throttle.concurrency}."
+        return f"The gateway accepts fewer at once: {run.throttle.ceiling} instead of {run.throttle.concurrency}."
     return ""
 
 
-def _recent(item: BatchItem) -> Text:
+def _recent_line(item: BatchItem) -> Text:
     from rich.text import Text
 
     group = item.state if item.state in _COLOURS else "running"
@@ -171,7 +172,7 @@ def _recent(item: BatchItem) -> Text:
 
 
 class _Bar:
-    """The bar at whatever width the terminal has now."""
+    """The bar at the current width of the terminal."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
@@ -181,7 +182,7 @@ class _Bar:
 
 
 class LiveDisplay:
-    """A panel that is drawn anew four times a second, on a terminal."""
+    """A panel on a terminal, drawn again four times a second."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
@@ -189,64 +190,64 @@ class LiveDisplay:
         self._recent: deque[BatchItem] = deque(maxlen=_RECENT)
 
     def ended(self, item: BatchItem) -> None:
-        """Remember it for the list at the bottom."""
+        """Add the image to the list at the bottom."""
         self._recent.append(item)
 
     def stopping(self) -> None:
-        """The panel's next picture says so."""
+        """Nothing to do: the panel shows it at the next refresh."""
 
-    async def show(self, run: Watched) -> None:
-        """Draw until cancelled; the last picture stays."""
+    async def show(self, run: RunStatus) -> None:
+        """Draw until cancelled; the last panel stays on the screen."""
         from rich.live import Live
 
         with Live(console=self._console, auto_refresh=False) as live:
             try:
                 while True:
-                    live.update(self._picture(run), refresh=True)
-                    await asyncio.sleep(_REFRESH)
+                    live.update(self._panel(run), refresh=True)
+                    await asyncio.sleep(_REFRESH_SECONDS)
             finally:
-                live.update(self._picture(run), refresh=True)
+                live.update(self._panel(run), refresh=True)
 
-    def _picture(self, run: Watched) -> RenderableType:
+    def _panel(self, run: RunStatus) -> RenderableType:
         return panel(run, list(self._recent), time.monotonic(), self._title)
 
 
 class PlainDisplay:
-    """A line for each image that did not go well, and one now and then for all, where there is no terminal."""
+    """Plain lines where there is no terminal: one for each image that is not saved, and now and then one for all."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def ended(self, item: BatchItem) -> None:
-        """Say what went wrong."""
+        """Print what went wrong."""
         if item.state != "saved":
-            self._say(f"{item.state}: {item.id} (line {item.line}): {item.error}")
+            self._print(f"{item.state}: {item.id} (line {item.line}): {item.error}")
 
     def stopping(self) -> None:
-        """Say so at once: the answers to what is on the wire may take a while."""
-        self._say(_STOPPING)
+        """Print it at once, because the answers to open submits may take a while."""
+        self._print(_STOPPING)
 
-    async def show(self, run: Watched) -> None:
-        """Say how it stands, every ten seconds and at the end."""
+    async def show(self, run: RunStatus) -> None:
+        """Print the state of the run every ten seconds and at the end."""
         try:
             while True:
-                await asyncio.sleep(_PLAIN_EVERY)
-                self._say(plain_line(run, time.monotonic()))
+                await asyncio.sleep(_PLAIN_SECONDS)
+                self._print(plain_line(run, time.monotonic()))
         finally:
-            self._say(plain_line(run, time.monotonic()))
+            self._print(plain_line(run, time.monotonic()))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def plain_line(run: Watched, now: float) -> str:
-    """How it stands, in one line."""
+def plain_line(run: RunStatus, now: float) -> str:
+    """The state of a run in one line."""
     tally = run.tally
-    parts = [f"{count:,} {name}" for name, count in counts_of(tally) if count]
+    parts = [f"{count:,} {name}" for name, count in state_counts(tally) if count]
     parts.append(f"{dollars(tally.spent)} spent")
     parts += [f"{dollars(tally.to_come)} to come"] if tally.to_come else []
     parts.append(f"{tally.per_minute(now):.1f} images/min")
     left = tally.seconds_left(now)
     parts += [f"{duration(left)} left"] if left is not None else []
-    note = state_of(run, now)
+    note = slow_reason(run, now)
     return ", ".join(parts) + (f". {note}" if note else ".")

@@ -1,4 +1,4 @@
-"""What ``batch run`` and ``batch resume`` do: show the plan, ask, run, show how it goes, and say how it ended."""
+"""``batch run`` and ``batch resume``: print the plan, ask, run, show the progress, and print how it ended."""
 
 from __future__ import annotations
 
@@ -17,120 +17,123 @@ import typer
 from rich.console import Console
 
 from ... import AsyncAPIMaster
-from ...batch.export import money, record
+from ...batch.async_run import AsyncRun
+from ...batch.batch_folder import BatchFolder
+from ...batch.image_list import PlannedImage
 from ...batch.items import BatchItem
-from ...batch.lines import Line
+from ...batch.manifest import amount_text, record
+from ...batch.options import RunOptions
 from ...batch.outputs import GALLERY
-from ...batch.plan import Plan, Terms
-from ...batch.run import AsyncRun
-from ...batch.runner import Runner, Wishes
-from ...batch.session import Session
-from ...errors import APIMasterError, BadRequestError
-from .. import printing
+from ...batch.plan import Plan
+from ...batch.runner import Runner
+from ...errors import APIMasterError, BadRequestError, sentence
+from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
+from ..printing import print_json, print_message
 from . import wording
 from .display import Display, LiveDisplay, PlainDisplay
 
 if TYPE_CHECKING:
     from ..client_runner import Endpoint
 
-_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM"))
+_STOP_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM"))
+_RESUME: Final = "apimaster batch resume"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What a command was told.
+class BatchCommand:
+    """What the command line of a run asks for.
 
     Attributes:
         directory: the batch's folder.
-        lines: what is asked for; None to resume.
-        terms: limits, and what is tried again.
-        wishes: how it is run.
+        images: the list to make; None to resume.
+        options: how to run it, and how far.
         ask: whether to ask before money is spent.
-        can_ask: whether there is anybody to ask.
+        can_ask: whether somebody can answer.
         as_json: events as JSON lines on stdout, and nothing for people.
     """
 
     directory: Path
-    lines: list[Line] | None
-    terms: Terms
-    wishes: Wishes
+    images: list[PlannedImage] | None
+    options: RunOptions
     ask: bool
     can_ask: bool
     as_json: bool
 
     @property
-    def resume(self) -> str:
-        """The command that goes on with it."""
-        return f"apimaster batch resume {shlex.quote(str(self.directory))}"
+    def resume_command(self) -> str:
+        """The command that goes on with the batch."""
+        return f"{_RESUME} {shlex.quote(str(self.directory))}"
 
 
-def drive(job: Job, place: Endpoint, *, dry_run: bool) -> int:
-    """Run a batch at ``place``, and give the command's exit code."""
-    plan = asyncio.run(_look(job))
-    _show_plan(job, plan)
+def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> int:
+    """Run a batch at ``endpoint``, and give the command's exit code."""
+    plan = asyncio.run(_make_plan(command))
+    _print_plan(command, plan)
     if dry_run:
         return OK
-    # Without a key nothing is asked: the answer would be of no use.
-    client = AsyncAPIMaster(place.api_key, base_url=place.base_url)
-    if plan.planned and job.ask:
-        if not job.can_ask:
-            raise BadRequestError("Nobody can be asked whether to spend this: add --yes, or look with --dry-run.")
+    # Before the question: without a key the answer is of no use.
+    client = AsyncAPIMaster(endpoint.api_key, base_url=endpoint.base_url)
+    if plan.planned and command.ask:
+        if not command.can_ask:
+            raise BadRequestError(
+                "Nobody can answer whether to spend this.", advice="Add --yes, or show the plan with --dry-run."
+            )
         typer.confirm("Submit them?", abort=True, err=True)
-    return asyncio.run(_run(job, client))
+    return asyncio.run(_run(command, client))
 
 
-async def _look(job: Job) -> Plan:
-    async with Session(job.directory, job.lines, job.terms) as session:
-        return await session.plan()
+async def _make_plan(command: BatchCommand) -> Plan:
+    async with BatchFolder(command.directory, command.images, command.options) as folder:
+        return await folder.plan()
 
 
-async def _run(job: Job, client: AsyncAPIMaster) -> int:
+async def _run(command: BatchCommand, client: AsyncAPIMaster) -> int:
     console = Console(stderr=True)
-    live = console.is_terminal and not job.as_json and os.environ.get("TERM") != "dumb"
+    live = console.is_terminal and not command.as_json and os.environ.get("TERM") != "dumb"
     display: Display | None = None
-    if not job.as_json:
-        display = LiveDisplay(console, f"batch {job.directory}") if live else PlainDisplay(console)
+    if not command.as_json:
+        display = LiveDisplay(console, f"batch {command.directory}") if live else PlainDisplay(console)
 
-    def note(item: BatchItem) -> None:
+    def show_item(item: BatchItem) -> None:
         if display is not None:
             display.ended(item)
         else:
-            printing.print_json({"event": "image", **record(item)})
+            print_json({"event": "image", **record(item)})
 
-    async with client, AsyncRun(client, job.directory, job.lines, job.terms, job.wishes, note) as run:
-        with _listening(run, display):
-            error = await _watched(run, display)
-        return _end(job, run, error)
+    async with client, AsyncRun(client, command.directory, command.images, command.options, show_item) as run:
+        with _stop_on_signals(run, display):
+            error = await _run_with_display(run, display)
+        return _print_end(command, run, error)
 
 
-async def _watched(run: AsyncRun, display: Display | None) -> APIMasterError | None:
-    """Run to the end with the display beside it; what stopped it early."""
-    picture: asyncio.Task[None] | None = None
+async def _run_with_display(run: AsyncRun, display: Display | None) -> APIMasterError | None:
+    """Run to the end with the display beside it. Gives the error that stopped the run early, if there was one."""
+    showing: asyncio.Task[None] | None = None
     started = asyncio.create_task(run.begun())
     finished = asyncio.create_task(run.finish())
     try:
         await asyncio.wait({started, finished}, return_when=asyncio.FIRST_COMPLETED)
         if display is not None and started.done() and not finished.done():
-            picture = asyncio.create_task(display.show(_View(run)))
+            showing = asyncio.create_task(display.show(_RunView(run)))
         await finished
     except asyncio.CancelledError:
-        if not finished.cancelled():  # it is this task that was cancelled
+        if not finished.cancelled():  # this task was cancelled, and not the run
             raise
     except APIMasterError as error:
         if run.runner is None or run.stopped_by is not error:
             raise
         return error
     finally:
-        for task in (started, picture):
+        for task in (started, showing):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
     return run.stopped_by
 
 
-class _View:
-    """A run as the display wants it."""
+class _RunView:
+    """A run, as the display needs it."""
 
     def __init__(self, run: AsyncRun) -> None:
         assert run.runner is not None
@@ -148,8 +151,8 @@ class _View:
 
 
 @contextlib.contextmanager
-def _listening(run: AsyncRun, display: Display | None) -> Iterator[None]:
-    """Ctrl-C, or a polite request to end: the gentle way first, at once the second time."""
+def _stop_on_signals(run: AsyncRun, display: Display | None) -> Iterator[None]:
+    """Stop gently at the first Ctrl-C or SIGTERM, and at once at the second."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -160,8 +163,8 @@ def _listening(run: AsyncRun, display: Display | None) -> Iterator[None]:
         run.halt()
 
     before: dict[int, Any] = {}
-    for number in _SIGNALS:
-        with contextlib.suppress(ValueError):  # not the main thread: somebody else minds the signals
+    for number in _STOP_SIGNALS:
+        with contextlib.suppress(ValueError):  # not the main thread: the program around it handles signals
             try:
                 loop.add_signal_handler(number, stop)
             except NotImplementedError:  # Windows
@@ -169,39 +172,40 @@ def _listening(run: AsyncRun, display: Display | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in _SIGNALS:
+        for number in _STOP_SIGNALS:
             with contextlib.suppress(ValueError, NotImplementedError):
                 loop.remove_signal_handler(number)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _show_plan(job: Job, plan: Plan) -> None:
-    if not job.as_json:
+def _print_plan(command: BatchCommand, plan: Plan) -> None:
+    if not command.as_json:
         for line in wording.plan_lines(plan):
-            printing.note(line)
+            print_message(line)
         return
-    printing.print_json(
+    print_json(
         {
             "event": "plan",
             "planned": plan.planned,
-            "cost_usd": money(plan.cost),
+            "cost_usd": amount_text(plan.cost),
             "unpriced": plan.unpriced,
             "fits": plan.fits,
-            "fits_cost_usd": money(plan.fits_cost),
+            "fits_cost_usd": amount_text(plan.fits_cost),
             "under_way": plan.under_way,
             "saved": plan.saved,
             "failed": plan.failed,
             "unknown": plan.unknown,
             "set_aside": plan.set_aside,
-            "spent_usd": money(plan.spent),
-            "max_cost_usd": money(plan.terms.max_cost),
+            "spent_usd": amount_text(plan.spent),
+            "max_cost_usd": amount_text(plan.terms.max_cost),
             "max_images": plan.terms.max_images,
         }
     )
 
 
-def _end(job: Job, run: AsyncRun, error: APIMasterError | None) -> int:
+def _print_end(command: BatchCommand, run: AsyncRun, error: APIMasterError | None) -> int:
+    """Print how the run ended, and give the exit code."""
     tally = run.tally
     if tally is None:
         return INTERRUPTED
@@ -214,26 +218,26 @@ def _end(job: Job, run: AsyncRun, error: APIMasterError | None) -> int:
         code = UNKNOWN
     else:
         code = FAILED if tally.counts["failed"] else OK
-    gallery = job.directory / GALLERY
-    if job.as_json:
+    gallery = command.directory / GALLERY
+    if command.as_json:
         document: dict[str, Any] = {
             "event": "end",
             **{state: count for state, count in tally.counts.items() if state not in ("submitting", "delivered")},
             "under_way": tally.running,
-            "spent_usd": money(tally.spent),
+            "spent_usd": amount_text(tally.spent),
             "gallery": str(gallery),
-            "resume": job.resume if unfinished else None,
+            "resume": command.resume_command if unfinished else None,
             "exit_code": code,
         }
         if error is not None:
-            document |= printing.error_document(error, code)
-        printing.print_json(document)
+            document |= error_document(error, code, resume_with=_RESUME)
+        print_json(document)
         return code
-    if error is not None:
-        printing.note(f"Stopped: {printing.paragraph(error)}")
-    for line in wording.end_lines(tally, shlex.quote(str(job.directory))):
-        printing.note(line)
-    printing.note(f"Gallery: {gallery}")
+    if error is not None:  # without its charge, which is that of one image: the next line has the sum
+        print_message(f"Stopped: {sentence(error.message)} {command_advice(error, resume_with=_RESUME)}")
+    for line in wording.end_lines(tally, shlex.quote(str(command.directory))):
+        print_message(line)
+    print_message(f"Gallery: {gallery}")
     if unfinished:
-        printing.note(f"To go on: {job.resume}")
+        print_message(f"To go on: {command.resume_command}")
     return code

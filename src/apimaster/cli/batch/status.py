@@ -1,4 +1,4 @@
-"""What ``batch status`` and ``batch export`` show: made from the ledger alone, also while another process writes it."""
+"""``batch status`` and ``batch export``: they read only the ledger, also while another process writes it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ...batch.export import ExportFormat, as_csv, jsonl, money
-from ...batch.items import NOTHING, STATES
-from ...batch.ledger import Ledger
+from ...batch.items import STATES
+from ...batch.ledger import BatchLedger, read_items
 from ...batch.lock import DirectoryLock
-from ...batch.outputs import GALLERY, replace, write_outputs
-from ...batch.run import items_in
+from ...batch.manifest import ManifestFormat, amount_text, as_csv, as_jsonl
+from ...batch.outputs import GALLERY, write_atomically, write_outputs
 from ...batch.tally import Tally
-from ...batch.thumbnails import make_missing
-from ..printing import note
-from .display import bar, counts_of
-from .wording import dollars
+from ...batch.thumbnails import make_missing_thumbnails
+from ..printing import dollars, print_message
+from .display import bar, state_counts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_EVERY: Final = 1.0
-_MEANING: Final = {
+_REFRESH_SECONDS: Final = 1.0
+_MEANINGS: Final = {
     "planned": "not submitted yet",
     "submitting": "on its way to the gateway",
     "submitted": "paid for, being made",
@@ -40,53 +38,50 @@ _MEANING: Final = {
 }
 
 
-def _read(directory: Path) -> Tally:
-    ledger = Ledger.look(directory)
-    try:
-        return Tally(ledger.sums(), time.monotonic())
-    finally:
-        ledger.close()
-
-
-def document(directory: Path) -> dict[str, Any]:
-    """How a batch stands, as one JSON object."""
-    tally = _read(directory)
+def status_document(directory: Path) -> dict[str, Any]:
+    """The state of a batch as one JSON object."""
+    tally = _read_tally(directory)
     return {
         **{str(state): count for state, count in tally.counts.items()},
         "total": tally.total,
         "set_aside": tally.set_aside,
-        "spent_usd": money(tally.spent),
-        "to_come_usd": money(tally.to_come),
+        "spent_usd": amount_text(tally.spent),
+        "to_come_usd": amount_text(tally.to_come),
         "unpriced": tally.unpriced,
         "running_in": DirectoryLock(directory).holder(),
     }
 
 
-def table(directory: Path) -> None:
-    """Print how a batch stands."""
-    Console().print(picture(directory))
+def print_status(directory: Path) -> None:
+    """Print the state of a batch."""
+    Console().print(_status_table(directory, _read_tally(directory), DirectoryLock(directory).holder()))
 
 
-def watch(directory: Path) -> None:
-    """Keep printing it until nothing goes on any more, or somebody presses Ctrl-C."""
+def watch_status(directory: Path) -> None:
+    """Keep printing the state until every image has ended, the run ends, or Ctrl-C."""
     console = Console()
-    with (
-        Live(picture(directory), console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live
-    ):
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            tally, holder = _read(directory), DirectoryLock(directory).holder()
+            tally, holder = _read_tally(directory), DirectoryLock(directory).holder()
+            table = _status_table(directory, tally, holder)
             if live is not None:
-                live.update(picture(directory), refresh=True)
+                live.update(table, refresh=True)
             if tally.ended == tally.total or holder is None:
                 break
-            time.sleep(_EVERY)
-    if not console.is_terminal:
-        console.print(picture(directory))
+            time.sleep(_REFRESH_SECONDS)
+    if live is None:
+        console.print(table)
 
 
-def picture(directory: Path) -> RenderableType:
-    """The table of ``batch status``."""
-    tally = _read(directory)
+def _read_tally(directory: Path) -> Tally:
+    ledger = BatchLedger.open_read_only(directory)
+    try:
+        return Tally(ledger.state_counts(), time.monotonic())
+    finally:
+        ledger.close()
+
+
+def _status_table(directory: Path, tally: Tally, holder: str | None) -> RenderableType:
     grid = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     grid.add_column("state")
     grid.add_column("images", justify="right")
@@ -96,38 +91,37 @@ def picture(directory: Path) -> RenderableType:
         count = tally.counts[state]
         if count:
             grid.add_row(
-                Text(state, style=colours.get(state, "blue")), f"{count:,}", Text(_MEANING[state], style="dim")
+                Text(state, style=colours.get(state, "blue")), f"{count:,}", Text(_MEANINGS[state], style="dim")
             )
     grid.add_row("all", f"{tally.total:,}", "")
     parts: list[RenderableType] = [Text(str(directory), style="bold")]
-    if any(count for _, count in counts_of(tally)):
+    if any(count for _, count in state_counts(tally)):
         parts.append(bar(tally, 60))
     parts.append(grid)
-    money_line = f"{dollars(tally.spent)} spent or possibly spent"
-    if tally.to_come > NOTHING:
-        money_line += f", {dollars(tally.to_come)} to come"
-    parts.append(Text(money_line))
+    money = f"{dollars(tally.spent)} spent or possibly spent"
+    if tally.to_come:
+        money += f", {dollars(tally.to_come)} to come"
+    parts.append(Text(money))
     if tally.set_aside:
         parts.append(Text(f"{tally.set_aside:,} of an earlier list are set aside", style="dim"))
-    holder = DirectoryLock(directory).holder()
     parts.append(Text(f"running now: {holder}" if holder else "not running", style="dim"))
     return Group(*parts)
 
 
-def export(directory: Path, form: ExportFormat, output: Path | None) -> None:
+def export(directory: Path, form: ManifestFormat, output: Path | None) -> None:
     """Write the records of a batch to a file, or to stdout."""
-    items = items_in(directory)
-    pieces = as_csv(items) if form == "csv" else jsonl(items)
+    items = read_items(directory)
+    pieces = as_csv(items) if form == "csv" else as_jsonl(items)
     if output is None:
         for piece in pieces:
             sys.stdout.write(piece)
     else:
-        replace(output, pieces)
-        note(f"Written: {output}")
+        write_atomically(output, pieces)
+        print_message(f"Written: {output}")
 
 
-def refresh(directory: Path) -> Path:
-    """Write gallery and manifest anew, with thumbnails where Pillow is installed."""
-    make_missing(directory, items_in(directory))
+def rewrite_gallery(directory: Path) -> Path:
+    """Write gallery and manifest again, with thumbnails if Pillow is installed. Gives the path of the gallery."""
+    make_missing_thumbnails(directory, read_items(directory))
     write_outputs(directory)
     return directory / GALLERY

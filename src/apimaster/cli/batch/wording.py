@@ -8,30 +8,24 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ...batch.plan import Plan
+from ..printing import dollars
 
 if TYPE_CHECKING:
     from ...batch.tally import Tally
 
 
-def dollars(amount: Decimal) -> str:
-    """``$0.0375`` or ``$0.10``: exact, with cents at least."""
-    exact = amount.normalize()
-    cents = exact.quantize(Decimal("0.01"))
-    return f"${cents if cents == exact else exact:,f}"
-
-
-def images(count: int) -> str:
+def image_count(count: int) -> str:
     """``1 image``, ``1,200 images``."""
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
-    """What is to be submitted: model, resolution, how many, at what price; alike ones together."""
+    """What the run submits: model, resolution, how many images, at what price; a row for each combination."""
     found: Counter[tuple[str, str | None, Decimal | None]] = Counter()
-    for kind in plan.kinds:
-        found[kind.model, kind.resolution, kind.price] += kind.count
+    for group in plan.kinds:
+        found[group.model, group.resolution, group.price] += group.count
     return [
-        (model, resolution or "1K", f"{count:,}", "price unknown" if price is None else f"× {dollars(price)}")
+        (model, resolution or "1K", f"{count:,}", dollars(price) if price is None else f"× {dollars(price)}")
         for (model, resolution, price), count in found.items()
     ]
 
@@ -42,37 +36,37 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for model, resolution, count, price in rows:
         yield f"  {model.ljust(widths[0])}  {resolution.ljust(widths[1])}  {count.rjust(widths[2])} {price}"
-    cost = dollars(plan.cost) + (f", and {images(plan.unpriced)} without a known price" if plan.unpriced else "")
-    yield f"To submit: {images(plan.planned)}, {cost}." if plan.planned else "Nothing is to be submitted."
+    cost = dollars(plan.cost) + (f", and {image_count(plan.unpriced)} without a known price" if plan.unpriced else "")
+    yield f"To submit: {image_count(plan.planned)}, {cost}." if plan.planned else "There is nothing to submit."
     if plan.fits < plan.planned:
-        yield f"{limits(plan)}: that is enough for {images(plan.fits)}, {dollars(plan.fits_cost)}."
+        yield f"{limit_sentence(plan)}: that is enough for {image_count(plan.fits)}, {dollars(plan.fits_cost)}."
     if plan.retried_unknown:
         yield (
-            f"{images(plan.retried_unknown)} of these may be paid for already (unknown): "
-            "submitting them again may be a second charge."
+            f"{image_count(plan.retried_unknown)} of these may be paid for already (unknown): "
+            "to submit them again may be a second charge."
         )
     if plan.under_way:
-        yield f"Paid for and still to be collected: {images(plan.under_way)}, at no further cost."
+        yield f"To collect: {image_count(plan.under_way)}, paid for already, at no further cost."
     done = [
-        f"{count:,} {word}"
-        for count, word in ((plan.saved, "saved"), (plan.failed, "failed"), (plan.unknown, "unknown"))
+        f"{count:,} {state}"
+        for count, state in ((plan.saved, "saved"), (plan.failed, "failed"), (plan.unknown, "unknown"))
         if count
     ]
     if done:
         yield f"In this folder already: {', '.join(done)}; spent or possibly spent {dollars(plan.spent)}."
     if plan.died:
-        yield f"{images(plan.died)} of these became unknown when the last run died in the middle of a submit."
+        yield f"{image_count(plan.died)} of these became unknown when the last run died in the middle of a submit."
     if plan.set_aside:
-        yield f"Not in this list, and not submitted: {images(plan.set_aside)} of an earlier one."
+        yield f"Not in this list, so not submitted: {image_count(plan.set_aside)} of an earlier one."
 
 
-def limits(plan: Plan) -> str:
+def limit_sentence(plan: Plan) -> str:
     """The limits that hold."""
     parts = []
     if plan.terms.max_cost is not None:
         parts.append(dollars(plan.terms.max_cost))
     if plan.terms.max_images is not None:
-        parts.append(images(plan.terms.max_images))
+        parts.append(image_count(plan.terms.max_images))
     return f"The limit is {' and '.join(parts)} for this folder" if parts else "There is no limit"
 
 
@@ -85,13 +79,13 @@ def end_lines(tally: Tally, directory: str) -> Iterator[str]:
         parts.append(f"{tally.running:,} still under way")
     if counts["planned"]:
         parts.append(f"{counts['planned']:,} not submitted")
-    sure = not counts["unknown"] and tally.spent_images == counts["saved"] + tally.running
-    yield f"{', '.join(parts)}; {'spent' if sure else 'spent or possibly spent'} {dollars(tally.spent)}."
+    certain = not counts["unknown"] and tally.spent_images == counts["saved"] + tally.running
+    yield f"{', '.join(parts)}; {'spent' if certain else 'spent or possibly spent'} {dollars(tally.spent)}."
     if counts["failed"]:
         yield f"Failed images cost nothing: apimaster batch resume {directory} --retry-failed tries them again."
     if counts["unknown"]:
         yield (
-            "Unknown images may be paid for: look at the account's usage log; --retry-unknown submits them again, "
+            "Unknown images may be paid for: look at the account's usage log. --retry-unknown submits them again, "
             "which may be a second charge."
         )
 

@@ -1,7 +1,7 @@
-"""The ledger on its own thread: async code never waits for a disk with its loop.
+"""The ledger on a thread of its own, so that the event loop never waits for a disk.
 
-Steps that come in while a commit is on its way go into the next one together. So a thousand images under way cost
-a few commits per second more than one, and each step is still on disk before its caller goes on.
+Transitions that arrive during a commit go into the next one together. So a thousand images under way cost only a few
+more commits per second than one, and each transition is still on disk before its caller goes on.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .ledger import Ledger
-from .steps import LedgerError, Step
+from .ledger import BatchLedger
+from .ledger_records import LedgerError, Transition
 
 T = TypeVar("T")
-_Job = tuple["Callable[[Ledger], object] | Step", "asyncio.Future[object]"]
+_Query = Callable[[BatchLedger], object]
+_Queued = tuple["_Query | Transition", "asyncio.Future[object]"]
+_Answer = tuple["asyncio.Future[object]", object, "BaseException | None"]
 
 
-class Journal:
-    """Writes steps and runs questions on the thread that owns the ledger, in the order in which they come.
+class LedgerWriter:
+    """Writes transitions and runs queries on the thread that owns the ledger, in the order in which they come.
 
     Args:
         directory: the batch's folder.
@@ -29,7 +31,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._wake = threading.Condition()
-        self._waiting: list[_Job] = []
+        self._waiting: list[_Queued] = []
         self._closing = False
         self._broken: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -40,7 +42,7 @@ class Journal:
         """Open the ledger, or start one.
 
         Raises:
-            BadRequestError, LedgerError: see ``Ledger``.
+            BadRequestError, LedgerError: see ``BatchLedger.open``.
         """
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[object] = self._loop.create_future()
@@ -48,17 +50,17 @@ class Journal:
         self._thread.start()
         await opened
 
-    async def write(self, step: Step) -> None:
-        """Come back when ``step`` is on disk.
+    async def write(self, transition: Transition) -> None:
+        """Return when ``transition`` is on disk.
 
         Raises:
             LedgerError: it could not be written; from then on nothing can.
         """
-        await self._hand_in(step)
+        await self._enqueue(transition)
 
-    async def ask(self, question: Callable[[Ledger], T]) -> T:
-        """What ``question`` answers, after all steps that came before it are on disk."""
-        return await self._hand_in(question)  # type: ignore[return-value]  # the question's own answer comes back
+    async def query(self, query: Callable[[BatchLedger], T]) -> T:
+        """What ``query`` returns, once all transitions that came before it are on disk."""
+        return await self._enqueue(query)  # type: ignore[return-value]  # the query's own answer comes back
 
     async def close(self) -> None:
         """Write what is waiting and close the ledger."""
@@ -69,10 +71,11 @@ class Journal:
                 self._wake.notify()
             await asyncio.to_thread(thread.join)
 
-    def _hand_in(self, work: Callable[[Ledger], object] | Step) -> asyncio.Future[object]:
+    def _enqueue(self, work: _Query | Transition) -> asyncio.Future[object]:
         assert self._loop is not None
-        if self._broken is not None and isinstance(work, Step):
-            raise LedgerError(f"The ledger is out of order: {self._broken}") from self._broken
+        if self._broken is not None and isinstance(work, Transition):
+            reason = self._broken.message if isinstance(self._broken, LedgerError) else self._broken
+            raise LedgerError(f"The ledger takes no more transitions after one that failed: {reason}") from self._broken
         if self._closing:
             raise LedgerError("The ledger is closed.")
         future: asyncio.Future[object] = self._loop.create_future()
@@ -85,8 +88,8 @@ class Journal:
 
     def _work(self, opened: asyncio.Future[object]) -> None:
         try:
-            ledger = Ledger.open(self._directory)
-        except BaseException as error:  # noqa: BLE001 -- it belongs to whoever opened it
+            ledger = BatchLedger.open(self._directory)
+        except BaseException as error:  # noqa: BLE001 -- ``open`` raises it
             self._answer([(opened, None, error)])
             return
         self._answer([(opened, None, None)])
@@ -95,53 +98,55 @@ class Journal:
                 with self._wake:
                     while not self._waiting and not self._closing:
                         self._wake.wait()
-                    jobs, self._waiting = self._waiting, []
-                if not jobs:
+                    queued, self._waiting = self._waiting, []
+                if not queued:
                     return
-                self._do(ledger, jobs)
+                self._process(ledger, queued)
         finally:
             ledger.close()
 
-    def _do(self, ledger: Ledger, jobs: list[_Job]) -> None:
-        """Steps that follow each other in one commit, questions between them in their turn."""
-        steps: list[Step] = []
+    def _process(self, ledger: BatchLedger, queued: list[_Queued]) -> None:
+        """Commit consecutive transitions together, and run queries in their turn."""
+        transitions: list[Transition] = []
         waiting: list[asyncio.Future[object]] = []
-        for work, future in jobs:
-            if isinstance(work, Step):
-                steps.append(work)
+        for work, future in queued:
+            if isinstance(work, Transition):
+                transitions.append(work)
                 waiting.append(future)
                 continue
-            self._commit(ledger, steps, waiting)
-            steps, waiting = [], []
+            self._commit(ledger, transitions, waiting)
+            transitions, waiting = [], []
             try:
                 answer = work(ledger)
-            except BaseException as error:  # noqa: BLE001 -- it belongs to whoever asked
+            except BaseException as error:  # noqa: BLE001 -- ``query`` raises it
                 self._answer([(future, None, error)])
             else:
                 self._answer([(future, answer, None)])
-        self._commit(ledger, steps, waiting)
+        self._commit(ledger, transitions, waiting)
 
-    def _commit(self, ledger: Ledger, steps: list[Step], waiting: list[asyncio.Future[object]]) -> None:
-        if not steps:
+    def _commit(
+        self, ledger: BatchLedger, transitions: list[Transition], waiting: list[asyncio.Future[object]]
+    ) -> None:
+        if not transitions:
             return
         error: BaseException | None = self._broken
         if error is None:
             try:
-                ledger.apply(steps)
+                ledger.apply(transitions)
                 self.commits += 1
-            except BaseException as cause:  # noqa: BLE001 -- it belongs to those whose steps these are
+            except BaseException as cause:  # noqa: BLE001 -- ``write`` raises it
                 error = self._broken = cause
         self._answer([(future, None, error) for future in waiting])
 
-    def _answer(self, answers: list[tuple[asyncio.Future[object], object, BaseException | None]]) -> None:
+    def _answer(self, answers: list[_Answer]) -> None:
         assert self._loop is not None
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_settle, answers)
+            self._loop.call_soon_threadsafe(_resolve, answers)
 
 
-def _settle(answers: list[tuple[asyncio.Future[object], object, BaseException | None]]) -> None:
+def _resolve(answers: list[_Answer]) -> None:
     for future, answer, error in answers:
-        if future.done():  # its caller was cancelled; what is written stays written
+        if future.done():  # the caller was cancelled; what is written stays written
             continue
         if error is not None:
             future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Lists as CSV: a header that names fields, one row per line, cells turned into what their field takes. Pure."""
+"""Lists as CSV: a header that names fields, then a row for each entry. Cells become values of their field. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .lines import ACCEPTED, Fault
+from .image_list import ACCEPTED_FIELDS, LineFault
 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _BOOLEAN_FIELDS: Final = frozenset({"google_search", "google_image_search"})
 DELIMITERS: Final = (",", ";", "\t")
 
 
-def rows(text: str) -> Iterator[tuple[int, Any]]:
-    """Each row as its line number and its fields, or the fault that it has."""
-    header = next((line for line in split(text) if line.strip()), "")
+def read_rows(text: str) -> Iterator[tuple[int, Any]]:
+    """The line number of each row, with its fields or with the fault in it."""
+    header = next((line for line in split_lines(text) if line.strip()), "")
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names: list[str] | None = None
@@ -34,43 +34,39 @@ def rows(text: str) -> Iterator[tuple[int, Any]]:
                 if faults:
                     return
             elif len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
-                yield (
-                    number,
-                    Fault(
-                        number,
-                        f"{len(row)} cells under {len(names)} columns; put quotes around a cell with {delimiter!r}",
-                    ),
-                )
+                advice = f"Put quotes around a cell that holds {delimiter!r}."
+                yield number, LineFault(number, f"{len(row)} cells under {len(names)} columns", advice)
             else:
-                yield number, _cells(names, row, number)
+                yield number, _read_cells(names, row, number)
     except csv.Error as error:
-        yield before + 1, Fault(before + 1, f"not CSV: {error}")
+        yield before + 1, LineFault(before + 1, f"not CSV: {error}")
 
 
-def _header_faults(names: list[str], number: int) -> Iterator[Fault]:
-    unknown = [name for name in names if name not in ACCEPTED]
+def _header_faults(names: list[str], number: int) -> Iterator[LineFault]:
+    unknown = [name for name in names if name not in ACCEPTED_FIELDS]
     if unknown:
-        yield Fault(number, f"column(s) {', '.join(map(repr, unknown))} not known; accepted: {', '.join(ACCEPTED)}")
+        listed = ", ".join(map(repr, unknown))
+        yield LineFault(number, f"not known as a column: {listed}; accepted: {', '.join(ACCEPTED_FIELDS)}")
     if "prompt" not in names:
-        yield Fault(number, "the first line must name the columns, and one of them must be prompt")
+        yield LineFault(number, "the first line must name the columns, and one of them must be prompt")
     if len(set(names)) < len(names):
-        yield Fault(number, "a column is named twice")
+        yield LineFault(number, "a column is named twice")
 
 
-def _cells(names: list[str], row: list[str], number: int) -> dict[str, Any] | Fault:
+def _read_cells(names: list[str], row: list[str], number: int) -> dict[str, Any] | LineFault:
     entry: dict[str, Any] = {}
     for name, cell in zip(names, row):  # noqa: B905 -- a short row leaves its last columns empty
         text = cell.strip()
         if not text:
             continue
         try:
-            entry[name] = _typed(name, text)
+            entry[name] = _read_cell(name, text)
         except ValueError as error:
-            return Fault(number, f"{name} {text!r}: {error}")
+            return LineFault(number, f"{name} {text!r}: {error}")
     return entry
 
 
-def _typed(name: str, text: str) -> Any:
+def _read_cell(name: str, text: str) -> Any:
     if name in ("references", "tags"):
         if text.startswith("["):
             return json.loads(text)
@@ -89,7 +85,7 @@ def _typed(name: str, text: str) -> Any:
     return text
 
 
-def split(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """The lines of a file."""
-    # Not splitlines(): a prompt may hold U+2028 and the like, which are no line ends in a file.
+    # Not splitlines(): a prompt may hold U+2028 and the like, which end no line in a file.
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

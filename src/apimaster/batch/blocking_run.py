@@ -1,4 +1,4 @@
-"""A run for blocking code: the asyncio one, on an event loop of its own thread, passed on through a queue."""
+"""A run for blocking code: an asyncio run on an event loop of its own thread, with a queue in between."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .async_run import AsyncRun
+from .image_list import PlannedImage
 from .items import BatchItem
-from .lines import Line
-from .plan import Plan, Terms
-from .run import AsyncRun
-from .runner import Wishes
+from .options import RunOptions
+from .plan import Plan
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class BatchRun:
-    """A run for blocking code. It starts with the first look and goes on by itself between two looks.
+    """A run for blocking code. It starts with the first item and goes on by itself between two items.
 
-    Leaving early (``close``, or the end of a ``with``) submits nothing more and writes down what is under way; so does
-    Ctrl-C, and a second Ctrl-C ends it at once.
+    Leaving early (``close``, or the end of a ``with``) submits nothing more and records what is under way. Ctrl-C does
+    the same; a second Ctrl-C ends the run at once.
     """
 
     def __init__(
-        self, client: APIMaster, directory: Path, lines: list[Line] | None, terms: Terms, wishes: Wishes
+        self, client: APIMaster, directory: Path, images: list[PlannedImage] | None, options: RunOptions
     ) -> None:
         self._client = client
-        self._directory, self._lines, self._terms, self._wishes = directory, lines, terms, wishes
+        self._directory, self._images, self._options = directory, images, options
         self._ready: queue.SimpleQueue[BatchItem | _End] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,19 +42,19 @@ class BatchRun:
         self._closed = False
 
     def plan(self) -> Plan:
-        """What the run will do and cost; nothing is written and nothing sent. See ``AsyncRun.plan``."""
+        """What the run will do and cost. Writes nothing and sends nothing. See ``AsyncRun.plan``."""
 
-        async def look() -> Plan:
-            async with self._client.as_async() as twin, self._make(twin) as run:
+        async def plan() -> Plan:
+            async with self._client.as_async() as client, self._async_run(client) as run:
                 return await run.plan()
 
-        return asyncio.run(look())
+        return asyncio.run(plan())
 
     def finish(self) -> None:
-        """Run to the end without looking at the images one by one.
+        """Run to the end, without the images one by one.
 
         Raises:
-            APIMasterError: what stopped it early.
+            APIMasterError: what stopped the run early.
         """
         for _ in self:
             pass
@@ -69,28 +69,28 @@ class BatchRun:
             self._thread = threading.Thread(target=self._work, name="apimaster-batch", daemon=True)
             self._thread.start()
         try:
-            found = self._ready.get()
+            ready = self._ready.get()
         except KeyboardInterrupt:
             self.close()
             raise
-        if not isinstance(found, _End):
-            return found
+        if not isinstance(ready, _End):
+            return ready
         self._closed = True
         self._thread.join()
-        if found.error is not None:
-            raise found.error
+        if ready.error is not None:
+            raise ready.error
         raise StopIteration
 
     def close(self) -> None:
-        """Submit nothing more, write down what is under way, and wait for that. Closing twice does no harm."""
+        """Submit nothing more, record what is under way, and wait for that. A second call does no harm."""
         self._closed = True
         if self._thread is None:
             return
-        self._tell(AsyncRun.halt)
+        self._call_in_loop(AsyncRun.halt)
         try:
             self._thread.join()
         except KeyboardInterrupt:
-            self._tell(AsyncRun.abort)
+            self._call_in_loop(AsyncRun.abort)
             self._thread.join()
             raise
 
@@ -102,24 +102,24 @@ class BatchRun:
     ) -> None:
         self.close()
 
-    def _make(self, twin: AsyncAPIMaster) -> AsyncRun:
-        return AsyncRun(twin, self._directory, self._lines, self._terms, self._wishes)
+    def _async_run(self, client: AsyncAPIMaster) -> AsyncRun:
+        return AsyncRun(client, self._directory, self._images, self._options)
 
-    def _tell(self, what: Callable[[AsyncRun], None]) -> None:
+    def _call_in_loop(self, method: Callable[[AsyncRun], None]) -> None:
         loop, run = self._loop, self._run
         if loop is not None and run is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(what, run)
+            loop.call_soon_threadsafe(method, run)
 
     def _work(self) -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(self._pass_on())
-        except BaseException as cause:  # noqa: BLE001 -- it belongs to whoever iterates
+            asyncio.run(self._forward_items())
+        except BaseException as cause:  # noqa: BLE001 -- ``__next__`` raises it
             error = cause
         self._ready.put(_End(error))
 
-    async def _pass_on(self) -> None:
-        async with self._client.as_async() as twin, self._make(twin) as run:
+    async def _forward_items(self) -> None:
+        async with self._client.as_async() as client, self._async_run(client) as run:
             self._loop, self._run = asyncio.get_running_loop(), run
             if self._closed:
                 run.halt()

@@ -1,6 +1,6 @@
 """The manifest: one flat record per image, always with the same columns of the same types.
 
-Money is text, because it is exact; times are ISO 8601 in UTC; lists hold texts. So any tool that makes Parquet out of
+Money is text, because text is exact; times are ISO 8601 in UTC; lists hold texts. So a tool that makes Parquet from
 JSON lines or CSV gets the same table from every batch.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from .items import BatchItem
 
-ExportFormat = Literal["jsonl", "csv"]
+ManifestFormat = Literal["jsonl", "csv"]
 
 COLUMNS: Final[dict[str, Callable[[BatchItem], Any]]] = {
     "id": lambda item: item.id,
@@ -30,8 +30,8 @@ COLUMNS: Final[dict[str, Callable[[BatchItem], Any]]] = {
     "google_search": lambda item: item.request.google_search,
     "google_image_search": lambda item: item.request.google_image_search,
     "tags": lambda item: list(item.tags),
-    "price_usd": lambda item: money(item.price),
-    "cost_usd": lambda item: money(item.cost),
+    "price_usd": lambda item: amount_text(item.price),
+    "cost_usd": lambda item: amount_text(item.cost),
     "billed": lambda item: item.billed,
     "path": lambda item: item.path,
     "media_type": lambda item: item.media_type,
@@ -42,8 +42,8 @@ COLUMNS: Final[dict[str, Callable[[BatchItem], Any]]] = {
     "error": lambda item: item.error,
     "error_type": lambda item: item.error_type,
     "attempts": lambda item: item.attempts,
-    "submitted_at": lambda item: _time(item.submitted_at),
-    "finished_at": lambda item: _time(item.finished_at),
+    "submitted_at": lambda item: _iso_time(item.submitted_at),
+    "finished_at": lambda item: _iso_time(item.finished_at),
 }
 
 
@@ -52,28 +52,28 @@ def record(item: BatchItem) -> dict[str, Any]:
     return {name: read(item) for name, read in COLUMNS.items()}
 
 
-def jsonl(items: Iterable[BatchItem]) -> Iterator[str]:
+def as_jsonl(items: Iterable[BatchItem]) -> Iterator[str]:
     """One JSON object per line."""
     for item in items:
         yield json.dumps(record(item), ensure_ascii=False) + "\n"
 
 
 def as_csv(items: Iterable[BatchItem]) -> Iterator[str]:
-    """A header and one row per image; lists are joined by ``|``."""
+    """A header and one row per image; ``|`` joins the entries of a list."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")  # as RFC 4180 has it
+    writer = csv.writer(text, lineterminator="\r\n")  # as in RFC 4180
     writer.writerow(COLUMNS)
     for item in items:
-        yield _taken(text)
+        yield _drain(text)
         writer.writerow([_cell(value) for value in record(item).values()])
-    yield _taken(text)
+    yield _drain(text)
 
 
-def _taken(text: io.StringIO) -> str:
-    taken = text.getvalue()
+def _drain(text: io.StringIO) -> str:
+    written = text.getvalue()
     text.seek(0)
     text.truncate()
-    return taken
+    return written
 
 
 def _cell(value: Any) -> Any:
@@ -84,12 +84,12 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def money(amount: Decimal | None) -> str | None:
+def amount_text(amount: Decimal | None) -> str | None:
     """US dollars as exact text, without needless zeros."""
     return None if amount is None else f"{amount.normalize():f}"
 
 
-def _time(unix: float | None) -> str | None:
+def _iso_time(unix: float | None) -> str | None:
     if unix is None:
         return None
     return datetime.fromtimestamp(unix, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Lists of pictures: three formats, every fault with its line, ids that stay the same."""
+"""Lists of images: three formats, every fault with its line, ids that stay the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from apimaster import ImageRequest
 from apimaster.batch import InvalidLines
-from apimaster.batch.inputs import parse, read_file
-from apimaster.batch.lines import Reader
+from apimaster.batch.image_list import ImageListBuilder
+from apimaster.batch.list_files import parse_list, read_list_file
 from apimaster.errors import BadRequestError
 
 PNG = bytes.fromhex(
@@ -23,7 +23,7 @@ PNG = bytes.fromhex(
 
 
 def prompts(text: str, **options: Any) -> list[str]:
-    return [line.request.prompt for line in parse(text, **options)]
+    return [image.request.prompt for image in parse_list(text, **options)]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_a_csv_row_sets_every_field() -> None:
         "id,prompt,aspect_ratio,resolution,n,references,tags,google_search,extra_body\n"
         'hero,a cat,16x9,2k,1,https://x.example/a.png|https://x.example/b.png,"[""x, y"", ""z""]",yes,"{""seed"": 7}"\n'
     )
-    (line,) = parse(text)
-    assert (line.id, line.number, line.tags) == ("hero", 2, ("x, y", "z"))
-    request = line.request
+    (image,) = parse_list(text)
+    assert (image.id, image.line, image.tags) == ("hero", 2, ("x, y", "z"))
+    request = image.request
     assert (request.aspect_ratio, request.resolution, request.google_search) == ("16:9", "2K", True)
     assert [str(reference) for reference in request.references] == [
         "https://x.example/a.png",
@@ -78,8 +78,8 @@ def test_every_fault_is_listed_with_its_line() -> None:
         ]
     )
     with pytest.raises(InvalidLines) as caught:
-        parse(text)
-    found = {fault.line: fault.message for fault in caught.value.faults}
+        parse_list(text)
+    found = {fault.line: str(fault) for fault in caught.value.faults}
     expected = {
         2: "prompt is empty",
         3: "not JSON",
@@ -102,64 +102,66 @@ def test_every_fault_is_listed_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ("prompt,colour\nx,red\n", 1, "'colour' not known"),
+        ("prompt,colour\nx,red\n", 1, "not known as a column: 'colour'"),
         ("id,resolution\nx,1K\n", 1, "one of them must be prompt"),
         ("prompt,prompt\nx,y\n", 1, "named twice"),
         ("prompt,n\nx,many\n", 2, "whole number"),
         ("prompt,google_search\nx,perhaps\n", 2, "true, yes"),
-        ("prompt,id\nx,a,b\n", 2, "put quotes"),
+        ("prompt,id\nx,a,b\n", 2, "Put quotes"),
         ('prompt,extra_body\nx,{"seed\n', 2, "extra_body"),
         ('prompt\n"x\n', 2, "not CSV"),
     ],
 )
 def test_faults_of_csv(text: str, line: int, part: str) -> None:
     with pytest.raises(InvalidLines) as caught:
-        parse(text, form="csv")
+        parse_list(text, form="csv")
     (fault,) = caught.value.faults
     assert fault.line == line
-    assert part in fault.message
+    assert part in str(fault)
 
 
 def test_many_faults_are_cut_short_in_the_message_only() -> None:
-    with pytest.raises(InvalidLines, match="120 fault") as caught:
-        parse("{\n" * 120)
+    with pytest.raises(InvalidLines, match="120 faults") as caught:
+        parse_list("{\n" * 120)
     assert len(caught.value.faults) == 120
     assert "and 70 more" in str(caught.value)
 
 
 def test_made_ids_are_stable_and_tell_lines_apart() -> None:
-    first = [line.id for line in parse("a cat\na dog\na cat")]
-    later = [line.id for line in parse("new on top\na cat\na dog\na cat")]
+    first = [image.id for image in parse_list("a cat\na dog\na cat")]
+    later = [image.id for image in parse_list("new on top\na cat\na dog\na cat")]
     assert later[1:] == first
     assert first[0].startswith("a-cat-")
     assert first[2] == first[0] + "-2"
-    other = parse("a cat", defaults={"resolution": "2K"})[0].id
+    other = parse_list("a cat", defaults={"resolution": "2K"})[0].id
     assert other != first[0]
-    (only,) = parse("星空\n")
+    (only,) = parse_list("星空\n")
     assert only.id.startswith("image-")
 
 
-def test_n_images_are_n_lines() -> None:
-    lines = parse('{"prompt": "x", "n": 3, "id": "cat"}')
-    assert [(line.id, line.request.n) for line in lines] == [("cat-1", 1), ("cat-2", 1), ("cat-3", 1)]
+def test_n_images_of_a_line_are_n_planned_images() -> None:
+    images = parse_list('{"prompt": "x", "n": 3, "id": "cat"}')
+    assert [(image.id, image.request.n) for image in images] == [("cat-1", 1), ("cat-2", 1), ("cat-3", 1)]
 
 
-def test_defaults_give_way_to_the_line() -> None:
-    lines = parse('{"prompt": "x"}\n{"prompt": "y", "resolution": "4K"}', defaults={"resolution": "2K", "model": None})
-    assert [line.request.resolution for line in lines] == ["2K", "4K"]
+def test_a_line_overrides_the_defaults() -> None:
+    images = parse_list(
+        '{"prompt": "x"}\n{"prompt": "y", "resolution": "4K"}', defaults={"resolution": "2K", "model": None}
+    )
+    assert [image.request.resolution for image in images] == ["2K", "4K"]
 
 
 def test_requests_and_mappings_from_python() -> None:
-    reader = Reader()
-    reader.add(1, ImageRequest(prompt="x", n=2))
-    reader.add(2, {"prompt": "y", "id": 7, "tags": "one"})
-    reader.add(3, 5)  # type: ignore[arg-type]  # what a caller may get wrong
-    assert [(line.number, line.tags) for line in reader.lines] == [(1, ()), (1, ()), (2, ("one",))]
-    with pytest.raises(InvalidLines, match="not a int"):
-        reader.finish()
+    builder = ImageListBuilder()
+    builder.add(1, ImageRequest(prompt="x", n=2))
+    builder.add(2, {"prompt": "y", "id": 7, "tags": "one"})
+    builder.add(3, 5)  # type: ignore[arg-type]  # what a caller may get wrong
+    assert [(image.line, image.tags) for image in builder.images] == [(1, ()), (1, ()), (2, ("one",))]
+    with pytest.raises(InvalidLines, match="not 'int'"):
+        builder.finish()
 
 
-def test_references_are_looked_at_before_anything_is_sent(tmp_path: Path) -> None:
+def test_references_are_checked_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
     (tmp_path / "page.png").write_text("<html>")
     lists = tmp_path / "list.jsonl"
@@ -170,27 +172,27 @@ def test_references_are_looked_at_before_anything_is_sent(tmp_path: Path) -> Non
         )
     )
     with pytest.raises(InvalidLines) as caught:
-        read_file(str(lists))
+        read_list_file(str(lists))
     assert {fault.line for fault in caught.value.faults} == {2, 3}
     assert "reference 2" in caught.value.faults[0].message
     lists.write_text(json.dumps({"prompt": "x", "references": "cat.png"}))
-    (line,) = read_file(str(lists))
-    assert str(line.request.references[0]) == str(tmp_path / "cat.png")
+    (image,) = read_list_file(str(lists))
+    assert str(image.request.references[0]) == str(tmp_path / "cat.png")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(BadRequestError, match="can't be read"):
-        read_file(str(tmp_path / "gone.txt"))
+        read_list_file(str(tmp_path / "gone.txt"))
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(BadRequestError, match="no lines"):
-        read_file(str(tmp_path / "empty.txt"))
+        read_list_file(str(tmp_path / "empty.txt"))
     (tmp_path / "latin.txt").write_bytes(b"ok\nk\xe4se\n")
     with pytest.raises(BadRequestError, match="line 2: not UTF-8"):
-        read_file(str(tmp_path / "latin.txt"))
+        read_list_file(str(tmp_path / "latin.txt"))
     with pytest.raises(BadRequestError, match="format 'xml'"):
-        parse("x", form="xml")  # type: ignore[arg-type]  # what a caller may get wrong
+        parse_list("x", form="xml")  # type: ignore[arg-type]  # what a caller may get wrong
 
 
 def test_stdin_and_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa cat\n")))
-    assert [line.request.prompt for line in read_file("-")] == ["a cat"]
+    assert [image.request.prompt for image in read_list_file("-")] == ["a cat"]

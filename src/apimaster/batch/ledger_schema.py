@@ -1,16 +1,20 @@
-"""The ledger's tables, and how one row becomes a ``BatchItem``. Money is text: SQLite has no exact decimals."""
+"""The ledger's tables, and how a row becomes a ``BatchItem``. Money is text, because SQLite has no exact decimals."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from ..request import ImageRequest
 from ..results import Task
 from .items import BatchItem, State
+from .ledger_records import LedgerError
 
 VERSION: Final = 1
 
@@ -44,8 +48,9 @@ CREATE TABLE items (
 );
 CREATE INDEX items_by_state ON items (state, seq);
 """
+"""``facts`` holds the settings of the batch; ``listed`` says whether the newest list names the image."""
 
-CHANGEABLE: Final = (
+CHANGEABLE_COLUMNS: Final = (
     "task",
     "error",
     "error_type",
@@ -58,9 +63,9 @@ CHANGEABLE: Final = (
     "submitted_at",
     "finished_at",
 )
-"""Columns that a step may set beside the state."""
+"""Columns that a transition may set beside the state."""
 
-FROM: Final[dict[State, tuple[State, ...]]] = {
+STATES_BEFORE: Final[dict[State, tuple[State, ...]]] = {
     "planned": ("submitting",),
     "submitting": ("planned",),
     "submitted": ("submitting", "submitted"),
@@ -69,7 +74,8 @@ FROM: Final[dict[State, tuple[State, ...]]] = {
     "failed": ("submitting", "submitted"),
     "unknown": ("submitting", "submitted", "delivered"),
 }
-"""Which states a step may come from. ``planned`` is also reached by ``--retry-failed`` and ``--retry-unknown``."""
+"""For each state, the states that a transition to it may start from. ``--retry-failed`` and ``--retry-unknown`` also
+lead to ``planned``, by ``BatchLedger.retry``."""
 
 COLUMNS: Final = (
     "id, line, request, tags, state, price, task, error, error_type, billed, path, media_type, width, height, "
@@ -77,22 +83,22 @@ COLUMNS: Final = (
 )
 
 
-def item_of(row: tuple[Any, ...]) -> BatchItem:
-    """The item in a row of ``COLUMNS``. The ledger wrote it, so only the request is checked again."""
-    (number, line, request, tags, state, price, task, error, error_type, billed, path) = row[:11]
+def item_from_row(row: tuple[Any, ...]) -> BatchItem:
+    """The item in a row of ``COLUMNS``. The ledger wrote the row, so only the request is checked again."""
+    (name, line, request, tags, state, price, task, error, error_type, billed, path) = row[:11]
     (media_type, width, height, deviations, attempts, sunk, submitted_at, finished_at) = row[11:]
-    asked = ImageRequest.model_validate_json(request)
-    known = None
+    image_request = ImageRequest.model_validate_json(request)
+    known_task = None
     if task is not None:
-        known = Task.model_validate_json(task).model_copy(update={"request": asked})
+        known_task = Task.model_validate_json(task).model_copy(update={"request": image_request})
     return BatchItem.model_construct(
-        id=number,
+        id=name,
         line=line,
-        request=asked,
+        request=image_request,
         tags=tuple(json.loads(tags)),
         state=state,
         price=None if price is None else Decimal(price),
-        task=known,
+        task=known_task,
         error=error,
         error_type=error_type,
         billed=billed,
@@ -108,26 +114,35 @@ def item_of(row: tuple[Any, ...]) -> BatchItem:
     )
 
 
-def request_text(request: ImageRequest) -> str:
-    """A request as the ledger holds it: everything that was set, the model always, in one fixed order."""
+def request_json(request: ImageRequest) -> str:
+    """A request as the ledger stores it: every field that is set, and always the model, in one fixed order."""
     return request.model_dump_json(exclude_none=True)
 
 
-def task_text(task: Task) -> str:
-    """A task as the ledger holds it; the request stands in its own column."""
+def task_json(task: Task) -> str:
+    """A task as the ledger stores it, without its request, which has a column of its own."""
     return task.model_dump_json(exclude={"request"}, exclude_none=True)
 
 
-def column(name: str, value: object) -> object:
-    """A value as its column takes it."""
+def column_value(name: str, value: object) -> object:
+    """A value in the form that its column stores."""
     if isinstance(value, Task):
-        return task_text(value)
+        return task_json(value)
     if name == "deviations":
         return json.dumps(value, ensure_ascii=False)
     return value
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection without Python's own idea of transactions, and with patience for readers."""
+    """A connection that leaves transactions to the caller, and waits up to 30 s while another process writes."""
     target = path if path == ":memory:" else f"file:{quote(path)}?mode={'ro' if read_only else 'rwc'}"
     return sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+
+
+@contextlib.contextmanager
+def as_ledger_errors(path: Path | None) -> Iterator[None]:
+    """Turn SQLite's errors into ``LedgerError``, which names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(f"The ledger{f' {path}' if path else ''} can't be used: {error}.") from error

@@ -1,8 +1,7 @@
-"""One run of a batch on an event loop: the session, the runner, and what both leave behind, put together.
+"""One run of a batch on an event loop: puts folder, runner and outputs together.
 
-``AsyncRun`` is what a caller iterates. The work goes on by itself between two looks; leaving early (``aclose``,
-``break`` in an ``async with``) stops it the gentle way: nothing more is submitted, and what is under way is
-written down.
+A caller iterates ``AsyncRun``. The run goes on by itself between two items. Leaving early (``aclose``, or ``break`` in
+an ``async with``) stops it gently: it submits nothing more, and records what is under way.
 """
 
 from __future__ import annotations
@@ -10,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import APIMasterError
+from .batch_folder import BatchFolder, budget_of
+from .image_list import PlannedImage
 from .items import BatchItem
-from .ledger import Ledger
-from .lines import Line
+from .ledger import BatchLedger
+from .options import RunOptions
 from .outputs import Outputs
-from .plan import Plan, Terms
-from .runner import Runner, Wishes
-from .session import Session
+from .plan import Plan
+from .runner import Runner
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -36,27 +36,26 @@ OnItem = Callable[[BatchItem], object]
 
 
 class AsyncRun:
-    """A run that is going on, or about to: iterate it for the images as they end.
+    """A run of a batch: iterate it for the images as they end.
 
-    Images that ended in an earlier run come first. When all have come, the iteration raises what stopped the run
-    early, if anything did: no balance, no valid key, a limit that was reached.
+    Images that ended in an earlier run come first. After the last image, the iteration raises the error that stopped
+    the run early, if there was one: no balance, no valid key, a limit that was reached.
     """
 
     def __init__(
         self,
         client: AsyncAPIMaster,
         directory: Path,
-        lines: Sequence[Line] | None,
-        terms: Terms,
-        wishes: Wishes,
+        images: Sequence[PlannedImage] | None,
+        options: RunOptions,
         on_item: OnItem | None = None,
     ) -> None:
         self._client = client
-        self._session = Session(directory, lines, terms)
-        self._wishes = wishes
+        self._folder = BatchFolder(directory, images, options)
+        self._options = options
         self._on_item = on_item
         self._ready: deque[BatchItem] = deque()
-        self._news = asyncio.Event()
+        self._new_items = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._iterator: AsyncIterator[BatchItem] | None = None
         self._runner: Runner | None = None
@@ -66,13 +65,13 @@ class AsyncRun:
     # --- for a caller ---------------------------------------------------------------------------------
 
     async def plan(self) -> Plan:
-        """What the run will do and cost; nothing is written and nothing sent.
+        """What the run will do and cost. Writes nothing and sends nothing.
 
         Raises:
-            BadRequestError: there is nothing to resume, a line contradicts the ledger, or a limit can't be kept.
-            DirectoryLocked: another process works in the folder.
+            BadRequestError: there is nothing to resume, an image contradicts the ledger, or a limit can't be kept.
+            DirectoryLocked: another process uses the folder.
         """
-        return await self._session.plan()
+        return await self._folder.plan()
 
     @property
     def tally(self) -> Tally | None:
@@ -86,20 +85,20 @@ class AsyncRun:
 
     @property
     def stopped_by(self) -> APIMasterError | None:
-        """What ended the submitting early, if anything did."""
+        """The error that ended the submits early, if there was one."""
         return None if self._runner is None else self._runner.stopped_by
 
     @property
     def halted(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether ``halt`` or ``abort`` was called."""
         return self._halted
 
     async def begun(self) -> None:
-        """Wait until it is going on: from then on there is a tally."""
+        """Wait until the run goes on: from then on there is a tally."""
         await self._begun.wait()
 
     def halt(self) -> None:
-        """Submit nothing more, write down what is under way, and end the iteration."""
+        """Submit nothing more, record what is under way, and end the iteration."""
         self._halted = True
         if self._runner is not None:
             self._runner.halt()
@@ -111,10 +110,10 @@ class AsyncRun:
             self._task.cancel()
 
     async def finish(self) -> None:
-        """Run to the end without looking at the images one by one.
+        """Run to the end, without the images one by one.
 
         Raises:
-            APIMasterError: what stopped it early.
+            APIMasterError: what stopped the run early.
         """
         async for _ in self:
             pass
@@ -128,12 +127,12 @@ class AsyncRun:
         return await self._iterator.__anext__()
 
     async def aclose(self) -> None:
-        """Stop the gentle way and wait for it. Closing twice does no harm."""
+        """Stop gently and wait for the end. A second call does no harm."""
         if self._task is not None and not self._task.done():
             self.halt()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._session.__aexit__(None, None, None)
+        await self._folder.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,23 +150,23 @@ class AsyncRun:
         try:
             await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
-                async for item in self._earlier(started.result()):
+                async for item in self._ended_before(started.result()):
                     yield item
             while not self._task.done() or self._ready:
                 while self._ready:
                     yield self._ready.popleft()
-                self._news.clear()
+                self._new_items.clear()
                 if not self._task.done():
-                    await self._news.wait()
+                    await self._new_items.wait()
             await self._task
             if self.stopped_by is not None and not self._halted:
                 raise self.stopped_by
         finally:
             await self.aclose()
 
-    async def _earlier(self, begun: float) -> AsyncIterator[BatchItem]:
-        """Images that had ended before this run began (unix time), page by page, by a connection of their own."""
-        ledger = await asyncio.to_thread(Ledger.look, self._session.directory)
+    async def _ended_before(self, begun: float) -> AsyncIterator[BatchItem]:
+        """Images that had ended before this run began (unix time), read through a connection of their own."""
+        ledger = await asyncio.to_thread(BatchLedger.open_read_only, self._folder.directory)
         try:
             after = 0
             while rows := await asyncio.to_thread(ledger.ended, after):
@@ -180,17 +179,17 @@ class AsyncRun:
 
     async def _run(self, started: asyncio.Future[float]) -> None:
         try:
-            async with self._session as session:
-                plan = await session.begin(self._client.base_url)
-                outputs = Outputs(session.directory)
+            async with self._folder as folder:
+                plan = await folder.begin(self._client.base_url)
+                outputs = Outputs(folder.directory)
                 self._runner = Runner(
                     self._client,
-                    session.directory,
-                    session.journal,
-                    budget=session.budget(plan),
+                    folder.directory,
+                    folder.ledger,
+                    budget=budget_of(plan),
                     tally=Tally(plan.sums, time.monotonic()),
-                    wishes=self._wishes,
-                    on_end=partial(self._ended, outputs),
+                    options=self._options,
+                    on_end=partial(self._item_ended, outputs),
                 )
                 if self._halted:
                     self._runner.halt()
@@ -202,20 +201,11 @@ class AsyncRun:
                 finally:
                     await asyncio.to_thread(outputs.write)
         finally:
-            self._news.set()
+            self._new_items.set()
 
-    def _ended(self, outputs: Outputs, item: BatchItem) -> None:
-        outputs.saved(item)
+    def _item_ended(self, outputs: Outputs, item: BatchItem) -> None:
+        outputs.add_saved(item)
         if self._on_item is not None:
             self._on_item(item)
         self._ready.append(item)
-        self._news.set()
-
-
-def items_in(directory: Path) -> Iterator[BatchItem]:
-    """All images of a folder, in order. Another process may be running the batch meanwhile."""
-    ledger = Ledger.look(directory)
-    try:
-        yield from ledger.items()
-    finally:
-        ledger.close()
+        self._new_items.set()
