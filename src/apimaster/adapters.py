@@ -19,6 +19,7 @@ pictures
 places
 ``SaveTarget``            what ``save_to`` means: a folder, a file or an fsspec URL
 ``safe_file_stem``        a text as a file name that every system takes
+``is_reserved_file_name`` whether Windows refuses or changes a file name
 ``check_public_url``      refuses a URL that leads to a private address; raises ``ForbiddenAddress``
 ``shared_ssl_context``    the one TLS context of the process
 clients
@@ -32,6 +33,7 @@ from ._images.inspect import NotAPicture, Picture
 from ._images.inspect import inspect as inspect_picture
 from ._images.sizes import read_resolution, read_size
 from ._references.checked import check_reference
+from ._storage.file_names import is_reserved_file_name
 from ._storage.file_names import safe_stem as safe_file_stem
 from ._storage.sinks import as_os_errors
 from ._storage.target import Target as SaveTarget
@@ -50,6 +52,7 @@ __all__ = [
     "check_reference",
     "describe_charge",
     "inspect_picture",
+    "is_reserved_file_name",
     "read_resolution",
     "read_size",
     "safe_file_stem",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apimaster import ImageRequest
+from apimaster.adapters import is_reserved_file_name, safe_file_stem
 from apimaster.batch import InvalidLines
 from apimaster.batch.image_list import ImageListBuilder
 from apimaster.batch.list_files import parse_list, read_list_file
@@ -137,6 +138,41 @@ def test_made_ids_are_stable_and_tell_lines_apart() -> None:
     assert other != first[0]
     (only,) = parse_list("星空\n")
     assert only.id.startswith("image-")
+
+
+RESERVED = [
+    *("CON", "con", "PRN", "AUX", "nul", "COM1", "com9", "LPT1", "lpt9", "COM0"),
+    *("COM¹", "com²", "LPT³", "CONIN$", "conout$"),
+    *("aux.txt", "com1.x", "NUL.tar.gz", "nul .png", "cat.", "cat ", "cat. ."),
+]
+NOT_RESERVED = ["cat", "console", "CON1", "com", "COM10", "COM⁴", "lpt", "a.con", "_nul", "nul-1", "CONIN", "x$", "a.b"]
+
+
+@pytest.mark.parametrize("name", [*RESERVED, *NOT_RESERVED])
+def test_names_that_windows_reserves(name: str) -> None:
+    assert is_reserved_file_name(name) == (name in RESERVED)
+    assert not is_reserved_file_name(safe_file_stem(name))
+
+
+@pytest.mark.parametrize("name", [name for name in RESERVED if not name.endswith(" ")])
+def test_an_id_that_windows_reserves_is_refused(name: str) -> None:
+    with pytest.raises(InvalidLines, match="no name that Windows reserves, such as CON") as caught:
+        parse_list(json.dumps({"prompt": "x", "id": name}))
+    assert f"line 1: id {name!r} can't name a file" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cat", "console", "COM10", "a.con", "nul-1", "a.b", "7"])
+def test_other_ids_are_accepted(name: str) -> None:
+    assert parse_list(json.dumps({"prompt": "x", "id": name}))[0].id == name
+
+
+@pytest.mark.parametrize("prompt", [*(name for name in RESERVED), "...", "-", "con con", "  nul\n"])
+def test_an_id_that_is_made_from_a_prompt_is_never_reserved(prompt: str) -> None:
+    builder = ImageListBuilder()
+    for line in (1, 2):
+        builder.add(line, prompt)
+    builder.add(3, ImageRequest(prompt=prompt, n=2))
+    assert not any(is_reserved_file_name(image.id) for image in builder.finish())
 
 
 def test_n_images_of_a_line_are_n_planned_images() -> None:

@@ -14,7 +14,11 @@ ENDINGS: Final = {".png": ".png", ".jpg": ".jpg", ".jpeg": ".jpg", ".webp": ".we
 """What a caller may write, and the ending that it stands for."""
 
 _UNSAFE: Final = "[^A-Za-z0-9._-]+"
-_DEVICES: Final = r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"  # of Windows
+# Windows gives these names to devices, in any case and with any ending: a file NUL.png can't be written there.
+_DEVICES: Final = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
+)
 _LONGEST: Final = 120  # leaves room for a number and an ending below the usual limit of 255 bytes
 _MOST_NUMBERS: Final = 1000
 
@@ -39,6 +43,11 @@ class Name:
 def safe_stem(text: str) -> str:
     """``text`` as a stem that is one plain, visible file name on every system: no folders, no leading dots."""
     stem = re.sub(_UNSAFE, "_", text)[:_LONGEST].strip("._ ")
-    if re.fullmatch(_DEVICES, stem):
+    if is_reserved_file_name(stem):
         stem = f"_{stem}"
     return stem or "picture"
+
+
+def is_reserved_file_name(name: str) -> bool:
+    """Whether Windows refuses or changes this name: a device's (``CON``, ``nul.png``), or one with a dot at its end."""
+    return name.partition(".")[0].rstrip(" ").upper() in _DEVICES or name.endswith((".", " "))

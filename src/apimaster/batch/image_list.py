@@ -14,11 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..adapters import is_reserved_file_name
 from ..errors import APIMasterError, BadRequestError, describe_charge, sentence
 from ..request import ImageRequest
 from .ledger_schema import request_json
 
 _ID: Final = re.compile(r"[^\W_][\w.-]{0,99}")
+_ACCEPTED_IDS: Final = (
+    "up to 100 letters, digits, '-', '_' and '.', with a letter or a digit first and no '.' last, and no name that "
+    "Windows reserves, such as CON, nul.png or com1"
+)
 _NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
 _SLUG_LENGTH: Final = 40
 _SHOWN_FAULTS: Final = 50
@@ -157,10 +162,9 @@ def _request(fields: dict[str, Any]) -> ImageRequest:
 
 def _checked_id(value: object) -> str:
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not _ID.fullmatch(text):
-        raise BadRequestError(
-            f"id {value!r} can't name a file; accepted: up to 100 letters, digits, '-', '_', '.', none of these first"
-        )
+    # A folder may be copied to Windows later, so that its rules hold everywhere.
+    if not _ID.fullmatch(text) or is_reserved_file_name(text):
+        raise BadRequestError(f"id {value!r} can't name a file; accepted: {_ACCEPTED_IDS}")
     return unicodedata.normalize("NFC", text)
 
 
