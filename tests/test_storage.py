@@ -164,6 +164,12 @@ def test_values_that_parse_refuses(save_to: Any, reason: str) -> None:
         ("nowhere://bucket/out/", "can't be opened: Protocol not known"),
         ("http://127.0.0.1:9/out/", "can't be (written|opened)"),
         ("memory://x/cat.gif", "ends in '.gif'"),
+        ("nul.png", "Windows reserves the name 'nul'"),
+        ("pictures/CON.jpg", "Windows reserves the name 'CON'"),
+        ("com1.old.webp", "Windows reserves the name 'com1.old'"),
+        ("LPT³.png", "Windows reserves"),
+        ("cat..png", "Windows reserves the name 'cat.'"),
+        ("memory://x/aux.png", "Windows reserves"),
     ],
 )
 def test_places_that_check_refuses(save_to: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ..errors import BadRequestError
-from .file_names import ENDINGS, Name, safe_stem
+from .file_names import ENDINGS, Name, is_reserved_file_name, safe_stem
 from .local import LocalFolder
 from .sinks import MemorySink, PendingFile, SavedPicture
 
@@ -128,7 +128,12 @@ class Target:
             return None
         if ending.lower() not in ENDINGS:
             raise BadRequestError(
-                f"save_to {self.given!r} ends in {ending!r}; accepted: {_ACCEPTED}. "
-                "For a folder of that name, add a slash at its end"
+                f"save_to {self.given!r} ends in {ending!r}; accepted: {_ACCEPTED}",
+                advice="For a folder of that name, add a slash at its end.",
+            )
+        if is_reserved_file_name(stem):
+            # Refused on every system: pictures move from one to another, and there it would open a device.
+            raise BadRequestError(
+                f"save_to {self.given!r}: Windows reserves the name {stem!r}", advice="Choose another file name."
             )
         return Name(stem, ending)
