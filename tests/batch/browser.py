@@ -1,4 +1,4 @@
-"""Just enough of Chromium's DevTools protocol to look at a page: over two pipes, so nothing needs to be installed."""
+"""Just enough of Chromium's DevTools protocol to test a page, over two pipes, so no driver needs to be installed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find() -> str | None:
-    """The browser, or None where there is none."""
+    """The browser, or None if there is none."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def install() -> str | None:
+    """Install it from Debian's packages as root, as on a fresh machine or container; None if that can't be done."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return None
+    for words in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "chromium"]):
+        subprocess.run(["apt-get", *words], stdout=subprocess.DEVNULL, check=False, timeout=600)
+    return find()
 
 
 class Browser:
