@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import litellm
 import pytest
@@ -20,33 +19,34 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCK.findall(README) if language == "python"]
 
 
-def run(words: list[str], gateway: Any, proxy: Any, folder: Path) -> str:
+@pytest.fixture
+def run(gateway, proxy, tmp_path, monkeypatch, capsys) -> Callable[..., str]:
+    """Runs a program as its reader would, but in this process: LiteLLM takes seconds to import."""
     environment = {
         "APIMASTER_API_KEY": "sk-first",
         "APIMASTER_API_KEY_2": "sk-second",
         "APIMASTER_BASE_URL": gateway.base_url,
         "LITELLM_MASTER_KEY": "sk-gateway",
         "LITELLM_GATEWAY": f"{proxy.url}/v1",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "NO_PROXY": "127.0.0.1",
     }
-    done = subprocess.run(
-        [sys.executable, *words],
-        env={**os.environ, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def run_program(path: Path, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_program
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_a_block_of_the_readme_runs(number, gateway, proxy, tmp_path):
-    said = run(["-c", PYTHON[number]], gateway, proxy, tmp_path)
-    assert said.strip()
+def test_a_block_of_the_readme_runs(number, run, gateway, tmp_path):
+    program = tmp_path / "block.py"
+    program.write_text(PYTHON[number], encoding="utf-8")
+    assert run(program).strip()
     assert gateway.bill.standing
 
 
@@ -74,7 +74,6 @@ def test_the_readmes_prices_are_right(gateway):
 
 
 @pytest.mark.parametrize("name", ["litellm/functions.py", "litellm/router.py", "litellm_proxy/client.py"])
-def test_an_example_runs(name, gateway, proxy, tmp_path):
-    said = run([str(EXAMPLES / name), *([str(tmp_path)] if "client" in name else [])], gateway, proxy, tmp_path)
-    assert "$0." in said
+def test_an_example_runs(name, run, gateway, tmp_path):
+    assert "$0." in run(EXAMPLES / name, *([str(tmp_path)] if "client" in name else []))
     assert gateway.bill.standing

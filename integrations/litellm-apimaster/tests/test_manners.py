@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import json
 import logging
-import threading
 import time
 from typing import Any
 
@@ -19,7 +17,6 @@ from litellm.integrations.custom_logger import CustomLogger
 
 import litellm_apimaster
 from litellm_apimaster import WaitTimeout, apimaster_llm, register
-from litellm_apimaster.clients import Account, ClientCache
 
 
 @pytest.fixture
@@ -160,114 +157,6 @@ def test_what_can_be_found_nowhere_is_reported_as_lost(account, gateway, at_once
     assert "size, n, quality, response_format and mask are LOST" in caplog.text
     (order,) = gateway.requests_to("submit")
     assert (order.body.get("size"), order.body["resolution"]) == (None, "2K")
-
-
-def test_one_client_per_account_is_used_again(account, gateway, at_once):
-    apimaster_llm.clients.close()
-    for _ in range(3):
-        draw(account)
-    draw(account, api_key="sk-second")
-    assert apimaster_llm.clients.count() == 2
-    apimaster_llm.clients.close()
-    assert apimaster_llm.clients.count() == 0
-
-
-def test_clients_of_a_loop_are_closed_when_it_ends(account, gateway, at_once):
-    apimaster_llm.clients.close()
-
-    async def some() -> int:
-        await asyncio.gather(*(litellm.aimage_generation(prompt=f"kite {number}", **account) for number in range(10)))
-        return apimaster_llm.clients.count()
-
-    for _ in range(3):
-        assert asyncio.run(some()) == 1
-        gc.collect()
-        assert apimaster_llm.clients.count() == 0
-
-
-def test_loops_in_several_threads_at_once(account, gateway, at_once):
-    problems: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            answer = asyncio.run(litellm.aimage_generation(prompt=f"kite {number}", **account))
-            assert answer.data[0].url
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not problems
-    assert len(gateway.bill.standing) == 8
-
-
-def test_clients_are_bounded_and_none_in_use_is_closed(gateway, at_once):
-    clients = ClientCache(limit=2)
-    accounts = [Account(f"sk-{number}", gateway.base_url) for number in range(5)]
-    with clients.blocking(accounts[0]) as first:
-        for other in accounts[1:]:
-            with clients.blocking(other):
-                pass
-        assert clients.count() == 2
-        assert first.base_url == gateway.base_url
-        with clients.blocking(accounts[0]) as again:
-            assert again is first
-
-    async def on_a_loop() -> None:
-        for other in accounts:
-            async with clients.running(other):
-                pass
-        assert clients.count() == 4
-        await clients.aclose()
-        assert clients.count() == 2
-
-    asyncio.run(on_a_loop())
-    clients.close()
-    assert clients.count() == 0
-
-
-def test_the_loop_stays_free_under_load(account, gateway):
-    gateway.latency = 0.2
-
-    async def watch(stalls: list[float]) -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.005)
-            stalls.append(time.perf_counter() - before - 0.005)
-
-    async def many() -> float:
-        stalls: list[float] = []
-        watcher = asyncio.create_task(watch(stalls))
-        calls = [
-            litellm.aimage_generation(prompt=f"kite {number}", response_format="b64_json", **account)
-            for number in range(32)
-        ]
-        await asyncio.gather(*calls)
-        watcher.cancel()
-        return sorted(stalls)[len(stalls) * 9 // 10]
-
-    assert asyncio.run(many()) < 0.2
-    assert len(gateway.bill.standing) == 32
-
-
-def test_a_cancelled_call_stops_at_once(account, gateway):
-    gateway.latency = "manual"
-
-    async def cancelled() -> None:
-        task = asyncio.create_task(litellm.aimage_generation(prompt="a red kite", **account))
-        while not gateway.requests_to("poll"):
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        looks = len(gateway.requests_to("poll"))
-        await asyncio.sleep(0.1)
-        assert len(gateway.requests_to("poll")) == looks
-
-    asyncio.run(cancelled())
 
 
 @pytest.fixture

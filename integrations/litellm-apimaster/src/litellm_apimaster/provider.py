@@ -85,18 +85,21 @@ class APIMasterLLM(CustomLLM):
         return self._astream(chat_call(kwargs))
 
     def close(self) -> None:
-        """Close the clients of blocking calls. Those of an event loop are closed when it ends."""
+        """Close the clients of blocking calls. A client that a call still uses is closed when that call ends."""
         self.clients.close()
 
     async def aclose(self) -> None:
-        """Close the clients of the running event loop."""
+        """Close the clients of asyncio calls, on all event loops, in the same way.
+
+        When an event loop ends, its connections are closed without this.
+        """
         await self.clients.aclose()
 
     def _images(self, call: Call, response: Any) -> Any:
         if call.request is None:
             return self._check(call, response)
         call.log_request()
-        with self._guarded(call), self.clients.blocking(call.account) as client:
+        with self._guarded(call), self.clients.blocking_client(call.account) as client:
             result, contents = _generate(call.with_options(client), call, inline=call.inline)
             call.log_response(responses.log_entry(result))
             return responses.image_response(response, result, contents)
@@ -106,7 +109,7 @@ class APIMasterLLM(CustomLLM):
             return await self._acheck(call, response)
         call.log_request()
         with self._guarded(call):
-            async with self.clients.running(call.account) as client:
+            async with self.clients.asyncio_client(call.account) as client:
                 result, contents = await _agenerate(call.with_options(client), call, inline=call.inline)
             call.log_response(responses.log_entry(result))
             if any(contents):
@@ -116,7 +119,7 @@ class APIMasterLLM(CustomLLM):
 
     def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
         call.log_request()
-        with self._guarded(call), self.clients.blocking(call.account) as client:
+        with self._guarded(call), self.clients.blocking_client(call.account) as client:
             result, contents = _generate(call.with_options(client), call, inline=True)
             call.log_response(responses.log_entry(result))
             return result, responses.require_bytes(contents)
@@ -124,7 +127,7 @@ class APIMasterLLM(CustomLLM):
     async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
         call.log_request()
         with self._guarded(call):
-            async with self.clients.running(call.account) as client:
+            async with self.clients.asyncio_client(call.account) as client:
                 result, contents = await _agenerate(call.with_options(client), call, inline=True)
             call.log_response(responses.log_entry(result))
             return result, responses.require_bytes(contents)
@@ -141,13 +144,13 @@ class APIMasterLLM(CustomLLM):
         yield await asyncio.to_thread(chat.stream_chunk, *await self._aimage_bytes(call))
 
     def _check(self, call: Call, response: Any) -> Any:
-        with self._guarded(call, buys=False), self.clients.blocking(call.account) as client:
+        with self._guarded(call, buys=False), self.clients.blocking_client(call.account) as client:
             call.with_options(client).models()
         return _health_check_response(response)
 
     async def _acheck(self, call: Call, response: Any) -> Any:
         with self._guarded(call, buys=False):
-            async with self.clients.running(call.account) as client:
+            async with self.clients.asyncio_client(call.account) as client:
                 await call.with_options(client).models()
         return _health_check_response(response)
 
