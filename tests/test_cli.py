@@ -15,6 +15,7 @@ import pytest
 from apimaster import APIMaster, ImageResult, Task
 from apimaster._images.inspect import inspect
 from apimaster.cli.app import run
+from apimaster.cli.signals import stop_signals
 from apimaster.emulator import Emulator
 
 PROMPT = "An orange cat at sunset, watercolor"
@@ -29,9 +30,10 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         monkeypatch.delenv(name, raising=False)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    before = signal.getsignal(signal.SIGTERM)
+    number = signal.SIGTERM
+    before = signal.getsignal(number)
     yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(number, before)
 
 
 @pytest.fixture
@@ -383,6 +385,12 @@ def test_the_emulator_in_the_process(command: Any, monkeypatch: pytest.MonkeyPat
     assert "no money was spent" in printed.err
     assert size_of("cat.png") == (1024, 1024)
     assert command("generate", PROMPT, "--emulator", "-o", "two.png", "--json").document["emulated"] is True
+
+
+def test_a_platform_without_sigterm(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGTERM")
+    assert "SIGTERM" not in [number.name for number in stop_signals()]
+    assert command("cost").code == 0
 
 
 def test_version_and_help(command: Any) -> None:

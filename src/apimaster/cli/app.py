@@ -27,6 +27,7 @@ from .generate import generate
 from .models import cost, models
 from .printing import print_result
 from .resume import CommandStopped
+from .signals import stop_signals
 from .task import task
 
 # Newer versions of typer contain a copy of click, older ones use the package: this is the class in both.
@@ -81,8 +82,8 @@ def _prepare_process() -> None:
     # The commands print what matters of the client's log; without a handler, Python would print it once more.
     logging.getLogger("apimaster").addHandler(logging.NullHandler())
     if threading.current_thread() is threading.main_thread():
-        # A container or a CI job is stopped by SIGTERM: it then loses no more than after Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in stop_signals():  # so that SIGTERM loses no more than Ctrl-C
+            signal.signal(number, signal.default_int_handler)
 
 
 def _run_command(arguments: Sequence[str], *, as_json: bool) -> int:

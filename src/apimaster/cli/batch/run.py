@@ -30,13 +30,13 @@ from ...errors import APIMasterError, BadRequestError, sentence
 from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
 from ..printing import print_json, print_message
+from ..signals import stop_signals
 from . import wording
 from .display import Display, LiveDisplay, PlainDisplay
 
 if TYPE_CHECKING:
     from ..client_runner import Endpoint
 
-_STOP_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM"))
 _RESUME: Final = "apimaster batch resume"
 
 
@@ -162,8 +162,9 @@ def _stop_on_signals(run: AsyncRun, display: Display | None) -> Iterator[None]:
             display.stopping()
         run.halt()
 
-    before: dict[int, Any] = {}
-    for number in _STOP_SIGNALS:
+    numbers = stop_signals()
+    before: dict[signal.Signals, Any] = {}
+    for number in numbers:
         with contextlib.suppress(ValueError):  # not the main thread: the program around it handles signals
             try:
                 loop.add_signal_handler(number, stop)
@@ -172,7 +173,7 @@ def _stop_on_signals(run: AsyncRun, display: Display | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in _STOP_SIGNALS:
+        for number in numbers:
             with contextlib.suppress(ValueError, NotImplementedError):
                 loop.remove_signal_handler(number)
         for number, handler in before.items():
