@@ -251,6 +251,7 @@ def test_a_callback_may_itself_use_the_client(emu: Emulator) -> None:
 INTERRUPTED = """
 import os, signal, sys, threading
 from apimaster import APIMaster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the shell that started the tests ignores it
 client = APIMaster(sys.argv[1], base_url=sys.argv[2])
 def note(progress):
     if progress.task is not None and len(seen) < 2:

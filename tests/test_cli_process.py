@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from apimaster import APIMaster
 from apimaster.emulator import Emulator
 
 PROMPT = "An orange cat at sunset, watercolor"
-COMMAND = [sys.executable, "-m", "apimaster.cli"]
+COMMAND = ["-m", "apimaster.cli"]
 
 
 @pytest.fixture
@@ -41,10 +42,8 @@ def environment(emulator: Any = None, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+def started(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[forked.Child]:
+    with forked.start(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         # Nothing here may take long; if it does, an end is better than a test run that hangs.
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
@@ -56,9 +55,7 @@ def started(words: list[str], folder: Path, env: dict[str, str]) -> Iterator[sub
 
 
 def finished(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8"
-    )
+    return forked.run(words, cwd=folder, env=env)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -154,7 +151,7 @@ def test_the_emulator_in_the_process_is_interrupted(tmp_path: Path) -> None:
 def on_a_terminal(words: list[str], folder: Path, env: dict[str, str], until: str, then: Any) -> tuple[int, str]:
     """Run with stderr on a terminal; call ``then`` once ``until`` was written. Gives the exit code and all that was."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=theirs, stdin=theirs) as process:
+    with forked.start(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=theirs, stdin=theirs) as process:
         os.close(theirs)
         written = b""
         with contextlib.suppress(OSError):  # how a terminal says on Linux that the other side has gone
@@ -228,31 +225,70 @@ def test_a_port_that_is_taken(tmp_path: Path, apimaster_emulator: Emulator) -> N
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away(unbuffered: str, tmp_path: Path, apimaster_emulator: Emulator) -> None:
-    line = f"{shlex.join([*COMMAND, 'models'])} | true"
-    done = finished(["sh", "-c", line], tmp_path, environment(apimaster_emulator, PYTHONUNBUFFERED=unbuffered))
-    assert done.stderr == ""
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = environment(apimaster_emulator, PYTHONUNBUFFERED=unbuffered)
+    with forked.start([*COMMAND, "models"], cwd=tmp_path, env=env, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        assert process.communicate() == ("", "")
+    assert process.returncode == 1
+
+
+WITHOUT_A_MODULE = """
+import sys
+missing = sys.argv.pop(1)
+for name in [name for name in sys.modules if name.partition(".")[0] in ("apimaster", missing)]:
+    del sys.modules[name]  # Python does not look again for a module that is loaded already
+sys.modules[missing] = None
+from apimaster.cli import main
+main()
+"""
+
+
+def without(module: str, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command where ``module`` is not installed."""
+    return finished(["-c", WITHOUT_A_MODULE, module, *words], folder, environment())
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['typer'] = None; from apimaster.cli import main; main()"
-    done = finished([sys.executable, "-c", program, "cost"], tmp_path, environment())
+    done = without("typer", ["cost"], tmp_path)
     assert done.returncode == 2
     assert 'pip install "apimaster[cli]"' in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_without_the_emulators_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['starlette'] = None; from apimaster.cli import main; main()"
-    done = finished([sys.executable, "-c", program, "generate", PROMPT, "--emulator"], tmp_path, environment())
+    done = without("starlette", ["generate", PROMPT, "--emulator"], tmp_path)
     assert done.returncode == 2
     assert 'pip install "apimaster[emulator]"' in done.stderr
 
 
 def test_other_missing_modules_are_not_blamed_on_the_extra(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['httpx'] = None; from apimaster.cli import main; main()"
-    done = finished([sys.executable, "-c", program, "cost"], tmp_path, environment())
+    done = without("httpx", ["cost"], tmp_path)
     assert done.returncode == 1
     assert "apimaster[cli]" not in done.stderr
+
+
+def test_a_fresh_interpreter_runs_the_command(tmp_path: Path) -> None:
+    """The other tests fork a process that has imported everything: this one imports it itself."""
+    command = [sys.executable, "-m", "apimaster.cli", "cost"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "$0.0375" in done.stdout
+
+
+def test_a_background_job_of_a_script_keeps_ignoring_ctrl_c(slow: Emulator, tmp_path: Path) -> None:
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from apimaster.cli import main; main()"
+    (tmp_path / "list.txt").write_text("a cat\n")
+    commands = {"generate": [PROMPT, "-o", "cat.png"], "batch": ["run", "list.txt", "-o", "out", "--yes"]}
+    for number, (name, words) in enumerate(commands.items(), start=1):
+        with started(["-c", program, name, *words], tmp_path, environment(slow)) as process:
+            wait_until(lambda number=number: len(slow.bill.charges) == number)
+            process.send_signal(signal.SIGINT)
+            slow.finish()
+            _, err = process.communicate()
+        assert process.returncode == 0, err
+        assert "Interrupted" not in err
 
 
 def test_the_installed_command_is_this_one() -> None:

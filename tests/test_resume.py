@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from PIL import Image
 
@@ -56,13 +56,8 @@ def until(condition: Callable[[], object]) -> None:
 
 def killed(emu: Emulator, what: str, folder: Path, tasks: int = 1) -> list[str]:
     """Run the victim until it knows of so many tasks, then kill it; returns the lines it printed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", VICTIM, what],
-        env=environment(emu),
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    with forked.start(
+        ["-c", VICTIM, what], env=environment(emu), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as victim:
         assert victim.stdout is not None
         lines: list[str] = []
@@ -76,15 +71,7 @@ def killed(emu: Emulator, what: str, folder: Path, tasks: int = 1) -> list[str]:
 
 
 def command(emu: Emulator, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "apimaster.cli", *words],
-        env=environment(emu),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run(["-m", "apimaster.cli", *words], env=environment(emu), cwd=folder)
 
 
 @pytest.mark.parametrize("what", ["generate", "submit"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from apimaster.batch.list_files import read_list_file
@@ -25,9 +24,7 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 
 def run(script: str, folder: Path, emulator: Emulator) -> str:
-    found = subprocess.run(
-        [sys.executable, str(EXAMPLES / script)], cwd=folder, env=environment(emulator), capture_output=True, text=True
-    )
+    found = forked.run([str(EXAMPLES / script)], cwd=folder, env=environment(emulator))
     assert found.returncode == 0, found.stderr
     return found.stdout
 

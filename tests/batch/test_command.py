@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
-import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from rich.console import Console
 
@@ -147,12 +149,11 @@ def test_the_emulator_needs_no_key(listed: Path, tmp_path: Path, capsys: Any) ->
     assert states(tmp_path / "out") == {"saved": 1}
 
 
-def process(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from apimaster.cli import main; main()", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+def process(*words: str) -> forked.Child:
+    return forked.start(["-m", "apimaster.cli", *words], stderr=subprocess.PIPE)
 
 
-def until(condition: Any, going: subprocess.Popen[str]) -> None:
+def until(condition: Any, going: forked.Child) -> None:
     ends = time.monotonic() + 40
     while not condition():
         assert going.poll() is None, f"it has ended: {going.communicate()[1]}"
@@ -178,6 +179,36 @@ def test_one_interrupt_writes_down_what_is_under_way(
     assert "Traceback" not in printed
 
 
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
+def test_an_interrupt_where_event_loops_take_no_signal_handlers(
+    gateway: Emulator, listed: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise NotImplementedError  # as on Windows
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", refuse)
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "remove_signal_handler", refuse)
+    out = tmp_path / "out"
+
+    def press() -> None:
+        while len(gateway.bill.charges) < 5:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presser = threading.Thread(target=press)
+        presser.start()
+        assert apimaster(["batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "5"]) == 130
+        presser.join()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "as it was"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert states(out) == {"submitted": 5, "planned": 7}
+    assert "5 still under way, 7 not submitted" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
 def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path: Path) -> None:
     gateway.script({"fault": "hang", "times": 12})
@@ -199,9 +230,8 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals there")
 def test_a_terminal_gets_the_panel(gateway: Emulator, listed: Path, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    command = [sys.executable, "-c", "from apimaster.cli import main; main()", "batch", "run", str(listed)]
-    words = [*command, "-o", str(tmp_path / "out"), "--yes"]
-    with subprocess.Popen(words, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"}) as started:
+    words = ["-m", "apimaster.cli", "batch", "run", str(listed), "-o", str(tmp_path / "out"), "--yes"]
+    with forked.start(words, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"}) as started:
         os.close(theirs)
         printed = b""
         with contextlib.suppress(OSError):  # the other end is closed: that is how it ends
@@ -226,8 +256,7 @@ with APIMaster() as client:
 @pytest.mark.apimaster_emulator(pictures="small", latency="manual")
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C can't be sent to a process there")
 def test_an_interrupt_in_blocking_code_loses_nothing(gateway: Emulator, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BLOCKING]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as started:
+    with forked.start(["-c", BLOCKING], stderr=subprocess.PIPE, cwd=tmp_path) as started:
         until(lambda: len(gateway.bill.charges) == 4, started)
         started.send_signal(signal.SIGINT)
         printed = started.communicate(timeout=20)[1]
@@ -301,8 +330,6 @@ def test_the_panel_has_everything_people_look_for() -> None:
 
 
 def test_plain_lines_and_the_live_panel(capsys: Any) -> None:
-    import asyncio
-
     shown = Shown()
     assert "100 saved, 900 planned, $3.75 spent, $33.75 to come, 100.0 images/min" in plain_line(shown, 60.0)
 

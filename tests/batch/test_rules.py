@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from apimaster import errors
@@ -243,21 +243,13 @@ sys.stdin.read()
 
 
 def test_the_second_process_says_so_and_leaves(tmp_path: Path) -> None:
-    other = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdout is not None
-    assert other.stdin is not None
-    try:
+    with forked.start(["-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(DirectoryLocked, match=f"process {other.pid} on "):
             DirectoryLock(tmp_path).acquire()
         assert str(other.pid) in (DirectoryLock(tmp_path).holder() or "")
-    finally:
         other.kill()
-        other.wait()
-        other.stdin.close()
-        other.stdout.close()
     with DirectoryLock(tmp_path):
         pass  # a killed process leaves nothing behind
     assert DirectoryLock(tmp_path).holder() is None

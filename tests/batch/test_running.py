@@ -99,10 +99,10 @@ def test_a_batch_from_blocking_code(apimaster_emulator: Emulator, tmp_path: Path
 )
 def test_the_cost_limit_holds_to_the_cent(apimaster_emulator: Emulator, tmp_path: Path) -> None:
     tiers = ["0.5K", "1K", "2K", "4K"]
-    wanted = [{"prompt": f"picture {number}", "resolution": tiers[number % 4]} for number in range(200)]
+    wanted = [{"prompt": f"picture {number}", "resolution": tiers[number % 4]} for number in range(100)]
     highest = Decimal(0)
     running = Decimal(0)
-    limit = Decimal("4.20")
+    limit = Decimal("2.10")
     with pytest.raises(BudgetExceededError, match="not submitted"):
         run(apimaster_emulator, tmp_path, wanted, concurrency=64, max_cost=limit)
     for entry in apimaster_emulator.bill.entries:

@@ -1,7 +1,7 @@
 """SIGKILL at fifty random moments of batches of forty images with mixed faults: nobody pays twice, nothing is lost.
 
-The emulator is a process of its own and survives. Each batch is killed several times and resumed each time; in
-the end its ledger, its pictures and the emulator's bill must tell the same story.
+The emulator is a process of its own and survives. Each batch is killed several times and resumed each time. In
+the end its ledger, its pictures and the emulator's bill must agree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import forked
 import pytest
 from PIL import Image
 
@@ -56,13 +57,30 @@ with Emulator(latency="0.02-0.4", dialect="mixed", pictures="small", seed=7, fau
     sys.stdin.read()
 """
 
+BATCH = """
+import asyncio, logging, sys, warnings
+from pathlib import Path
+from apimaster import AsyncAPIMaster
+from apimaster.batch import AsyncBatch
+
+async def main(directory, base_url):
+    requests = [{"prompt": f"{directory.name} picture {number}", "resolution": "0.5K"} for number in range(40)]
+    async with AsyncAPIMaster("sk-emulator", base_url=base_url) as client:
+        async for _ in AsyncBatch(client, directory, concurrency=24, timeout=30).run(requests):
+            pass
+
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a run is a fork, which this system does not have")
 
 
 @pytest.fixture
 def base_url() -> Iterator[str]:
-    command = [sys.executable, "-c", SERVE, json.dumps(FAULTS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    words = ["-c", SERVE, json.dumps(FAULTS)]
+    with forked.start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:
             yield server.stdout.readline().strip()
@@ -70,41 +88,23 @@ def base_url() -> Iterator[str]:
             server.kill()
 
 
-class Survivor:
-    """A process that runs batches in children of its own."""
-
-    def __init__(self, base_url: str) -> None:
-        script = Path(__file__).with_name("survivor.py")
-        self._base_url = base_url
-        self._process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-
-    def run(self, directory: Path, kill_after: float | None = None) -> int:
-        """One run; gives its exit code, negative for the signal that ended it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        moment = "" if kill_after is None else str(kill_after)
-        self._process.stdin.write(f"{directory}\t{self._base_url}\t{moment}\n")
-        return os.waitstatus_to_exitcode(int(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+def run(base_url: str, directory: Path, kill_after: float | None = None) -> int:
+    """One run of a batch; gives its exit code, negative for the signal that ended it."""
+    with forked.start(["-c", BATCH, str(directory), base_url]) as batch:
+        if kill_after is not None:
+            time.sleep(kill_after)  # the moment is what this is about
+            batch.kill()
+        return batch.wait()
 
 
 def survive(base_url: str, directory: Path, moments: list[float]) -> list[int]:
     """Kill the batch at each of these moments, then let it come to its end. Gives the exit codes."""
-    survivor = Survivor(base_url)
-    try:
-        codes = [survivor.run(directory, moment) for moment in moments]
-        for _ in range(5):
-            codes.append(survivor.run(directory))
-            if codes[-1] == 0 and all(item.state in ("saved", "failed", "unknown") for item in read_items(directory)):
-                return codes
-        raise AssertionError(f"{directory.name} does not come to an end: {codes}")
-    finally:
-        survivor.close()
+    codes = [run(base_url, directory, moment) for moment in moments]
+    for _ in range(5):
+        codes.append(run(base_url, directory))
+        if codes[-1] == 0 and all(item.state in ("saved", "failed", "unknown") for item in read_items(directory)):
+            return codes
+    raise AssertionError(f"{directory.name} does not come to an end: {codes}")
 
 
 def asked(base_url: str, what: str) -> Any:
