@@ -1,10 +1,10 @@
-"""A batch of 10,000 requests with 1,000 in flight, against the emulator: speed, CPU, memory, polls, waiting.
+"""A batch of 10,000 requests with 1,000 under way, against the emulator: speed, CPU, memory, polls, waiting.
 
-    python -m benchmarks.batch [requests] [in flight]
+    python -m benchmarks.batch [requests] [under way]
 
-The emulator runs on the other core, with jobs of 2 to 6 s and small pictures. Beside the batch stand the bare calls
-that it has to make at least: for each image one POST, as many looks as the batch needed, and one GET of the picture,
-by a plain ``httpx.AsyncClient`` with 16 callers, where that is at its best.
+The emulator runs on the other core, with image jobs of 2 to 6 s and small pictures. The benchmark compares the batch
+with the bare calls that it can't do without: for each image one POST, as many polls as the batch made, and one GET of
+the picture, through a plain ``httpx.AsyncClient`` with 16 callers, its best number.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def emulator(low: float, high: float, dialect: str = "tracked") -> Iterator[str]
 
 
 def requests_of(base_url: str) -> Counter[str]:
-    """How many requests of each kind the emulator has seen."""
+    """How many requests of each kind the emulator got."""
     with urlopen(f"{base_url.removesuffix('/v1')}/_emulator/requests?last=50000") as answer:
         kept = json.load(answer)["requests"]
     kinds: Counter[str] = Counter()
@@ -68,14 +68,14 @@ def requests_of(base_url: str) -> Counter[str]:
     return kinds
 
 
-async def batch(base_url: str, directory: Path, count: int, in_flight: int) -> dict[str, float]:
-    """Run it; figures per image."""
-    wanted = [{"prompt": f"picture {number}", "tags": ["benchmark"]} for number in range(count)]
+async def run_batch(base_url: str, directory: Path, count: int, concurrency: int) -> dict[str, float]:
+    """Run the batch; figures per image."""
+    requests = [{"prompt": f"picture {number}", "tags": ["benchmark"]} for number in range(count)]
     waited = 0.0
     states: Counter[str] = Counter()
     async with AsyncAPIMaster(KEY, base_url=base_url, max_polls_per_second=2000) as client:
         clock, cpu = time.perf_counter(), time.process_time()
-        async for item in AsyncBatch(client, directory, concurrency=in_flight).run(wanted):
+        async for item in AsyncBatch(client, directory, concurrency=concurrency).run(requests):
             states[item.state] += 1
             waited += (item.finished_at or 0.0) - (item.submitted_at or 0.0)
         seconds, cpu = time.perf_counter() - clock, time.process_time() - cpu
@@ -83,7 +83,7 @@ async def batch(base_url: str, directory: Path, count: int, in_flight: int) -> d
     return {"seconds": seconds, "cpu": cpu / count, "waited": waited / count}
 
 
-async def bare(base_url: str, count: int, looks: int) -> float:
+async def run_bare_calls(base_url: str, count: int, polls: int) -> float:
     """CPU seconds per image of the calls alone."""
     headers = {"authorization": f"Bearer {KEY}"}
     left = iter(range(count))
@@ -92,20 +92,20 @@ async def bare(base_url: str, count: int, looks: int) -> float:
         for number in left:
             reply = await client.post(f"{base_url}/images/generations/async", json={**FIELDS, "prompt": f"{number}"})
             task = reply.json()["data"][0]["task_id"]
-            for _ in range(looks):
+            for _ in range(polls):
                 state = (await client.get(f"{base_url}/tasks/{task}", params={"model": FIELDS["model"]})).json()
             images = state["data"]["result"]["images"]
             (await client.get(images[0]["url"])).raise_for_status()
 
     async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
-        await caller_warm(client, base_url)
+        await warm_up(client, base_url)
         cpu = time.process_time()
         await asyncio.gather(*(caller(client) for _ in range(16)))
         return (time.process_time() - cpu) / count
 
 
-async def caller_warm(client: httpx.AsyncClient, base_url: str) -> None:
-    """One call, so that the first connection is not counted."""
+async def warm_up(client: httpx.AsyncClient, base_url: str) -> None:
+    """Open a connection before the measurement."""
     await client.get(f"{base_url}/models")
 
 
@@ -120,15 +120,15 @@ def resident_mb(field: str) -> float:
 def main() -> None:
     """Print the figures."""
     numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
-    count, in_flight = (*numbers, *(10_000, 1_000)[len(numbers) :])[:2]
+    count, concurrency = (*numbers, *(10_000, 1_000)[len(numbers) :])[:2]
     prepare()
     directory = Path(tempfile.mkdtemp(prefix="apimaster-batch-"))
     try:
         with emulator(LOW, HIGH) as base_url:
-            print(f"batch of {count}, {in_flight} in flight, jobs of {LOW:g} to {HIGH:g} s")
+            print(f"batch of {count}, {concurrency} under way, image jobs of {LOW:g} to {HIGH:g} s")
             idle = resident_mb("VmRSS")
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts over from here
-            figures = asyncio.run(batch(base_url, directory / "out", count, in_flight))
+            figures = asyncio.run(run_batch(base_url, directory / "out", count, concurrency))
             peak = resident_mb("VmHWM")
             kinds = requests_of(base_url)
         size = sum(path.stat().st_size for path in (directory / "out").glob("ledger*"))
@@ -136,18 +136,16 @@ def main() -> None:
         shutil.rmtree(directory)
     polls = kinds["polls"] / count
     with emulator(0.0, 0.0) as base_url:
-        alone = asyncio.run(bare(base_url, 1_000, max(1, round(polls))))
+        bare = asyncio.run(run_bare_calls(base_url, 1_000, max(1, round(polls))))
     mean = (LOW + HIGH) / 2
-    speed, most = count / figures["seconds"], in_flight / mean
-    print(f"  {speed:.0f} images/s over {figures['seconds']:.1f} s (jobs alone allow {most:.0f})")
-    print(
-        f"  CPU per image {figures['cpu'] * 1e3:.2f} ms; bare httpx calls {alone * 1e3:.2f} ms ({round(polls)} looks)"
-    )
+    speed, most = count / figures["seconds"], concurrency / mean
+    print(f"  {speed:.0f} images/s over {figures['seconds']:.1f} s (image jobs alone allow {most:.0f})")
+    print(f"  CPU per image {figures['cpu'] * 1e3:.2f} ms; bare httpx calls {bare * 1e3:.2f} ms ({round(polls)} polls)")
     print(f"  memory: {idle:.0f} MB before, {peak:.0f} MB at most; ledger {size / 1e6:.1f} MB")
     print(f"  polls per image {polls:.2f}; other requests {dict(kinds)}")
     share = 1 - mean / figures["waited"]
-    print(f"  an image took {figures['waited']:.2f} s, of which its job {mean:.2f}: waiting for more {share:.0%}")
-    goal("CPU per image, times the bare calls", figures["cpu"] / alone, 2.5)
+    print(f"  an image took {figures['waited']:.2f} s, of which its image job {mean:.2f}: {share:.0%} more waiting")
+    goal("CPU per image, times the bare calls", figures["cpu"] / bare, 2.5)
     goal("peak memory, MB", peak, 250)
 
 

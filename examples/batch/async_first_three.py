@@ -1,4 +1,4 @@
-"""On asyncio, and leaving early: what was submitted is written down, and the next run collects it for nothing."""
+"""Leaves a batch early, on asyncio: it records what it submitted, and the next run collects that at no cost."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Every colour of every product, into one folder; run it again after any interruption, and it goes on."""
+"""Every colour of every product, in one folder; after any interruption, run it again and it goes on."""
 
 from apimaster import APIMaster
 from apimaster.batch import Batch
@@ -13,7 +13,7 @@ requests = [
 ]
 
 with APIMaster() as client, Batch(client, "variants").run(requests, max_cost="0.25") as run:
-    for item in run:  # as they arrive; what an earlier run has made comes first
+    for item in run:  # as they end; images of an earlier run come first
         print(f"{item.state:<8} {item.id:<14} {item.path or item.error}")
 
 print("open variants/index.html")
