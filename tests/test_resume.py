@@ -20,16 +20,16 @@ VICTIM = """
 import sys
 from apimaster import APIMaster
 
-def told(progress):
+def show(progress):
     if progress.task is not None:
         sys.stdout.write(progress.task.model_dump_json() + "\\n")  # one piece: several threads write
         sys.stdout.flush()
 
 client = APIMaster()
 if sys.argv[1] == "generate":
-    client.generate("an orange cat", aspect_ratio="16:9", save_to="out/", on_progress=told)
+    client.generate("an orange cat", aspect_ratio="16:9", save_to="out/", on_progress=show)
 elif sys.argv[1] == "many":
-    client.generate("an orange cat", n=3, on_progress=told)
+    client.generate("an orange cat", n=3, on_progress=show)
 else:
     print(client.submit("an orange cat", aspect_ratio="16:9").model_dump_json(), flush=True)
     sys.stdin.read()

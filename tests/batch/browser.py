@@ -1,4 +1,4 @@
-"""Just enough of Chromium's DevTools protocol to test a page, over two pipes, so no driver needs to be installed."""
+"""Just enough of Chromium's DevTools protocol to test a page. It goes through two pipes, so it needs no package."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Browser:
         return found["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Wait until ``condition`` holds in the page: looked at once per frame, for ten seconds at most."""
+        """Wait until ``condition`` is true in the page: checked once per frame, for ten seconds at most."""
         found = self.run(
             "new Promise((done) => { const ends = performance.now() + 10000; const look = () => "
             f"(({condition}) ? done(true) : performance.now() > ends ? done(false) : setTimeout(look, 16)); look(); }})"

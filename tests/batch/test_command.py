@@ -282,7 +282,7 @@ def test_two_processes_on_one_folder(gateway: Emulator, listed: Path, tmp_path: 
 
 
 class Shown:
-    """A run that stands still."""
+    """A run that does not change."""
 
     def __init__(self) -> None:
         from decimal import Decimal

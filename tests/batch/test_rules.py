@@ -173,7 +173,7 @@ def test_errors_after_the_charge(name: str) -> None:
     assert action_after_task(getattr(errors, name)("x")) == _AFTER[name]
 
 
-# --- how it stands ------------------------------------------------------------------------------------
+# --- the tally ----------------------------------------------------------------------------------------
 
 
 def counts() -> list[StateCount]:
@@ -232,20 +232,20 @@ def test_durations(seconds: float, text: str) -> None:
 
 # --- one process per folder ---------------------------------------------------------------------------
 
-_HOLD = """
+_LOCK = """
 import sys
 from pathlib import Path
 from apimaster.batch.lock import DirectoryLock
 DirectoryLock(Path(sys.argv[1])).acquire()
-print("held", flush=True)
+print("locked", flush=True)
 sys.stdin.read()
 """
 
 
 def test_the_second_process_says_so_and_leaves(tmp_path: Path) -> None:
-    with forked.start(["-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with forked.start(["-c", _LOCK, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+        assert other.stdout.readline() == "locked\n"
         with pytest.raises(DirectoryLocked, match=f"process {other.pid} on "):
             DirectoryLock(tmp_path).acquire()
         assert str(other.pid) in (DirectoryLock(tmp_path).holder() or "")

@@ -1,4 +1,4 @@
-"""Batches against the emulator: limits, refusals, exhaustion, resuming, iterating."""
+"""Batches against the emulator: limits, refusals, used-up balances, resuming, iterating."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def requests(count: int, **fields: Any) -> list[dict[str, Any]]:
 
 
 def run(
-    emulator: Emulator, directory: Path, wanted: Any, *, concurrency: int = 16, retries: int = 3, **options: Any
+    emulator: Emulator, directory: Path, requested: Any, *, concurrency: int = 16, retries: int = 3, **options: Any
 ) -> list[BatchItem]:
     """One run on asyncio."""
 
     async def work() -> list[BatchItem]:
         async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, max_retries=retries) as client:
             batch = AsyncBatch(client, directory, concurrency=concurrency, timeout=20)
-            return [item async for item in batch.run(wanted, **options)]
+            return [item async for item in batch.run(requested, **options)]
 
     return asyncio.run(work())
 
@@ -69,23 +69,23 @@ def states(directory: Path) -> Counter[str]:
 
 @pytest.mark.apimaster_emulator(pictures="small", latency="0.01-0.1", dialect="mixed")
 def test_a_batch_from_blocking_code(apimaster_emulator: Emulator, tmp_path: Path) -> None:
-    wanted = [
+    requested = [
         "a cat",
         ImageRequest(prompt="a dog", resolution="0.5K"),
         {"prompt": "a fish", "id": "fish", "tags": ["x"]},
     ]
     with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
         batch = Batch(client, tmp_path / "out")
-        plan = batch.run(wanted).plan()
+        plan = batch.run(requested).plan()
         assert (plan.planned, plan.cost) == (3, PRICE * 3)
         assert not (tmp_path / "out").exists(), "a plan leaves nothing behind"
-        found = {item.id: item for item in batch.run(wanted)}
+        found = {item.id: item for item in batch.run(requested)}
         assert {item.state for item in found.values()} == {"saved"}
         fish = found["fish"]
         assert (fish.tags, fish.line, fish.cost, fish.billed) == (("x",), 3, PRICE, "yes")
         with Image.open(tmp_path / "out" / str(fish.path)) as picture:
             assert picture.size == (fish.width, fish.height)
-        again = list(batch.run(wanted))
+        again = list(batch.run(requested))
         assert {item.id for item in again} == set(found)
         batch.run(None).finish()
     assert apimaster_emulator.bill.total == PRICE * 3, "nothing was made twice"
@@ -99,21 +99,21 @@ def test_a_batch_from_blocking_code(apimaster_emulator: Emulator, tmp_path: Path
 )
 def test_the_cost_limit_holds_to_the_cent(apimaster_emulator: Emulator, tmp_path: Path) -> None:
     tiers = ["0.5K", "1K", "2K", "4K"]
-    wanted = [{"prompt": f"picture {number}", "resolution": tiers[number % 4]} for number in range(100)]
+    requested = [{"prompt": f"picture {number}", "resolution": tiers[number % 4]} for number in range(100)]
     highest = Decimal(0)
     running = Decimal(0)
     limit = Decimal("2.10")
     with pytest.raises(BudgetExceededError, match="not submitted"):
-        run(apimaster_emulator, tmp_path, wanted, concurrency=64, max_cost=limit)
+        run(apimaster_emulator, tmp_path, requested, concurrency=64, max_cost=limit)
     for entry in apimaster_emulator.bill.entries:
         running += entry.amount if entry.kind == "charge" else -entry.amount
         highest = max(highest, running)
     assert highest <= limit
-    assert limit - highest < Decimal("0.075"), "and it is used up, as far as whole images go"
+    assert limit - highest < Decimal("0.075"), "and is used up, as far as whole images allow"
     found = states(tmp_path)
     assert found["failed"] > 10
     assert found["planned"] > 10
-    # A later run keeps the limit without being told, and a higher one goes on from there.
+    # A later run keeps the limit, and one with a higher limit goes on from there.
     with pytest.raises(BudgetExceededError):
         run(apimaster_emulator, tmp_path, None, concurrency=64)
     assert apimaster_emulator.bill.total <= limit
@@ -160,7 +160,7 @@ def test_too_many_requests_is_one_pause_for_all(apimaster_emulator: Emulator, tm
     assert len(refused) == 10
     submits = [record.at for record in apimaster_emulator.requests if record.path.endswith("/async")]
     quiet = [later - earlier for earlier, later in itertools.pairwise(submits)]
-    assert max(quiet) >= 0.25, "after the first burst nobody submits for the time that the gateway asked for"
+    assert max(quiet) >= 0.25, "after the first burst the batch submits nothing for as long as the gateway asked"
 
 
 @pytest.mark.apimaster_emulator(pictures="small")
@@ -171,15 +171,15 @@ def test_every_kind_of_end(apimaster_emulator: Emulator, tmp_path: Path) -> None
         "task_no_image": "unknown",
         "proxy_504_html": "unknown",
         "cut_before_acceptance": "unknown",
-        "generation_failed_502": "saved",  # refunded, so it is asked for again
+        "generation_failed_502": "saved",  # refunded, so the batch submits it again
         "unavailable_503": "saved",
         "poll_garbage": "saved",
         "download_truncated": "saved",
     }
     for fault in ends:
         apimaster_emulator.script(fault, prompt=fault)
-    wanted = [{"prompt": fault, "id": fault} for fault in ends]
-    found = {item.id: item for item in run(apimaster_emulator, tmp_path, wanted)}
+    requested = [{"prompt": fault, "id": fault} for fault in ends]
+    found = {item.id: item for item in run(apimaster_emulator, tmp_path, requested)}
     assert {name: item.state for name, item in found.items()} == ends
     assert found["task_failed_text"].error_type == "GenerationFailedError"
     assert "upstream refused" in str(found["task_failed_text"].error)
@@ -189,7 +189,7 @@ def test_every_kind_of_end(apimaster_emulator: Emulator, tmp_path: Path) -> None
 
 
 @pytest.mark.apimaster_emulator(pictures="small")
-def test_failed_and_unknown_ones_are_tried_again_only_when_told(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+def test_failed_and_unknown_images_are_retried_only_on_request(apimaster_emulator: Emulator, tmp_path: Path) -> None:
     apimaster_emulator.script("task_failed", prompt="picture 0")
     apimaster_emulator.script("proxy_502_html", prompt="picture 1")
     run(apimaster_emulator, tmp_path, requests(3))
@@ -197,7 +197,7 @@ def test_failed_and_unknown_ones_are_tried_again_only_when_told(apimaster_emulat
     assert states(tmp_path) == {"failed": 1, "unknown": 1, "saved": 1}
     run(apimaster_emulator, tmp_path, None, retry_failed=True)
     assert states(tmp_path) == {"unknown": 1, "saved": 2}
-    with pytest.raises(BudgetExceededError):  # what the unknown one may have cost stays on the books
+    with pytest.raises(BudgetExceededError):  # the limit still counts what the unknown one may have cost
         run(apimaster_emulator, tmp_path, None, retry_unknown=True, max_cost="0.1125")
     run(apimaster_emulator, tmp_path, None, retry_unknown=True, max_cost="0.15")
     assert states(tmp_path) == {"saved": 3}
@@ -274,7 +274,7 @@ def test_a_gateway_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: py
 def test_tasks_of_another_gateway_are_not_asked_for_here(apimaster_emulator: Emulator, tmp_path: Path) -> None:
     with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
         going = Batch(client, tmp_path, timeout=0.5).run(requests(1))
-        assert [item.state for item in going] == ["submitted"], "its wait ended, and it goes on"
+        assert [item.state for item in going] == ["submitted"], "the wait ended, and the task goes on"
     elsewhere = APIMaster("sk", base_url="http://127.0.0.1:9/v1")
     with elsewhere, pytest.raises(BadRequestError, match="under way at http://127"):
         Batch(elsewhere, tmp_path).run().finish()
@@ -301,7 +301,7 @@ def test_a_ledger_that_cannot_be_written_ends_the_run(
     found = states(tmp_path)
     assert found["unknown"] + found["submitted"] + found["delivered"] + found["saved"] >= len(
         apimaster_emulator.bill.charges
-    ), "whatever was charged is on the books"
+    ), "the ledger has everything that was charged"
 
 
 @pytest.mark.apimaster_emulator(pictures="small", dialect="tracked")
@@ -337,7 +337,7 @@ def test_a_picture_that_cannot_be_fetched_stays_paid_for(apimaster_emulator: Emu
     for place in ("download", "output"):
         apimaster_emulator.script({"fault": "download_500", "on": place, "times": 50}, prompt="picture 1")
     found = {item.id: item for item in run(apimaster_emulator, tmp_path, requests(2), retries=0)}
-    assert found["p0"].state == "saved", "fetched again, for nothing"
+    assert found["p0"].state == "saved", "fetched again, at no cost"
     kept = found["p1"]
     assert (kept.state, kept.error_type, kept.billed, kept.cost) == ("delivered", "DownloadError", "yes", PRICE)
     apimaster_emulator.clear_script()
@@ -352,8 +352,8 @@ def test_a_picture_that_is_gone_for_good_is_unknown_and_paid(apimaster_emulator:
         apimaster_emulator.script({"fault": "download_expired", "on": place, "times": 50})
     (item,) = run(apimaster_emulator, tmp_path, requests(1), retries=0)
     assert (item.state, item.error_type, item.billed) == ("unknown", "ResultExpiredError", "yes")
-    looks = [record for record in apimaster_emulator.requests if record.path.rpartition("/")[2] == item.task.id]
-    assert len(looks) >= 2, "the task was asked for a new address first"
+    polls = [record for record in apimaster_emulator.requests if record.path.rpartition("/")[2] == item.task.id]
+    assert len(polls) >= 2, "the batch polled the task again for a new address first"
 
 
 @pytest.mark.apimaster_emulator(pictures="small")

@@ -65,9 +65,10 @@ class Child:
         return code
 
     def _wait(self, timeout: float) -> int | None:
+        # Only the child has the other end of this pipe: however it ends, that closes the pipe.
+        ended = self.returncode is not None or select.select([self._alive], [], [], timeout)[0]
         with self._lock:
-            # The end of the pipe that only the child holds: however it ends, the pipe is closed.
-            if self.returncode is None and select.select([self._alive], [], [], timeout)[0]:
+            if ended and self.returncode is None:
                 os.close(self._alive)
                 self.returncode = os.waitstatus_to_exitcode(self._server.ask({"wait": self.pid}))
             return self.returncode
@@ -122,21 +123,21 @@ def start(
     """Start a program. A stream is ``subprocess.PIPE``, a file descriptor, or None for ours (stdin: an empty one)."""
     ours: list[IO[str] | None] = []
     theirs: list[int] = []
-    for number, wanted in enumerate((stdin, stdout, stderr)):
-        if wanted == subprocess.PIPE:
+    for number, stream in enumerate((stdin, stdout, stderr)):
+        if stream == subprocess.PIPE:
             reading, writing = os.pipe()
             mine, given = (writing, reading) if number == 0 else (reading, writing)
             ours.append(os.fdopen(mine, "w" if number == 0 else "r", encoding="utf-8", buffering=1))
         else:
-            given = os.open(os.devnull, os.O_RDONLY) if wanted is None and number == 0 else os.dup(wanted or number)
+            given = os.open(os.devnull, os.O_RDONLY) if (stream, number) == (None, 0) else os.dup(stream or number)
             ours.append(None)
         theirs.append(given)
-    alive, held = os.pipe()
+    alive, sign_of_life = os.pipe()
     request = {"start": list(words), "cwd": str(cwd or Path.cwd()), "env": dict(os.environ if env is None else env)}
     try:
-        pid = _server().ask(request, [*theirs, held])
+        pid = _server().ask(request, [*theirs, sign_of_life])
     finally:
-        for descriptor in (*theirs, held):
+        for descriptor in (*theirs, sign_of_life):
             os.close(descriptor)
     return Child(_server(), pid, alive, ours)
 

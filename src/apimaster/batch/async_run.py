@@ -75,12 +75,12 @@ class AsyncRun:
 
     @property
     def tally(self) -> Tally | None:
-        """How it stands: counts, money, speed; None before it has begun."""
+        """Counts, money and speed so far; None before the run has begun."""
         return None if self._runner is None else self._runner.tally
 
     @property
     def runner(self) -> Runner | None:
-        """What runs it; None before it has begun."""
+        """What submits, waits and downloads; None before the run has begun."""
         return self._runner
 
     @property

@@ -58,8 +58,8 @@ class Budget:
     def count_affordable(self, groups: list[tuple[Decimal | None, int]]) -> tuple[int, Decimal]:
         """How many of these images fit, in order as (price, how many), and what they cost together."""
         count, cost = 0, ZERO
-        for price, wanted in groups:
-            fits = wanted
+        for price, planned in groups:
+            fits = planned
             if self.max_images is not None:
                 fits = min(fits, max(0, self.max_images - self.images - count))
             if self.max_cost is not None:
@@ -67,6 +67,6 @@ class Budget:
                 fits = 0 if price is None or left < 0 else min(fits, int(left // price)) if price else fits
             count += fits
             cost += (price or ZERO) * fits
-            if fits < wanted:
+            if fits < planned:
                 break
         return count, cost

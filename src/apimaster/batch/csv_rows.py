@@ -87,5 +87,5 @@ def _read_cell(name: str, text: str) -> Any:
 
 def split_lines(text: str) -> list[str]:
     """The lines of a file."""
-    # Not splitlines(): a prompt may hold U+2028 and the like, which end no line in a file.
+    # Not splitlines(): a prompt may contain U+2028 and the like, which end no line in a file.
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

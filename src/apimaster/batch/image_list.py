@@ -138,18 +138,18 @@ class ImageListBuilder:
         single = request if request.n == 1 else request.model_copy(update={"n": 1})
         base = given_id or _made_id(single)
         for index in range(request.n):
-            wanted = base if request.n == 1 else f"{base}-{index + 1}"
-            unique = self._unique_id(wanted, line, given=given_id is not None)
+            name = base if request.n == 1 else f"{base}-{index + 1}"
+            unique = self._unique_id(name, line, given=given_id is not None)
             self.images.append(PlannedImage(line, unique, single, tags))
 
-    def _unique_id(self, wanted: str, line: int, *, given: bool) -> str:
-        name, again = wanted, 1
+    def _unique_id(self, base: str, line: int, *, given: bool) -> str:
+        name, again = base, 1
         while (other := self._line_of_id.get(name.lower())) is not None:
             if given:
                 # File names that differ only in case are one file on many systems.
                 raise BadRequestError(f"id {name!r} is taken by line {other}; ids are unique, whatever their case")
             again += 1
-            name = f"{wanted}-{again}"
+            name = f"{base}-{again}"
         self._line_of_id[name.lower()] = line
         return name
 
@@ -162,7 +162,7 @@ def _request(fields: dict[str, Any]) -> ImageRequest:
 
 def _checked_id(value: object) -> str:
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    # A folder may be copied to Windows later, so that its rules hold everywhere.
+    # Somebody may copy the folder to Windows later, so its rules apply on every system.
     if not _ID.fullmatch(text) or is_reserved_file_name(text):
         raise BadRequestError(f"id {value!r} can't name a file; accepted: {_ACCEPTED_IDS}")
     return unicodedata.normalize("NFC", text)

@@ -21,7 +21,7 @@ class Plan:
     Attributes:
         sums: all images of the folder, counted by state and price.
         kinds: the images to submit, grouped by model, resolution and price, in the order in which they are sent.
-        terms: the options of the run, with the limits that hold.
+        terms: the options of the run, with the limits that apply.
         new: images that the folder did not know before.
         died: images that a dead process left in ``submitting``: now unknown.
         retried_failed: failed images that are planned again.

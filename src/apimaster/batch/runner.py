@@ -55,7 +55,7 @@ class Runner:
         directory: the batch's folder.
         ledger: the folder's ledger, open.
         budget: the caller's limits.
-        tally: how the batch stands.
+        tally: counts and money of the batch.
         options: how to run it.
         on_end: called with each image that this run is done with.
     """

@@ -1,4 +1,4 @@
-"""How a batch stands: counts, money, speed, time left. Pure: the caller passes the time in."""
+"""The state of a batch in numbers: counts, money, speed, time left. Pure: the caller passes the time in."""
 
 from __future__ import annotations
 

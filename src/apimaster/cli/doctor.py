@@ -51,7 +51,7 @@ def doctor(
 
 
 def run_checks(env: Mapping[str, str], base_url: str | None, timeout: float) -> Iterator[Finding]:
-    """Every finding, in the order in which things have to be right."""
+    """Every finding; each check relies on those before it."""
     has_key = True
     try:
         key, source = find_key(env=env)

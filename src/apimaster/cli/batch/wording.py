@@ -61,7 +61,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 
 
 def limit_sentence(plan: Plan) -> str:
-    """The limits that hold."""
+    """The limits of the folder."""
     parts = []
     if plan.terms.max_cost is not None:
         parts.append(dollars(plan.terms.max_cost))
