@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pickle
@@ -12,7 +13,7 @@ import pytest
 
 from apimaster import BadRequestError, GeneratedImage, ImageRequest, Task
 from langchain_apimaster.records import IMAGE_ID, CallRecord, Job, image_id
-from langchain_apimaster.store import Store, default_place
+from langchain_apimaster.store import Store, default_place, task_file_name
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -76,6 +77,63 @@ def test_a_task_id_from_outside_names_no_other_file(tmp_path: Path) -> None:
     store.keep_task(Task(id="../../escape", model="m"))
     assert store.task("../../escape") is not None
     assert [path.name for path in tmp_path.parent.rglob("escape*")] == []
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+FILE_NAMES = {
+    # ids as the gateway and the emulator give them name their own files
+    "task_01K8SGYNNNVBQTXNR4MM964S7K": "task_01K8SGYNNNVBQTXNR4MM964S7K",
+    "task_1": "task_1",
+    "0": "0",
+    "-_a_-": "-_a_-",
+    "a" * 120: "a" * 120,
+    "console": "console",
+    "com": "com",
+    "com10": "com10",
+    "_con": "_con",
+    "nul-1": "nul-1",
+    # every other id is hashed, as before
+    "a" * 121: sha256("a" * 121),
+    "": sha256(""),
+    "-_-": sha256("-_-"),
+    "task.1": sha256("task.1"),
+    "../../escape": sha256("../../escape"),
+    "C:\\task": sha256("C:\\task"),
+    "task_1 ": sha256("task_1 "),
+    "task_1\n": sha256("task_1\n"),
+    "task_é": sha256("task_é"),
+    # and so are the names that Windows reserves
+    **{
+        name: sha256(name)
+        for device in ("con", "prn", "aux", "nul", "com0", "com1", "com9", "lpt1", "com¹", "lpt³", "conin$", "conout$")
+        for name in (device, device.upper(), device.title(), f"{device}.", f"{device}.json", f"{device} ")
+    },
+    "task_1.": sha256("task_1."),
+    # a name that looks like a hash could be the hash of another id
+    sha256("con"): sha256(sha256("con")),
+    "f" * 64: sha256("f" * 64),
+    "F" * 64: sha256("F" * 64),
+}
+
+
+@pytest.mark.parametrize("task_id", FILE_NAMES)
+def test_a_task_id_becomes_a_file_name_that_every_system_takes(task_id: str) -> None:
+    assert task_file_name(task_id) == FILE_NAMES[task_id]
+
+
+def test_each_task_id_has_a_file_of_its_own() -> None:
+    assert len({name.casefold() for name in FILE_NAMES.values()}) == len(FILE_NAMES)
+
+
+def test_a_file_system_that_ignores_case_does_not_mix_tasks_up(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep_task(Task(id="task_A", model="m"))
+    folder = tmp_path / ".apimaster" / "tasks"
+    (folder / "task_A.json").rename(folder / "task_a.json")  # what such a file system returns for task_a
+    assert store.task("task_a") is None
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,16 +18,18 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from apimaster import BadRequestError, Task
+from apimaster.adapters import safe_file_stem
 
 from .files import files_at
 from .records import IMAGE_ID, CallRecord, Job, StoredImage, image_id
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 _R = TypeVar("_R", bound=BaseModel)
 _log = logging.getLogger("langchain_apimaster")
+_FILE_NAME: Final = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,120}")
+_DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def default_place() -> Path:
@@ -121,14 +125,18 @@ class Store:
         return tuple(found)
 
     def keep_task(self, task: Task) -> None:
-        """Remember a task."""
-        with self._logged("tasks", _safe(task.id)):
-            self._files.write(_place("tasks", _safe(task.id)), task.model_dump_json(exclude_none=True).encode())
+        """Write the record of a task."""
+        name = task_file_name(task.id)
+        with self._logged("tasks", name):
+            self._files.write(_place("tasks", name), task.model_dump_json(exclude_none=True).encode())
 
     def task(self, id: str) -> Task | None:  # noqa: A002  # the same
-        """The task of that id, or None where this store does not know it."""
-        data = self._read("tasks", _safe(id))
-        return None if data is None else _parsed(Task, data, "tasks", _safe(id))
+        """The task with this id, or None if the store does not have it."""
+        name = task_file_name(id)
+        data = self._read("tasks", name)
+        found = None if data is None else _parsed(Task, data, "tasks", name)
+        # Where the file system ignores case, the file may belong to an id that differs in case alone.
+        return found if found is not None and found.id == id else None
 
     def call(self, key: str) -> CallRecord | None:
         """What the tool call ``key`` asked for, or None where it was never made."""
@@ -197,8 +205,16 @@ def _place(kind: str, name: str) -> str:
     return f".apimaster/{kind}/{name}.json"
 
 
-def _safe(task: str) -> str:
-    """A file name for a task id, which comes from the gateway or from a model."""
-    if task.replace("_", "").replace("-", "").isalnum() and task.isascii() and len(task) <= 120:
-        return task
-    return hashlib.sha256(task.encode()).hexdigest()
+def task_file_name(task_id: str) -> str:
+    """A file name, without its ending, for a task id, which comes from the gateway or from a model.
+
+    Each id has a name of its own. An id that is no plain file name on every system is hashed; so is an id that looks
+    like such a hash, because it could be the hash of another id.
+    """
+    is_plain = _FILE_NAME.fullmatch(task_id) and not _DIGEST.fullmatch(task_id) and not _is_device(task_id)
+    return task_id if is_plain else hashlib.sha256(task_id.encode()).hexdigest()
+
+
+def _is_device(name: str) -> bool:
+    """Whether Windows reserves ``name``, as it does ``con`` and ``lpt1``. The core puts an underscore before those."""
+    return safe_file_stem(name) == f"_{name}"
