@@ -1,4 +1,4 @@
-"""Every failure that a user can meet: a message that says what happened, what it cost, and whether to try again."""
+"""Each failure becomes a message that says what happened, what it cost, and whether to try again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ TIMES_OUT = {"timeout": 1.0}
     ("faults", "options", "words", "charges", "counted"),
     [
         (["moderation"], {}, ["refused by content moderation", "Nothing was charged", "change the prompt"], 0, 0),
-        (["bad_request"], {}, ["not accepted", "It was not charged", "Correct the request"], 0, 0),
+        (["bad_request"], {}, ["not accepted", "Nothing was charged", "Correct the request"], 0, 0),
         (["unauthorized"], {}, ["API key is missing or not accepted", "Nothing was charged", "does not help"], 0, 0),
         (["no_balance_402"], {}, ["no balance is left", "Nothing was charged", "tell the user"], 0, 0),
         (["model_forbidden"], {}, ["may not use this model", "Nothing was charged"], 0, 0),
         (["rate_limited_far"], {}, ["Too many requests", "Nothing was charged", "in 86400 seconds is fine"], 0, 0),
-        (["task_failed_text"], {}, ["could not be made", "given back", "Trying once more is fine"], 1, 0),
+        (
+            ["task_failed_text"],
+            {},
+            ["could not be made", "The charge was given back", "Trying once more"],
+            1,
+            0,
+        ),
         (["task_moderated"], {}, ["moderation", "change the prompt"], 1, 0),
         (["cut_after_acceptance"], {}, ["Nobody knows", "may have been charged", "Do not try again by yourself"], 1, 1),
         (["proxy_502_html"], {}, ["Nobody knows", "paid for twice"], 1, 1),
@@ -48,7 +54,7 @@ def test_what_the_model_reads(
     message = asyncio.run(tool.ainvoke(call)) if is_async else tool.invoke(call)
     assert message.status == "error"
     for each in words:
-        assert each in message.content
+        assert message.content.count(each) == 1
     assert len(message.content) < 600
     assert emu.api_key not in message.content
     assert len(emu.bill.charges) == charges
@@ -64,8 +70,13 @@ def test_a_picture_that_cannot_be_fetched_is_collected_later(emu: Any, make_tool
     message = generate.invoke(tool_call("generate_image", prompt="a cat"))
     assert message.status == "error"
     task = emu.jobs[0].id
-    for words in ("made and paid for", "could not be saved", f'get_image(task_id="{task}")', "Do not ask"):
-        assert words in message.content
+    for words in (
+        f"The picture of task {task} was made and could not be fetched",
+        "It was charged.",
+        f'get_image(task_id="{task}")',
+        "Do not ask for the same picture again: it would be paid for twice.",
+    ):
+        assert message.content.count(words) == 1
     assert "http" not in message.content.replace("https://example", "")
     emu.gateway.script.clear()
     assert get.invoke(tool_call("get_image", task_id=task)).artifact["cost_usd"] == "0.0375"
@@ -84,18 +95,19 @@ def test_a_key_that_is_revoked_while_waiting(emu: Any, make_toolkit: Any, tool_c
     assert toolkit.budget.images == 1
 
 
-def test_some_of_several(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+def test_some_of_several_pictures_arrive(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     emu.script("ok", "task_failed", on="task")
     toolkit = make_toolkit()
     message = toolkit.get_tools()[0].invoke(tool_call("generate_image", prompt="a cat", n=3))
     assert message.status == "success"
     assert "One more did not arrive" in message.content
+    assert "It was not charged. Trying once more is fine." in message.content
     assert len(message.artifact["images"]) == 2
     assert message.artifact["failures"][0]["billed"] == "no"
     assert (emu.bill.total, toolkit.budget.spent_usd) == (Decimal("0.075"), Decimal("0.075"))
 
 
-def test_a_wait_that_ends_is_taken_up_again(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+def test_get_image_continues_a_wait_that_ended(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     from apimaster.emulator import Emulator
 
     with Emulator(pictures="plain", latency="manual") as slow:
@@ -109,7 +121,7 @@ def test_a_wait_that_ends_is_taken_up_again(emu: Any, make_toolkit: Any, tool_ca
         assert len(slow.bill.charges) == 1
 
 
-def test_a_submitted_task_that_fails_is_given_back(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+def test_the_budget_gets_a_failed_task_back(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     emu.script("task_failed")
     toolkit = make_toolkit(max_images=1)
     _, _, submit, get = toolkit.get_tools()
@@ -121,7 +133,7 @@ def test_a_submitted_task_that_fails_is_given_back(emu: Any, make_toolkit: Any, 
     assert (toolkit.budget.remaining_images, toolkit.budget.spent_usd, emu.bill.total) == (1, 0, 0)
 
 
-def test_the_budget(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+def test_the_budget_refuses_each_tool_that_costs(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     toolkit = make_toolkit(budget_usd=0.1)
     generate, edit, submit, _ = toolkit.get_tools()
     assert generate.invoke(tool_call("generate_image", prompt="a cat", n=2)).status == "success"
@@ -137,7 +149,7 @@ def test_the_budget(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
     assert (emu.bill.total, toolkit.budget.spent_usd) == (Decimal("0.075"), Decimal("0.075"))
 
 
-def test_a_missing_key(emu: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_shows_at_the_first_call(emu: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_apimaster import APIMasterGenerateImageTool, APIMasterToolkit
 
     for name in ("APIMASTER_API_KEY", "APIMASTER_KEY"):
@@ -174,7 +186,7 @@ def test_with_retry_around_a_call_without_an_id_pays_once(fault: str, emu: Any, 
     assert len(emu.bill.charges) == 2, "a new call is a new call"
 
 
-def test_with_retry_waits_on_for_a_task_and_tries_again_what_was_free(emu: Any, tools: Any) -> None:
+def test_with_retry_keeps_waiting_for_a_task_and_repeats_a_free_failure(emu: Any, tools: Any) -> None:
     tool = tools()["generate_image"].model_copy(update={"handle_tool_error": False})
     emu.script("task_failed")
     retrying = tool.with_retry(stop_after_attempt=3, wait_exponential_jitter=False)

@@ -98,6 +98,8 @@ def test_a_wait_that_ended_goes_on(tools: Any, tool_call: Any) -> None:
         partly = by_name["generate_image"].invoke(call)
         assert (partly.status, len(partly.artifact["images"])) == ("success", 1)
         assert partly.artifact["failures"][0]["task"] == slow.jobs[1].id
+        assert "It was charged. Collect it later, at no further charge" in partly.content
+        assert f'get_image(task_id="{slow.jobs[1].id}")' in partly.content
         slow.finish()
         whole = tools(base_url=slow.base_url)["generate_image"].invoke(call)
         assert (len(whole.artifact["images"]), whole.artifact["failures"]) == (2, [])
@@ -138,7 +140,8 @@ def test_two_at_once_buy_one(tools: Any, tool_call: Any) -> None:
         while not slow.jobs:
             pass
         second = tool.invoke(call)
-        assert "under way already" in second.content
+        assert "this tool call is already running. Nothing was charged." in second.content
+        assert "Wait for its result." in second.content
         slow.finish()
         thread.join()
         assert first[0].status == "success"

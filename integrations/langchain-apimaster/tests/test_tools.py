@@ -84,7 +84,7 @@ def test_pinned_and_allowed(emu: Any, tools: Any, tool_call: Any) -> None:
     message = by_name["generate_image"].invoke(tool_call("generate_image", prompt="a cat", resolution="4k"))
     assert message.status == "error"
     assert "allowed: 0.5K, 1K" in message.content
-    assert "It was not charged." in message.content
+    assert "Nothing was charged." in message.content
     message = by_name["generate_image"].invoke(tool_call("generate_image", "call_2", prompt="a cat"))
     assert (message.artifact["images"][0]["width"], message.artifact["images"][0]["height"]) == (768, 1376)
 

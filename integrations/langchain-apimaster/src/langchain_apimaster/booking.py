@@ -65,7 +65,7 @@ def deliver(
     """
     kept: tuple[StoredImage, ...] = yield Disk(lambda: _close(studio, entry, result, request, price))
     if not kept:
-        raise DownloadError("no picture of it could be saved.", images=result.images)
+        raise DownloadError("The picture was made and could not be saved.", images=result.images)
     tasks = tuple(task.id for task in result.tasks if task.id)
     return Delivered(kept, model=result.model, tasks=tasks, cost=result.cost, failures=result.failures)
 

@@ -35,7 +35,9 @@ def checked_task(word: str) -> str:
     """
     task = word.strip()
     if not TASK_ID.fullmatch(task):
-        raise BadRequestError(f"{task[:60]!r} is not a task id; give one as submit_image or an error message named it")
+        raise BadRequestError(
+            f"{task[:60]!r} is not a task id", advice="Give a task id as submit_image or an error message named it."
+        )
     return task
 
 
@@ -92,7 +94,10 @@ def take_up(studio: Studio, call: Call, entry: Entry) -> Flow[Delivered]:
     if not images:
         if errors:
             raise max(errors, key=lambda error: ("no", "yes", "maybe").index(error.billed))
-        raise BadRequestError("the pictures of this tool call are no longer in the store")
+        raise BadRequestError(
+            "the pictures of this tool call are no longer in the store",
+            advice="Ask for a new picture only if the user agrees to pay for it.",
+        )
     tasks = tuple(job.task for job in entry.record.jobs if job.task is not None)
     return Delivered(tuple(images), model=entry.record.model, tasks=tasks, cost=_sum(images), failures=tuple(failures))
 

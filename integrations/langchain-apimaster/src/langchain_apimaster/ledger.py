@@ -48,7 +48,7 @@ class Ledger:
         if key is not None:
             with self._lock:
                 if key in self._under_way:
-                    raise BadRequestError("this very tool call is under way already; wait for its result")
+                    raise BadRequestError("this tool call is already running", advice="Wait for its result.")
                 self._under_way.add(key)
         try:
             yield Entry(

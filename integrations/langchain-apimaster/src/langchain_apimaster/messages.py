@@ -1,4 +1,9 @@
-"""What a model reads: short, without links and without base64, and with what to do next."""
+"""The texts that a model reads: short, without links and without base64, and with advice on what to do next.
+
+A text about an error is worded from the error's facts: its class, ``billed``, ``retryable``, the tasks, and ``advice``
+where the advice is meant for whoever wrote the request. It says three things, each once: what happened, whether it was
+charged, and whether to try again.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +18,31 @@ from apimaster import (
     APIConnectionError,
     APIMasterError,
     AuthenticationError,
+    BadRequestError,
     BudgetExceededError,
     ContentPolicyError,
     DownloadError,
     GenerationFailedError,
     InsufficientBalanceError,
     InternalServerError,
-    NoImageError,
     NotFoundError,
-    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     TaskTimeoutError,
 )
+from apimaster.adapters import describe_charge, sentence
 
 if TYPE_CHECKING:
     from apimaster import ImageFailure, Task
 
     from .records import StoredImage
 
-_LONGEST_REASON: Final = 240
-_QUERY: Final = re.compile(r"(?<=[^\s?])\?[^\s'\"]*")  # of a URL: that is where signatures are
+_MAX_REASON_LENGTH: Final = 240
+_QUERY: Final = re.compile(r"(?<=[^\s?])\?[^\s'\"]*")  # of a URL: it may hold a signature
 
 
 class ImageToolError(ToolException):
-    """What a tool raises: LangChain makes an error message for the model out of it.
+    """The error that a tool raises. LangChain turns it into an error message for the model.
 
     Attributes:
         error: the core's error, with ``billed``, ``retryable`` and ``tasks``.
@@ -53,8 +58,8 @@ class ImageToolError(ToolException):
 
 def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = ()) -> str:
     """The pictures that arrived, those that did not, and what to do next."""
-    lines = [_line(image) for image in images]
-    lines += [f"One more did not arrive: {_reason(each.message)} {_charge(each.billed)}" for each in failures]
+    lines = [_describe_image(image) for image in images]
+    lines += [_describe_failure(failure) for failure in failures]
     example = images[0].id
     lines.append(
         f"The application keeps and shows the picture: mention it by its id, make up no link. To change it or build "
@@ -104,78 +109,84 @@ def artifact(
 def explain(error: APIMasterError) -> str:
     """What happened, whether it was or may have been charged, and whether trying again is wise."""
     reason = _reason(error.message)
+    charge = describe_charge(error.billed)
+    tasks = [task.id for task in error.tasks if task.id]
     match error:
         case TaskTimeoutError():
             return (
-                f"The picture is not finished yet, and it is paid for. {_collect(error)} "
+                f"The picture is not finished yet, and it is paid for. {_collect(tasks)} "
                 "Do not ask for the same picture again."
             )
-        case DownloadError():
+        case DownloadError():  # its message says that the picture was made
             return (
-                f"The picture was made and paid for, but could not be saved: {reason} {_collect(error)} "
+                f"{reason} {charge} {_collect(tasks)} "
                 "Do not ask for the same picture again: it would be paid for twice."
             )
-        case OutcomeUnknownError() | NoImageError():
+        case _ if error.billed == "maybe":
             return (
-                f"Nobody knows what became of this request: {reason} It may have been charged. Do not try again by "
-                "yourself: the picture could be paid for twice. Tell the user, and let the user decide."
+                f"Nobody knows what became of this request: {reason} {charge} Do not try again by yourself: "
+                "the picture could be paid for twice. Tell the user, and let the user decide."
+            )
+        case _ if error.billed == "yes":  # for example, a revoked key: the gateway answers no more questions
+            return (
+                f"The picture is paid for, but could not be collected: {reason} {_collect(tasks)} "
+                "Do not ask for the same picture again; tell the user."
             )
         case ContentPolicyError():
             return (
-                f"The request was refused by content moderation: {reason} Nothing was charged. Do not try "
+                f"The request was refused by content moderation: {reason} {charge} Do not try "
                 "the same again, it will be refused: change the prompt or the reference images, or tell the user."
-            )
-        case _ if error.billed == "yes":  # the gateway refused to tell about a task: a revoked key, for example
-            return (
-                f"The picture is paid for, but could not be collected: {reason} {_collect(error)} "
-                "Do not ask for the same picture again; tell the user."
             )
         case BudgetExceededError():
             return (
-                f"The application's budget for pictures does not allow this: {reason} Nothing was charged. "
+                f"The application's budget for pictures does not allow this: {reason} {charge} "
                 "Do not try again; tell the user."
             )
         case AuthenticationError() | PermissionDeniedError() | InsufficientBalanceError():
             return (
-                f"The application's account can't make this picture ({_NEEDS[type(error)]}). Nothing was charged. "
+                f"The application's account can't make this picture ({_account_fault(error)}). {charge} "
                 "Trying again does not help; tell the user."
             )
         case RateLimitError():
             when = "later" if error.retry_after is None else f"in {error.retry_after:.0f} seconds"
-            return f"Too many requests at the moment. Nothing was charged. Trying again {when} is fine."
+            return f"Too many requests at the moment. {charge} Trying again {when} is fine."
         case GenerationFailedError():
-            return (
-                f"The picture could not be made: {reason} The charge was given back. Trying once more is fine; "
-                "if it fails again, change the request or tell the user."
-            )
+            advice = _try_once_more(error, "change the request or tell the user")
+            return f"The picture could not be made: {reason} The charge was given back. {advice}"
         case InternalServerError() | APIConnectionError():
-            return (
-                f"The image service could not be used: {reason} Nothing was charged. Trying once more is fine; "
-                "if it fails again, tell the user."
-            )
+            return f"The image service could not be used: {reason} {charge} {_try_once_more(error, 'tell the user')}"
         case NotFoundError():
-            return f"Not found: {reason} Nothing was charged. Trying the same again does not help."
-    advice = "Trying again is fine." if error.retryable else "Correct the request before trying again."
-    return f"The request was not accepted: {reason} {_charge(error.billed)} {advice}"
+            return f"Not found: {reason} {charge} Trying the same again does not help. {error.advice}".strip()
+        case BadRequestError():
+            return f"The request was not accepted: {reason} {charge} Do not try the same again. {error.advice}".strip()
+    advice = "Trying again is fine." if error.retryable else "Do not try again; tell the user."
+    return f"The picture could not be made: {reason} {charge} {advice}"
 
 
-_NEEDS: Final = {
-    AuthenticationError: "its API key is missing or not accepted",
-    PermissionDeniedError: "its API key may not use this model",
-    InsufficientBalanceError: "no balance is left",
-}
+def _account_fault(error: APIMasterError) -> str:
+    if isinstance(error, AuthenticationError):
+        return "its API key is missing or not accepted"
+    if isinstance(error, PermissionDeniedError):
+        return "its API key may not use this model"
+    return "no balance is left"
 
 
-def _collect(error: APIMasterError) -> str:
-    known = [task.id for task in error.tasks if task.id]
-    if not known:
+def _try_once_more(error: APIMasterError, otherwise: str) -> str:
+    # Where several images failed, one of them may have failed for good.
+    if not error.retryable:
+        return f"Do not try the same again: {otherwise}."
+    return f"Trying once more is fine; if it fails again, {otherwise}."
+
+
+def _collect(tasks: Sequence[str]) -> str:
+    if not tasks:
         return "There is no task to ask about it."
-    if len(known) == 1:
-        return f'Collect it later, at no further charge, with get_image(task_id="{known[0]}").'
-    return f"Collect them later, at no further charge, with get_image: {', '.join(known)}."
+    if len(tasks) == 1:
+        return f'Collect it later, at no further charge, with get_image(task_id="{tasks[0]}").'
+    return f"Collect them later, at no further charge, with get_image: {', '.join(tasks)}."
 
 
-def _line(image: StoredImage) -> str:
+def _describe_image(image: StoredImage) -> str:
     facts = []
     if image.width and image.height:
         kind = (image.media_type or "").removeprefix("image/").upper()
@@ -190,13 +201,21 @@ def _line(image: StoredImage) -> str:
     return " ".join([line, *(f"Note: {_reason(each)}" for each in image.deviations)])
 
 
-def _charge(billed: str) -> str:
-    return {"no": "It was not charged.", "maybe": "It may have been charged.", "yes": "It was charged."}[billed]
+def _describe_failure(failure: ImageFailure) -> str:
+    # Not ``describe_charge`` for "no": the pictures beside this one were charged.
+    charge = "It was not charged." if failure.billed == "no" else describe_charge(failure.billed)
+    if failure.billed == "maybe":
+        advice = "Do not ask for it again by yourself."
+    elif failure.billed == "yes":
+        advice = _collect([failure.task.id] if failure.task is not None and failure.task.id else [])
+    else:
+        advice = "Trying once more is fine." if failure.retryable else "Do not try the same again."
+    return f"One more did not arrive: {_reason(failure.message)} {charge} {advice}"
 
 
 def _reason(text: str) -> str:
-    """The core's or the gateway's own words, on one line and not too long: they go into a prompt."""
+    """The core's or the gateway's own words, as one short line, since they go into a prompt."""
     line = _QUERY.sub("?…", " ".join(text.split()))
-    if len(line) > _LONGEST_REASON:
-        line = f"{line[: _LONGEST_REASON - 1]}…"
-    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
+    if len(line) > _MAX_REASON_LENGTH:
+        line = f"{line[: _MAX_REASON_LENGTH - 1]}…"
+    return sentence(line)

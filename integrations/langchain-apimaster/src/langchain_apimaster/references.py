@@ -68,21 +68,21 @@ class Sources:
         if word.startswith("img_"):
             image = self.store.image(word)
             if image is None:
-                raise ReferenceImageError(f"there is no picture {_shown(word)}; {self._accepted()}")
+                raise ReferenceImageError(f"there is no picture {_shown(word)}", advice=self._accepted())
             return self.store.content(image)
         if attachment := _ATTACHMENT.fullmatch(word):
             return self._attachment(int(attachment[1]))
         if word[:8].lower() == "https://":
             return _public(word)
         if _SCHEME.match(word) and not Path(word).drive:
-            raise ReferenceImageError(f"{_shown(word)} can't be used as a reference image; {self._accepted()}")
+            raise ReferenceImageError(f"{_shown(word)} can't be used as a reference image", advice=self._accepted())
         return self._file(word)
 
     def _attachment(self, number: int) -> ReferenceLike:
         if self.messages is None:
             raise ReferenceImageError(
-                f"attachment:{number} can't be looked up, because the conversation is not visible to this tool here; "
-                f"{self._accepted()}"
+                f"attachment:{number} can't be looked up, because the conversation is not visible to this tool here",
+                advice=self._accepted(),
             )
         images = attached_images(self.messages)
         if not 1 <= number <= len(images):
@@ -114,13 +114,13 @@ class Sources:
             if inside:
                 return path
         # The same words for a file that is not there and one that is not allowed: a model must not find out which.
-        raise ReferenceImageError(f"{_shown(word)} is not a picture that can be named here; {self._accepted()}")
+        raise ReferenceImageError(f"{_shown(word)} is not a picture that can be named here", advice=self._accepted())
 
     def _accepted(self) -> str:
-        files = " or a file of the folder opened to you," if self.folders else ""
+        files = " a file in the folder opened to you," if self.folders else ""
         return (
-            "name an earlier picture by its id (img_…), an image the user attached (attachment:1),"
-            f"{files} or a public https URL"
+            "Name an earlier picture by its id (img_…), an image the user attached (attachment:1),"
+            f"{files} or a public https URL."
         )
 
 
@@ -136,7 +136,7 @@ def attached_images(messages: Sequence[Any]) -> list[dict[str, Any]]:
 def _public(url: str) -> str:
     if "@" in url.split("/")[2]:
         # Not shown: what stands before the @ is a secret.
-        raise ReferenceImageError("a URL with a user name or password in it can't be used; give one without")
+        raise ReferenceImageError("a URL with a user name or password can't be used", advice="Give one without.")
     try:
         check_public_url(url)
         host = (urlsplit(url).hostname or "").rstrip(".")

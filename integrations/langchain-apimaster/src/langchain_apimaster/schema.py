@@ -211,12 +211,13 @@ def _description(name: str, choices: Choices, has_folders: bool) -> str:
 
 
 def explain_validation(error: Any) -> str:
-    """What is wrong with a model's arguments, in one line per fault."""
+    """What is wrong with a model's arguments, for the model."""
     if not isinstance(error, ValidationError):
         return f"The arguments were not accepted: {error}"
     faults = []
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in error.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
-        words = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{place}: {words}" if place else words)
+        cause = fault.get("ctx", {}).get("error")  # our own checks raise; pydantic's have a message only
+        problem = fault["msg"] if cause is None else str(cause)
+        faults.append(f"{place}: {problem}" if place else problem)
     return f"The arguments were not accepted: {'; '.join(faults)}. Nothing was sent or charged. Correct them."

@@ -41,6 +41,7 @@ _R = TypeVar("_R", bound=BaseModel)
 _log = logging.getLogger("langchain_apimaster")
 _FILE_NAME: Final = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,120}")
 _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_STORE_ADVICE: Final = "Tell the user: the application's store needs repair."
 
 
 def default_place() -> Path:
@@ -114,7 +115,9 @@ class Store:
             return path
         data = self._files.read(image.name) if path is None else None
         if data is None:
-            raise BadRequestError(f"the file of {image.id} is no longer in the store")
+            raise BadRequestError(
+                f"the file of {image.id} is no longer in the store", advice="Use another picture, or make a new one."
+            )
         return data
 
     def images_of(self, task: str) -> tuple[StoredImage, ...]:
@@ -162,7 +165,9 @@ class Store:
         try:
             self._files.write(_place("calls", key), _line(record))
         except OSError as wrong:
-            raise BadRequestError(f"the application's store can't be written: {wrong.strerror or wrong}") from wrong
+            raise BadRequestError(
+                f"the application's store can't be written: {wrong.strerror or wrong}", advice=_STORE_ADVICE
+            ) from wrong
 
     def keep_job(self, key: str, record: CallRecord, index: int) -> None:
         """Remember how far one image of a tool call came."""
@@ -187,14 +192,18 @@ class Store:
         try:
             return self._files.read(_place(kind, name))
         except OSError as wrong:
-            raise BadRequestError(f"the application's store can't be read: {wrong.strerror or wrong}") from wrong
+            raise BadRequestError(
+                f"the application's store can't be read: {wrong.strerror or wrong}", advice=_STORE_ADVICE
+            ) from wrong
 
 
 def _parsed(model: type[_R], data: bytes, kind: str, name: str) -> _R:
     try:
         return model.model_validate_json(data)
     except ValidationError as wrong:
-        raise BadRequestError(f"the application's store holds a damaged record: {_place(kind, name)}") from wrong
+        raise BadRequestError(
+            f"the application's store holds a damaged record: {_place(kind, name)}", advice=_STORE_ADVICE
+        ) from wrong
 
 
 def _line(record: BaseModel) -> bytes:

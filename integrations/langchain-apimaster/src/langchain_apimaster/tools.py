@@ -43,8 +43,10 @@ class _Asking:
         given = () if words else tuple(choices.default("reference_images"))
         if self._must_refer and not words and not given:
             raise ReferenceImageError(
-                f"{self.name} needs at least one reference image: an earlier picture (img_…), an image the user "
-                "attached (attachment:1), or a public https URL"
+                f"{self.name} needs at least one reference image",
+                advice=(
+                    "Name an earlier picture (img_…), an image the user attached (attachment:1), or a public https URL."
+                ),
             )
         count = chosen("n") if self._with_n else 1
         fields = {
