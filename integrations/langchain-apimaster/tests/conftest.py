@@ -1,4 +1,4 @@
-"""What the tests share: an emulator, toolkits against it, and a chat model that says what a test wrote down."""
+"""Fixtures: an emulator, toolkits that use it, and a chat model that follows a script."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ Turn = AIMessage | Callable[[list[BaseMessage]], AIMessage]
 
 
 class ScriptedModel(BaseChatModel):
-    """Says the next line of its script; a line may be a function of the conversation so far."""
+    """Answers with the next turn of its script; a turn may be a function of the conversation so far."""
 
     script: list[Any]
-    _said: int = PrivateAttr(default=0)
-    _heard: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+    _conversations: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
 
     @property
-    def heard(self) -> list[list[BaseMessage]]:
-        """The conversation at each turn."""
-        return self._heard
+    def conversations(self) -> list[list[BaseMessage]]:
+        """The conversation as the model got it, at each turn."""
+        return self._conversations
 
     @property
     def _llm_type(self) -> str:
@@ -44,10 +43,9 @@ class ScriptedModel(BaseChatModel):
         return self
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        self._heard.append(list(messages))
-        line = self.script[self._said]
-        self._said += 1
-        message = line(messages) if callable(line) else line
+        turn = self.script[len(self._conversations)]
+        self._conversations.append(list(messages))
+        message = turn(messages) if callable(turn) else turn
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -63,13 +61,13 @@ def calls() -> Callable[..., AIMessage]:
 
 @pytest.fixture
 def scripted() -> Callable[..., ScriptedModel]:
-    """A chat model that says these lines."""
-    return lambda *lines: ScriptedModel(script=list(lines))
+    """A chat model that answers with these turns."""
+    return lambda *turns: ScriptedModel(script=list(turns))
 
 
 @pytest.fixture
 def tool_call() -> Callable[..., dict[str, Any]]:
-    """What an agent hands to ``tool.invoke``."""
+    """A tool call as an agent passes it to ``tool.invoke``."""
     return lambda name, call_id="call_1", **args: {"type": "tool_call", "name": name, "args": args, "id": call_id}
 
 
@@ -83,7 +81,7 @@ def emu() -> Iterator[Emulator]:
 
 @pytest.fixture
 def make_toolkit(emu: Emulator, tmp_path: Path) -> Iterator[Callable[..., APIMasterToolkit]]:
-    """Toolkits against the emulator, with a store in the test's own folder unless the test names one."""
+    """Toolkits that use the emulator, with a store in the test's own folder unless the test names one."""
     made: list[APIMasterToolkit] = []
 
     def make(**options: Any) -> APIMasterToolkit:
@@ -104,7 +102,7 @@ def tools(make_toolkit: Callable[..., APIMasterToolkit]) -> Callable[..., dict[s
 
 @pytest.fixture
 def png() -> bytes:
-    """A small picture, as a user might attach it."""
+    """A small picture, such as a user might attach."""
     out = io.BytesIO()
     Image.new("RGB", (64, 48), "teal").save(out, format="PNG")
     return out.getvalue()

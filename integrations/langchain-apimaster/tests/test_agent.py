@@ -1,4 +1,4 @@
-"""An agent in LangGraph with a scripted model: what it does, what it reads, and exactly what it costs."""
+"""An agent in LangGraph with a scripted model: what it does, what the model reads, and what it costs to the cent."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_generates_then_edits_by_id_in_the_next_turn(
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-def test_edits_what_the_user_attached(
+def test_edits_an_image_that_the_user_attached(
     way: str, emu: Any, make_toolkit: Any, scripted: Any, calls: Any, png: bytes, data_uri: str
 ) -> None:
     model = scripted(
@@ -82,7 +82,7 @@ def test_edits_what_the_user_attached(
     assert len(emu.bill.charges) == 1
 
 
-def test_submits_three_and_collects_them(
+def test_submits_three_pictures_and_collects_them(
     emu: Any, make_toolkit: Any, scripted: Any, calls: Any, last_result: Any
 ) -> None:
     def collect(messages: list[Any]) -> AIMessage:
@@ -103,15 +103,14 @@ def test_submits_three_and_collects_them(
     assert toolkit.budget.remaining_images == 0
 
 
-def test_runs_into_the_budget(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
+def test_stops_at_the_budget(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     model = scripted(
         calls(*(("generate_image", {"prompt": f"cat {number}"}, f"call_{number}") for number in range(4))),
         AIMessage("The budget is used up."),
     )
     toolkit = make_toolkit(budget_usd="0.08")
-    found = results(
-        ask(create_agent(model, toolkit.get_tools()), "Four cats")
-    )  # the tools run in threads, side by side
+    # LangGraph runs the four tool calls side by side, in threads.
+    found = results(ask(create_agent(model, toolkit.get_tools()), "Four cats"))
     assert sorted(message.status for message in found) == ["error", "error", "success", "success"]
     assert emu.bill.total == toolkit.budget.spent_usd == Decimal("0.075")
 
@@ -123,7 +122,7 @@ def test_runs_into_the_budget(emu: Any, make_toolkit: Any, scripted: Any, calls:
         ("proxy_504_html", "Do not try again by yourself", 1),
     ],
 )
-def test_meets_a_refusal_and_an_unknown_outcome(
+def test_reads_about_a_refusal_and_an_unknown_outcome(
     fault: str, words: str, charges: int, emu: Any, make_toolkit: Any, scripted: Any, calls: Any
 ) -> None:
     emu.script(fault)
@@ -134,7 +133,9 @@ def test_meets_a_refusal_and_an_unknown_outcome(
     assert len(emu.bill.charges) == charges
 
 
-def test_meets_a_wait_that_ends(make_toolkit: Any, scripted: Any, calls: Any, last_result: Any) -> None:
+def test_collects_a_picture_after_the_wait_ended(
+    make_toolkit: Any, scripted: Any, calls: Any, last_result: Any
+) -> None:
     from apimaster.emulator import Emulator
 
     def collect(messages: list[Any]) -> AIMessage:
@@ -152,7 +153,7 @@ def test_meets_a_wait_that_ends(make_toolkit: Any, scripted: Any, calls: Any, la
         assert slow.bill.total == Decimal("0.0375")
 
 
-def test_a_node_that_is_replayed_pays_once(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
+def test_a_replayed_node_pays_once(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     model = scripted(calls(("generate_image", {"prompt": "a cat"}, "call_1")), AIMessage("Here."), AIMessage("Here."))
     saver = InMemorySaver()
     agent = create_agent(model, make_toolkit().get_tools(), checkpointer=saver)
@@ -212,7 +213,7 @@ def test_a_checkpointed_thread_is_resumed_in_another_process(
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_progress_in_the_stream(is_async: bool, emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
+def test_progress_appears_in_the_stream(is_async: bool, emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     model = scripted(calls(("generate_image", {"prompt": "a cat"}, "call_1")), AIMessage("Here."))
     agent = create_agent(model, make_toolkit().get_tools())
     state = {"messages": [HumanMessage("Draw a cat")]}
@@ -226,7 +227,7 @@ def test_progress_in_the_stream(is_async: bool, emu: Any, make_toolkit: Any, scr
     assert {piece["tool_call_id"] for piece in pieces} == {"call_1"}
 
 
-def test_events_of_a_graph(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
+def test_progress_appears_in_the_events_of_a_graph(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     model = scripted(calls(("generate_image", {"prompt": "a cat"}, "call_1")), AIMessage("Here."))
     agent = create_agent(model, make_toolkit().get_tools())
 
@@ -238,7 +239,7 @@ def test_events_of_a_graph(emu: Any, make_toolkit: Any, scripted: Any, calls: An
     assert (stages[0], stages[-1]) == ("submitting", "done")
 
 
-def test_the_stream_of_a_node_that_calls_the_tool_itself(emu: Any, make_toolkit: Any) -> None:
+def test_progress_appears_in_the_stream_of_a_node_that_calls_the_tool_itself(emu: Any, make_toolkit: Any) -> None:
     tool = make_toolkit().get_tools()[0]
 
     def draw(state: MessagesState) -> dict[str, Any]:
@@ -249,9 +250,9 @@ def test_the_stream_of_a_node_that_calls_the_tool_itself(emu: Any, make_toolkit:
     assert (stages[0], stages[-1]) == ("submitting", "done")
 
 
-def test_pictures_for_a_model_that_can_look(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
+def test_a_model_that_takes_images_sees_the_picture(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     model = scripted(calls(("generate_image", {"prompt": "a cat"}, "call_1")), AIMessage("I see a cat."))
     agent = create_agent(model, make_toolkit(show_image="always").get_tools())
     ask(agent, "Draw a cat")
-    shown = model.heard[-1][-1]
+    shown = model.conversations[-1][-1]
     assert [block["type"] for block in shown.content_blocks] == ["text", "image"]

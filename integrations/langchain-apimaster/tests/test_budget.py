@@ -1,4 +1,4 @@
-"""Money: all or none, given back once, and never counted twice by two threads."""
+"""The budget reserves all or nothing, gives back once, and is exact with many threads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_many_threads_spend_exactly_the_limit() -> None:
     assert budget.remaining_usd == 0
 
 
-def test_what_is_spent_survives_a_pickle() -> None:
+def test_the_count_survives_a_pickle() -> None:
     budget = Budget(max_images=2)
     budget.reserve(1, PRICE)
     copy = pickle.loads(pickle.dumps(budget))

@@ -78,7 +78,7 @@ def test_a_picture_that_cannot_be_fetched_is_collected_later(emu: Any, make_tool
     ):
         assert message.content.count(words) == 1
     assert "http" not in message.content.replace("https://example", "")
-    emu.gateway.script.clear()
+    emu.clear_script()
     assert get.invoke(tool_call("get_image", task_id=task)).artifact["cost_usd"] == "0.0375"
     assert (len(emu.bill.charges), toolkit.budget.images) == (1, 1)
 
@@ -159,7 +159,7 @@ def test_a_missing_key_shows_at_the_first_call(emu: Any, tmp_path: Any, monkeypa
     for answer in (tool.invoke("a cat"), asyncio.run(tool.ainvoke("a cat"))):
         assert "API key is missing" in answer
     assert APIMasterToolkit(store=tmp_path, max_images=1).budget.images == 0
-    assert tool.studio.budget.images == 0
+    assert tool.context.budget.images == 0
 
 
 def test_a_store_that_cannot_be_written_costs_nothing(emu: Any, tools: Any, tool_call: Any, tmp_path: Any) -> None:
@@ -170,7 +170,7 @@ def test_a_store_that_cannot_be_written_costs_nothing(emu: Any, tools: Any, tool
         content = getattr(answer, "content", answer)
         assert "can't be read" in content or "can't be written" in content
     assert emu.requests == []
-    assert tool.studio.budget.images == 0
+    assert tool.context.budget.images == 0
 
 
 @pytest.mark.parametrize("fault", ["cut_after_acceptance", "proxy_524_empty", "empty_success"])

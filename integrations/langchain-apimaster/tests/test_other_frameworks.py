@@ -1,7 +1,7 @@
-"""The same tools, unchanged, in other agent frameworks, through the adapters that these have for LangChain's tools.
+"""The same tools in other agent frameworks, through their adapters for LangChain's tools.
 
-Each agent draws a picture, edits it by the id that it was told, asks for something that is refused, and says what it
-read.
+Each agent draws a picture, edits it by the id that the tool returned, asks for a file that is refused, and answers with
+everything that its tools returned.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import pytest
 FIRST = ("generate_image", {"prompt": "An orange cat", "aspect_ratio": "16:9", "resolution": "2K"})
 
 
-def next_call(told: list[str]) -> tuple[str, dict[str, Any]] | None:
-    """What a chat model would do next, after what its tools told it."""
-    if not told:
+def next_call(returned: list[str]) -> tuple[str, dict[str, Any]] | None:
+    """What a chat model would do next, given what its tools have returned."""
+    if not returned:
         return FIRST
-    if len(told) == 1:
-        (picture,) = set(re.findall(r"img_[a-z2-7]{12}", told[0]))
+    if len(returned) == 1:
+        (picture,) = set(re.findall(r"img_[a-z2-7]{12}", returned[0]))
         return "edit_image", {"prompt": "Make it blue", "reference_images": [picture]}
-    if len(told) == 2:
+    if len(returned) == 2:
         return "edit_image", {"prompt": "Show it", "reference_images": ["/etc/passwd"]}
     return None
 
 
-def check(told: list[str], emulator: Any) -> None:
-    assert len(told) == 3
-    assert "2752×1536 PNG, 16:9, 2K, $0.05." in told[0]
-    assert "$0.0375" in told[1]
-    assert "'/etc/passwd' is not a picture that can be named here" in told[2]
-    assert all(str(text).count("http") == 0 for text in told[:2])
+def check(returned: list[str], emulator: Any) -> None:
+    assert len(returned) == 3
+    assert "2752×1536 PNG, 16:9, 2K, $0.05." in returned[0]
+    assert "$0.0375" in returned[1]
+    assert "'/etc/passwd' is not a picture that can be named here" in returned[2]
+    assert all(str(text).count("http") == 0 for text in returned[:2])
     assert emulator.bill.total == Decimal("0.0875")
     assert len(emulator.jobs[1].order.references) == 1
 
@@ -50,9 +50,9 @@ def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:
 
     def model(messages: Any, info: Any) -> Any:
         seen.append(info)
-        told = [part.content for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
-        call = next_call(told)
-        return ModelResponse(parts=[ToolCallPart(*call) if call else TextPart(json.dumps(told))])
+        returned = [part.content for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
+        call = next_call(returned)
+        return ModelResponse(parts=[ToolCallPart(*call) if call else TextPart(json.dumps(returned))])
 
     agent = Agent(FunctionModel(model), tools=[tool_from_langchain(tool) for tool in make_toolkit().get_tools()])
     check(json.loads(agent.run_sync("Draw a cat").output), emu)
@@ -68,12 +68,12 @@ def test_smolagents(emu: Any, make_toolkit: Any) -> None:
 
     class Scripted(Model):
         def generate(self, messages: Any, **kwargs: Any) -> Any:
-            # smolagents rewrites what a tool said into the next prompt; what it kept is in its memory
-            told = [step.observations for step in agent.memory.steps if getattr(step, "observations", None)]
-            name, arguments = next_call(told) or ("final_answer", {"answer": json.dumps(told)})
+            # smolagents rewrites a tool's text for the next prompt; its memory has the text as it was
+            returned = [step.observations for step in agent.memory.steps if getattr(step, "observations", None)]
+            name, arguments = next_call(returned) or ("final_answer", {"answer": json.dumps(returned)})
             function = ChatMessageToolCallFunction(name=name, arguments=arguments)
             return ChatMessage(
-                MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(told)}", "function")]
+                MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(returned)}", "function")]
             )
 
     tools = make_toolkit().get_tools()
@@ -91,16 +91,16 @@ def test_autogen(emu: Any, make_toolkit: Any) -> None:
     from autogen_ext.models.replay import ReplayChatCompletionClient
     from autogen_ext.tools.langchain import LangChainToolAdapter
 
-    told: list[str] = []
+    returned: list[str] = []
 
     class Scripted(ReplayChatCompletionClient):
         async def create(self, messages: Any, **kwargs: Any) -> Any:
-            told[:] = [each.content for message in messages if message.type == "FunctionExecutionResultMessage"
+            returned[:] = [each.content for message in messages if message.type == "FunctionExecutionResultMessage"
                        for each in message.content]  # fmt: skip
-            call = next_call(told)
-            content: Any = json.dumps(told)
+            call = next_call(returned)
+            content: Any = json.dumps(returned)
             if call:
-                content = [FunctionCall(id=f"call_{len(told)}", name=call[0], arguments=json.dumps(call[1]))]
+                content = [FunctionCall(id=f"call_{len(returned)}", name=call[0], arguments=json.dumps(call[1]))]
             usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
             return CreateResult(
                 finish_reason="function_calls" if call else "stop", content=content, usage=usage, cached=False

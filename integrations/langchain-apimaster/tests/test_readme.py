@@ -1,4 +1,4 @@
-"""The README's code blocks run, in their order, against the emulator."""
+"""The README's code blocks run in order, against the emulator."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_code_blocks(
     names["toolkit"].close()
 
 
-def test_the_options_are_all_told() -> None:
+def test_the_readme_names_each_option() -> None:
     from langchain_apimaster.options import Options
 
     text = README.read_text(encoding="utf-8")

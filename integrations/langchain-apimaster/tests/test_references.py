@@ -1,4 +1,4 @@
-"""Promise 5: a model chooses neither what this machine reads nor what is fetched inside a private network."""
+"""A model must not choose what this machine reads or what is fetched inside a private network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from apimaster import GeneratedImage, ReferenceImageError
-from langchain_apimaster.references import Sources, attached_images
+from langchain_apimaster.references import ReferenceResolver, attached_images
 from langchain_apimaster.store import Store
 
 
@@ -20,8 +20,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def resolve(store: Store, word: str, **where: Any) -> Any:
-    (found,) = Sources(store, **where).resolve([word])
+def resolve(store: Store, name: str, **options: Any) -> Any:
+    (found,) = ReferenceResolver(store, **options).resolve([name])
     return found
 
 
@@ -65,7 +65,7 @@ def resolve(store: Store, word: str, **where: Any) -> Any:
         "\0",
     ],
 )
-def test_refused(word: str, store: Store) -> None:
+def test_a_forbidden_reference_is_refused(word: str, store: Store) -> None:
     with pytest.raises(ReferenceImageError) as refusal:
         resolve(store, word)
     assert "secret" not in str(refusal.value)
@@ -76,11 +76,11 @@ def test_refused(word: str, store: Store) -> None:
     "word",
     ["https://example.com/cat.png?width=3", "https://93.184.216.34/cat.png", "https://[2606:4700::1]/cat.png"],
 )
-def test_public_urls_are_handed_on(word: str, store: Store) -> None:
+def test_a_public_url_goes_to_the_gateway_as_it_is(word: str, store: Store) -> None:
     assert resolve(store, f" {word} ") == word
 
 
-def test_local_files_only_below_the_opened_folder(store: Store, tmp_path: Path, png: bytes) -> None:
+def test_only_files_in_the_opened_folder_are_accepted(store: Store, tmp_path: Path, png: bytes) -> None:
     opened, other = tmp_path / "opened", tmp_path / "other"
     for folder in (opened / "deep", other):
         folder.mkdir(parents=True)
@@ -89,22 +89,22 @@ def test_local_files_only_below_the_opened_folder(store: Store, tmp_path: Path, 
     (other / "secret.png").write_bytes(png)
     os.symlink(other / "secret.png", opened / "link.png")
     os.symlink(opened / "cat.png", opened / "inner.png")
-    where = {"folders": (opened,)}
-    assert resolve(store, "cat.png", **where) == opened / "cat.png"
-    assert resolve(store, "deep/../cat.png", **where) == opened / "cat.png"
-    assert resolve(store, str(opened / "deep" / "cat.png"), **where) == opened / "deep" / "cat.png"
-    assert resolve(store, "inner.png", **where) == opened / "cat.png"
+    options = {"folders": (opened,)}
+    assert resolve(store, "cat.png", **options) == opened / "cat.png"
+    assert resolve(store, "deep/../cat.png", **options) == opened / "cat.png"
+    assert resolve(store, str(opened / "deep" / "cat.png"), **options) == opened / "deep" / "cat.png"
+    assert resolve(store, "inner.png", **options) == opened / "cat.png"
     refusals = []
     for word in ("link.png", "../other/secret.png", str(other / "secret.png"), "missing.png", "deep", "."):
         with pytest.raises(ReferenceImageError) as refusal:
-            resolve(store, word, **where)
+            resolve(store, word, **options)
         _, is_not, reason = str(refusal.value).partition(" is not a picture")
         assert is_not
         refusals.append(reason)
-    assert len(set(refusals)) == 1, "what is missing and what is forbidden must look alike"
+    assert len(set(refusals)) == 1, "a missing file and a forbidden one must look alike"
 
 
-def test_ids_resolve_to_the_file(store: Store, png: bytes) -> None:
+def test_an_id_resolves_to_its_file(store: Store, png: bytes) -> None:
     path = Path(store.place) / "task_1-0.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(png)
@@ -132,10 +132,10 @@ def conversation(png: bytes, data_uri: str) -> list[Any]:
     ]
 
 
-def test_attachments_in_the_ways_that_chat_models_write_them(store: Store, png: bytes, data_uri: str) -> None:
+def test_attachments_in_the_formats_of_chat_models(store: Store, png: bytes, data_uri: str) -> None:
     messages = conversation(png, data_uri)
     assert len(attached_images(messages)) == 7
-    from apimaster._references.reference import Reference
+    from apimaster.request import Reference
 
     for number in (1, 2, 3):
         found = resolve(store, f"attachment:{number}", messages=messages)
@@ -152,7 +152,7 @@ def test_attachments_in_the_ways_that_chat_models_write_them(store: Store, png: 
             resolve(store, f"attachment:{number}", messages=messages)
 
 
-def test_no_conversation(store: Store) -> None:
+def test_an_attachment_without_a_conversation(store: Store) -> None:
     with pytest.raises(ReferenceImageError, match="the conversation is not visible"):
         resolve(store, "attachment:1")
     with pytest.raises(ReferenceImageError, match="attached no image"):

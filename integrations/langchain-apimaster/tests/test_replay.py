@@ -1,4 +1,4 @@
-"""The same tool call made again, in this process or another one: it finds what it bought, and buys nothing."""
+"""A tool call that is made again finds the picture or the task that it bought, and buys nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from langchain_apimaster.records import CallRecord, Job
+from langchain_apimaster.records import CallRecord, ImageRecord
 
 
 def test_a_replay_finds_the_picture(emu: Any, tools: Any, tool_call: Any) -> None:
@@ -32,7 +33,9 @@ def test_a_replay_finds_the_picture(emu: Any, tools: Any, tool_call: Any) -> Non
         ({}, {"configurable": {"thread_id": "another"}}),
     ],
 )
-def test_what_is_not_the_same_call(change: dict[str, Any], config: Any, emu: Any, tools: Any, tool_call: Any) -> None:
+def test_another_call_buys_a_picture_of_its_own(
+    change: dict[str, Any], config: Any, emu: Any, tools: Any, tool_call: Any
+) -> None:
     tool = tools()["generate_image"]
     call = tool_call("generate_image", prompt="a cat")
     tool.invoke(call)
@@ -40,7 +43,7 @@ def test_what_is_not_the_same_call(change: dict[str, Any], config: Any, emu: Any
     assert len(emu.bill.charges) == 2
 
 
-def test_submit_hands_back_the_same_task(emu: Any, tools: Any, tool_call: Any) -> None:
+def test_a_replay_of_submit_returns_the_same_task(emu: Any, tools: Any, tool_call: Any) -> None:
     call = tool_call("submit_image", prompt="a cat")
     first = tools()["submit_image"].invoke(call)
     assert tools()["submit_image"].invoke(call).artifact["tasks"] == first.artifact["tasks"]
@@ -61,22 +64,24 @@ def test_an_unknown_outcome_stays_unknown(name: str, fault: str, emu: Any, tools
 
 
 @pytest.mark.parametrize("name", ["generate_image", "submit_image"])
-def test_a_process_that_was_killed_while_sending(name: str, emu: Any, tools: Any, tool_call: Any) -> None:
+def test_a_process_killed_while_sending_leaves_an_unknown_outcome(
+    name: str, emu: Any, tools: Any, tool_call: Any
+) -> None:
     call = tool_call(name, prompt="a cat")
     tool = tools()[name]
-    keep = tool.studio.store.begin_call
+    keep = tool.context.store.begin_call
     keys = []
-    tool.studio.store.begin_call = lambda key, record: (keys.append(key), keep(key, record))
+    tool.context.store.begin_call = lambda key, record: (keys.append(key), keep(key, record))
     tool.invoke(call)
-    tool.studio.store.forget_call(keys[0])
-    keep(keys[0], CallRecord(tool=name, model="m", jobs=[Job()]))  # as it was before the answer
+    tool.context.store.forget_call(keys[0])
+    keep(keys[0], CallRecord(tool=name, model="m", image_records=[ImageRecord()]))  # as the killed process left it
     message = tools()[name].invoke(call)
     assert "cut off while its request was on its way" in message.content
     assert "Do not try again by yourself" in message.content
     assert len(emu.bill.charges) == 1
 
 
-def test_what_failed_without_a_charge_may_be_bought_again(emu: Any, tools: Any, tool_call: Any) -> None:
+def test_a_call_that_failed_without_a_charge_may_buy_again(emu: Any, tools: Any, tool_call: Any) -> None:
     emu.script("moderation", on="generate")
     emu.script("task_failed")
     call = tool_call("generate_image", prompt="a cat")
@@ -85,7 +90,7 @@ def test_what_failed_without_a_charge_may_be_bought_again(emu: Any, tools: Any, 
     assert len(emu.bill.standing) == 1
 
 
-def test_a_wait_that_ended_goes_on(tools: Any, tool_call: Any) -> None:
+def test_a_replay_continues_a_wait_that_ended(tools: Any, tool_call: Any) -> None:
     from apimaster.emulator import Emulator
 
     with Emulator(pictures="plain", latency="manual") as slow:
@@ -98,15 +103,17 @@ def test_a_wait_that_ended_goes_on(tools: Any, tool_call: Any) -> None:
         partly = by_name["generate_image"].invoke(call)
         assert (partly.status, len(partly.artifact["images"])) == ("success", 1)
         assert partly.artifact["failures"][0]["task"] == slow.jobs[1].id
-        assert "It was charged. Collect it later, at no further charge" in partly.content
-        assert f'get_image(task_id="{slow.jobs[1].id}")' in partly.content
+        assert (
+            f'It was charged. Collect it later, at no further charge, with get_image(task_id="{slow.jobs[1].id}")'
+            in (partly.content)
+        )
         slow.finish()
         whole = tools(base_url=slow.base_url)["generate_image"].invoke(call)
         assert (len(whole.artifact["images"]), whole.artifact["failures"]) == (2, [])
         assert len(slow.bill.charges) == 2
 
 
-def test_a_cancelled_wait_goes_on(tools: Any, tool_call: Any) -> None:
+def test_a_replay_continues_a_cancelled_wait(tools: Any, tool_call: Any) -> None:
     from apimaster.emulator import Emulator
 
     async def main() -> Any:
@@ -119,7 +126,7 @@ def test_a_cancelled_wait_goes_on(tools: Any, tool_call: Any) -> None:
             await running
         slow.finish()
         message = await tool.ainvoke(call)
-        await tool.studio.aclose()
+        await tool.context.aclose()
         return message
 
     with Emulator(pictures="plain", latency="manual") as slow:
@@ -128,7 +135,7 @@ def test_a_cancelled_wait_goes_on(tools: Any, tool_call: Any) -> None:
         assert len(slow.bill.charges) == 1
 
 
-def test_two_at_once_buy_one(tools: Any, tool_call: Any) -> None:
+def test_two_simultaneous_calls_buy_one_picture(tools: Any, tool_call: Any) -> None:
     from apimaster.emulator import Emulator
 
     with Emulator(pictures="plain", latency="manual") as slow:
@@ -138,7 +145,7 @@ def test_two_at_once_buy_one(tools: Any, tool_call: Any) -> None:
         thread = threading.Thread(target=lambda: first.append(tool.invoke(call)))
         thread.start()
         while not slow.jobs:
-            pass
+            time.sleep(0.001)
         second = tool.invoke(call)
         assert "this tool call is already running. Nothing was charged." in second.content
         assert "Wait for its result." in second.content
@@ -149,7 +156,7 @@ def test_two_at_once_buy_one(tools: Any, tool_call: Any) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["submit_as_image", "submit_as_image+b64", "sync_as_task", "legacy+upper_case"])
-def test_whatever_way_the_gateway_answers(dialect: str, tools: Any, tool_call: Any) -> None:
+def test_a_replay_works_in_each_dialect_of_the_gateway(dialect: str, tools: Any, tool_call: Any) -> None:
     from apimaster.emulator import Emulator
 
     with Emulator(pictures="plain", dialect=dialect) as emulator:

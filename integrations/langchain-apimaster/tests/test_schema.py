@@ -1,4 +1,4 @@
-"""What models see, and who may choose what."""
+"""The schemas that models see, and the application's policy on their arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langchain_apimaster import (
     APIMasterSubmitImageTool,
     APIMasterToolkit,
 )
-from langchain_apimaster.schema import Choices
+from langchain_apimaster.schema import ArgumentPolicy
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 TOOLS = (APIMasterGenerateImageTool, APIMasterEditImageTool, APIMasterSubmitImageTool, APIMasterImageTaskTool)
@@ -38,11 +38,11 @@ def for_gemini(tool: Any) -> Any:
 
 
 @pytest.mark.parametrize("convert", [for_openai, for_anthropic, for_gemini])
-def test_the_schemas_as_providers_get_them(convert: Any, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_schemas_as_each_provider_gets_them(convert: Any, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     found = {kind.__name__: convert(kind(store=tmp_path)) for kind in TOOLS}
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     snapshot = SNAPSHOTS / f"{convert.__name__}.json"
-    if not snapshot.exists():  # to take new ones: remove the old ones and run twice
+    if not snapshot.exists():  # to update the snapshots, remove them and run this twice
         snapshot.write_text(text, encoding="utf-8")
         pytest.fail(f"{snapshot.name} was missing and has been written")
     assert text == snapshot.read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_the_schemas_are_flat(kind: Any, tmp_path: Path) -> None:
         assert not {"anyOf", "oneOf", "allOf", "$ref"} & set(about)
 
 
-def test_what_is_not_exposed_is_not_there(tmp_path: Path) -> None:
+def test_an_argument_that_is_not_exposed_is_not_in_the_schema(tmp_path: Path) -> None:
     tool = APIMasterGenerateImageTool(store=tmp_path, expose={"aspect_ratio"}, defaults={"resolution": "2k"})
     assert list(tool.args) == ["prompt", "aspect_ratio"]
 
@@ -100,7 +100,7 @@ def test_enums_and_defaults_follow_the_application(tmp_path: Path) -> None:
         ({"show_image": "sometimes"}, "show_image"),
     ],
 )
-def test_options_that_make_no_sense(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_a_wrong_option_is_refused(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     for kind in (APIMasterToolkit, APIMasterGenerateImageTool):
         with pytest.raises(ValueError, match=words):
             kind(store=tmp_path, **options)
@@ -115,12 +115,12 @@ def test_options_that_make_no_sense(options: dict[str, Any], words: str, tmp_pat
         ({"n": 5}, "at most 4"),
     ],
 )
-def test_what_a_model_asks_for_is_held_against_allowed(fields: dict[str, Any], words: str) -> None:
-    choices = Choices("nano-banana-2", allowed={"resolution": ["0.5k", "1k"], "google_search": [False]})
-    choices.check(ImageRequest(prompt="a cat", resolution="1K"))
-    choices.check(ImageRequest(prompt="a cat"))
+def test_a_request_is_checked_against_allowed(fields: dict[str, Any], words: str) -> None:
+    policy = ArgumentPolicy("nano-banana-2", allowed={"resolution": ["0.5k", "1k"], "google_search": [False]})
+    policy.check(ImageRequest(prompt="a cat", resolution="1K"))
+    policy.check(ImageRequest(prompt="a cat"))
     with pytest.raises(BadRequestError, match=words):
-        choices.check(ImageRequest(prompt="a cat", **fields))
+        policy.check(ImageRequest(prompt="a cat", **fields))
 
 
 def test_a_toolkit_without_references_has_no_edit_tool(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and records: the same in a folder and behind fsspec, and for every process that shares the place."""
+"""The store keeps pictures and records alike in a folder and behind fsspec, for every process that shares it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from apimaster import BadRequestError, GeneratedImage, ImageRequest, Task
-from langchain_apimaster.records import IMAGE_ID, CallRecord, Job, image_id
+from langchain_apimaster.records import IMAGE_ID, CallRecord, ImageRecord, image_id
 from langchain_apimaster.store import Store, default_place, task_file_name
 
 
@@ -21,18 +21,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(tmp_path / "a" / "b" if request.param == "folder" else f"memory://{tmp_path.name}/pictures")
 
 
-def test_records_come_back_as_they_went(store: Store) -> None:
+def test_records_are_read_as_they_were_written(store: Store) -> None:
     request = ImageRequest(prompt="a cat", aspect_ratio="16:9", resolution="2K")
     task = Task(id="task_1", model="m", request=request)
     image = GeneratedImage(url="https://x/1", task_id="task_1", path=f"{store.place}/task_1-0.png", width=3, height=2)
     stored = store.keep_image(image, request=request, model="m", cost=Decimal("0.05"))
     store.keep_task(task)
-    call = CallRecord(tool="generate_image", model="m", jobs=[Job(), Job()])
+    call = CallRecord(tool="generate_image", model="m", image_records=[ImageRecord(), ImageRecord()])
     store.begin_call("key", call)
-    call.jobs[1] = Job(state="done", images=(stored.id,))
-    store.keep_job("key", call, 1)
-    call.jobs[0] = Job(state="task", task="task_1")
-    store.keep_job("key", call, 0)
+    call.image_records[1] = ImageRecord(state="done", images=(stored.id,))
+    store.keep_image_record("key", call, 1)
+    call.image_records[0] = ImageRecord(state="task", task="task_1")
+    store.keep_image_record("key", call, 0)
     for other in (store, pickle.loads(pickle.dumps(store)), Store(store.place)):
         assert other.image(stored.id) == stored
         assert other.images_of("task_1") == (stored,)
@@ -43,12 +43,26 @@ def test_records_come_back_as_they_went(store: Store) -> None:
     assert store.call("key") is None
 
 
-def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    call = CallRecord(tool="generate_image", model="m", jobs=[Job()])
+    call = CallRecord(tool="generate_image", model="m", image_records=[ImageRecord()])
     store.begin_call("key", call)
     with open(tmp_path / ".apimaster" / "calls" / "key.json", "ab") as file:
         file.write(b'{"index":0,"state":"ta')
+    assert store.call("key") == call
+
+
+def test_the_format_on_the_disk_stays_as_older_versions_wrote_it(tmp_path: Path) -> None:
+    text = (
+        b'{"tool":"generate_image","model":"m","jobs":[{"state":"sent","images":[],"billed":"maybe"}]}\n'
+        b'{"index": 0, "job": {"state": "task", "task": "task_1", "images": [], "billed": "maybe"}}\n'
+    )
+    call = CallRecord(tool="generate_image", model="m", image_records=[ImageRecord()])
+    store = Store(tmp_path)
+    store.begin_call("key", call)
+    call.image_records[0] = ImageRecord(state="task", task="task_1")
+    store.keep_image_record("key", call, 0)
+    assert (tmp_path / ".apimaster" / "calls" / "key.json").read_bytes() == text
     assert store.call("key") == call
 
 
@@ -68,7 +82,7 @@ def test_ids_are_short_and_the_same_for_the_same_output() -> None:
 
 
 @pytest.mark.parametrize("word", ["img_", "img_AAAAAAAAAAAA", "img_aaaaaaaaaaaa/../x", "../img_aaaaaaaaaaaa", ""])
-def test_what_is_no_id_is_not_looked_up(store: Store, word: str) -> None:
+def test_a_malformed_id_is_not_looked_up(store: Store, word: str) -> None:
     assert store.image(word) is None
 
 
@@ -140,8 +154,8 @@ def test_a_store_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file")
     with pytest.raises(BadRequestError, match="the application's store can't be written"):
-        store.begin_call("key", CallRecord(tool="t", model="m", jobs=[]))
-    with caplog.at_level(logging.ERROR):  # what is paid for goes on, and the log says what was not written
+        store.begin_call("key", CallRecord(tool="t", model="m", image_records=[]))
+    with caplog.at_level(logging.ERROR):  # a paid picture is still delivered, and the log names the file
         store.keep_task(Task(id="task_1", model="m"))
     assert "tasks/task_1.json" in caplog.text
 
@@ -182,7 +196,7 @@ def test_the_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert default_place() == tmp_path / "local" / "apimaster" / "langchain"
 
 
-def test_a_relative_place_is_written_down_as_an_absolute_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_relative_path_is_recorded_as_an_absolute_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store("pictures/")
     image = GeneratedImage(task_id="task_1", path=Path("pictures/task_1-0.png"))

@@ -1,4 +1,4 @@
-"""The tools one by one, against the emulator: what comes back, and how they fit into LangChain."""
+"""Each tool against the emulator: what it returns, and how it fits into LangChain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_null_means_the_default(emu: Any, tools: Any, tool_call: Any) -> None:
     assert set(emu.requests[0].body) == {"model", "prompt"}
 
 
-def test_what_is_not_offered_is_refused_and_not_dropped(emu: Any, tools: Any, tool_call: Any) -> None:
+def test_an_argument_that_is_not_offered_is_refused_and_not_dropped(emu: Any, tools: Any, tool_call: Any) -> None:
     tool = tools(expose={"aspect_ratio"})["generate_image"]
     message = tool.invoke(tool_call("generate_image", prompt="a cat", resolution="4K", size="1:1"))
     assert message.status == "error"
@@ -79,7 +79,7 @@ def test_what_is_not_offered_is_refused_and_not_dropped(emu: Any, tools: Any, to
     assert "prompt: Input should be a valid string. Nothing was sent or charged." in wrong.content
 
 
-def test_pinned_and_allowed(emu: Any, tools: Any, tool_call: Any) -> None:
+def test_defaults_and_allowed_values(emu: Any, tools: Any, tool_call: Any) -> None:
     by_name = tools(expose={"resolution"}, defaults={"aspect_ratio": "9:16"}, allowed={"resolution": ["0.5K", "1K"]})
     message = by_name["generate_image"].invoke(tool_call("generate_image", prompt="a cat", resolution="4k"))
     assert message.status == "error"
@@ -89,7 +89,7 @@ def test_pinned_and_allowed(emu: Any, tools: Any, tool_call: Any) -> None:
     assert (message.artifact["images"][0]["width"], message.artifact["images"][0]["height"]) == (768, 1376)
 
 
-def test_pinned_references_of_the_application(emu: Any, tools: Any, png: bytes) -> None:
+def test_reference_images_set_by_the_application(emu: Any, tools: Any, png: bytes) -> None:
     edit = tools(expose=set(), defaults={"reference_images": [png]})["edit_image"]
     assert edit.invoke("put the logo on a mug").startswith("img_")
     assert len(emu.jobs[0].order.references) == 1
@@ -110,7 +110,7 @@ def test_edit_by_id_and_without_reference(emu: Any, tools: Any, tool_call: Any) 
     assert len(emu.bill.charges) == 2
 
 
-def test_submit_look_collect(emu: Any, tools: Any, tool_call: Any) -> None:
+def test_submit_then_collect(emu: Any, tools: Any, tool_call: Any) -> None:
     by_name = tools()
     submitted = by_name["submit_image"].invoke(tool_call("submit_image", prompt="a cat", resolution="2K"))
     (task,) = submitted.artifact["tasks"]
@@ -123,28 +123,28 @@ def test_submit_look_collect(emu: Any, tools: Any, tool_call: Any) -> None:
     assert len(emu.bill.charges) == 1
 
 
-def test_a_look_at_a_task_that_is_not_finished(tools: Any, tool_call: Any, tmp_path: Path) -> None:
+def test_polling_a_task_that_is_not_finished(tools: Any, tool_call: Any, tmp_path: Path) -> None:
     from apimaster.emulator import Emulator
 
     with Emulator(pictures="plain", latency="manual") as slow:
         by_name = tools(base_url=slow.base_url)
         task = by_name["submit_image"].invoke(tool_call("submit_image", prompt="a cat")).artifact["tasks"][0]
-        looked = by_name["get_image"].invoke(tool_call("get_image", task_id=task, wait=False))
-        assert f"Task {task} is " in looked.content
-        assert looked.artifact["status"] in ("queued", "running")
+        polled = by_name["get_image"].invoke(tool_call("get_image", task_id=task, wait=False))
+        assert f"Task {task} is " in polled.content
+        assert polled.artifact["status"] in ("queued", "running")
         slow.finish()
-        looked = by_name["get_image"].invoke(tool_call("get_image", "call_2", task_id=task, wait=False))
-        assert looked.content.startswith("img_")
+        polled = by_name["get_image"].invoke(tool_call("get_image", "call_2", task_id=task, wait=False))
+        assert polled.content.startswith("img_")
 
 
 def test_a_task_that_another_store_submitted(emu: Any, tools: Any, tool_call: Any, tmp_path: Path) -> None:
     task = tools()["submit_image"].invoke(tool_call("submit_image", prompt="a", resolution="2K")).artifact["tasks"][0]
-    stranger = tools(store=tmp_path / "other")["get_image"]
-    message = stranger.invoke(tool_call("get_image", task_id=task))
+    other = tools(store=tmp_path / "other")["get_image"]
+    message = other.invoke(tool_call("get_image", task_id=task))
     assert message.artifact["cost_usd"] is None or message.artifact["cost_usd"] == "0.05"
     assert message.artifact["images"][0]["width"] == 2048
     for word in ("task_" + "0" * 26, "../x", "task id"):
-        assert stranger.invoke(tool_call("get_image", "c" + word, task_id=word)).status == "error"
+        assert other.invoke(tool_call("get_image", "c" + word, task_id=word)).status == "error"
 
 
 def test_in_a_chain_with_a_bare_string(emu: Any, tools: Any, scripted: Any) -> None:
@@ -160,18 +160,18 @@ def test_get_image_takes_a_bare_string(emu: Any, tools: Any) -> None:
     assert by_name["get_image"].invoke(emu.jobs[0].id).startswith("img_")
 
 
-def test_the_key_is_nowhere_in_clear(emu: Any, make_toolkit: Any, tools: Any) -> None:
+def test_the_key_is_nowhere_in_plain_text(emu: Any, make_toolkit: Any, tools: Any) -> None:
     key = emu.api_key
     toolkit = make_toolkit()
-    for thing in (toolkit, *toolkit.get_tools()):
+    for each in (toolkit, *toolkit.get_tools()):
         for text in (
-            repr(thing),
-            str(thing),
-            str(thing.model_dump()),
-            repr(thing.studio if hasattr(thing, "studio") else ""),
+            repr(each),
+            str(each),
+            str(each.model_dump()),
+            repr(each.context if hasattr(each, "context") else ""),
         ):
             assert key not in text
-        assert key.encode() not in pickle.dumps(thing)
+        assert key.encode() not in pickle.dumps(each)
 
 
 def test_a_pickled_tool_finds_its_key_in_the_environment(
@@ -179,32 +179,33 @@ def test_a_pickled_tool_finds_its_key_in_the_environment(
 ) -> None:
     toolkit = make_toolkit(max_images=2)
     for tool in toolkit.get_tools():
-        tool.tool_call_schema  # noqa: B018  # LangChain remembers it, and it must not get in the way
+        tool.tool_call_schema  # noqa: B018  # LangChain caches it; the cache must not break pickling
     toolkit.get_tools()[0].invoke("a cat")
     generate, *_, get = pickle.loads(pickle.dumps(toolkit.get_tools()))
-    assert generate.studio is get.studio
+    assert generate.context is get.context
     assert generate.args == toolkit.get_tools()[0].args
     monkeypatch.delenv("APIMASTER_API_KEY", raising=False)
     assert "API key is missing" in generate.invoke("a dog")
     monkeypatch.setenv("APIMASTER_API_KEY", emu.api_key)
     assert generate.invoke("a dog").startswith("img_")
-    assert "no images" in generate.invoke("a third") or "over the limit" in generate.invoke("a third")
+    assert "over the limit of 2 images" in generate.invoke("a third")
     assert len(emu.bill.charges) == 2
-    generate.studio.close()
+    generate.context.close()
 
 
 def test_copies_share_everything_unless_an_option_changes(emu: Any, make_toolkit: Any) -> None:
     tool = make_toolkit(max_images=1).get_tools()[0]
-    for twin in (tool.model_copy(), tool.model_copy(deep=True), copy.deepcopy(tool), copy.copy(tool)):
-        assert twin.studio is tool.studio
+    for made in (tool.model_copy(), tool.model_copy(deep=True), copy.deepcopy(tool), copy.copy(tool)):
+        assert made.context is tool.context
+    assert tool.studio is tool.context, "the former name"
     renamed = tool.model_copy(update={"name": "paint"})
-    assert (renamed.name, renamed.studio) == ("paint", tool.studio)
+    assert (renamed.name, renamed.context) == ("paint", tool.context)
     other = tool.model_copy(update={"expose": {"n"}})
-    assert other.studio is not tool.studio
+    assert other.context is not tool.context
     assert list(other.args) == ["prompt", "n"]
 
 
-def test_ready_clients(emu: Any, tmp_path: Path) -> None:
+def test_clients_of_the_application(emu: Any, tmp_path: Path) -> None:
     with APIMaster(emu.api_key, base_url=emu.base_url, model="gemini-3.1-flash-image") as client:
         tool = APIMasterGenerateImageTool(client=client, store=tmp_path)
         assert tool.invoke("a cat").startswith("img_")
@@ -260,7 +261,7 @@ class Listener(BaseCallbackHandler):
         self.events.append({"name": name, **data})
 
 
-class AsyncListener(AsyncCallbackHandler, Listener):  # type: ignore[misc]  # only the two methods below count
+class AsyncListener(AsyncCallbackHandler, Listener):  # type: ignore[misc]  # only the two methods below are called
     async def on_tool_start(self, *args: Any, run_id: Any, **kwargs: Any) -> None:  # type: ignore[override]
         self.runs.add(run_id)
 
@@ -342,17 +343,17 @@ def test_show_image(show_image: str, chat_model: Any, shown: bool, tools: Any, t
         assert block["mime_type"] == "image/jpeg"
         assert len(block["base64"]) < 100_000
         pickled = pickle.loads(pickle.dumps(tool))
-        assert pickled.studio.shows_images
+        assert pickled.context.shows_images
 
 
 def test_previews_of_the_formats(tmp_path: Path) -> None:
-    from langchain_apimaster.previews import block
+    from langchain_apimaster.previews import preview_block
 
     for name, mode in (("a.png", "RGBA"), ("b.webp", "RGB"), ("c.jpg", "L"), ("d.png", "P")):
         Image.new(mode, (1000, 400)).save(tmp_path / name)
-        shown = block(tmp_path / name)
+        shown = preview_block(tmp_path / name)
         assert shown["type"] == "image"
-        assert block((tmp_path / name).read_bytes()) == shown
+        assert preview_block((tmp_path / name).read_bytes()) == shown
 
 
 def test_a_remote_store(emu: Any, tools: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path) -> None:
@@ -384,7 +385,7 @@ def test_a_long_source_url_stays_out_of_the_artifact() -> None:
     assert image.as_artifact()["url"] is None
 
 
-def test_a_deviation_is_told(emu: Any, tools: Any, tool_call: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deviation_is_mentioned(emu: Any, tools: Any, tool_call: Any, caplog: pytest.LogCaptureFixture) -> None:
     emu.script("download_wrong_pixels")
     with caplog.at_level(logging.CRITICAL, logger="apimaster"):
         message = tools()["generate_image"].invoke(tool_call("generate_image", prompt="a cat", aspect_ratio="16:9"))
@@ -408,7 +409,7 @@ def test_programming_errors_raise(tools: Any, monkeypatch: pytest.MonkeyPatch) -
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(tool.studio, "handling", broken)
+    monkeypatch.setattr(tool.context, "wait_options", broken)
     with pytest.raises(ZeroDivisionError):
         tool.invoke("a cat")
 
@@ -420,7 +421,7 @@ def test_an_injected_runtime_cannot_be_forged(emu: Any, tools: Any, tool_call: A
     assert "runtime can't be chosen here" in message.content
 
 
-def test_described_as_plain_text(tmp_path: Path) -> None:
+def test_described_in_plain_text(tmp_path: Path) -> None:
     text = render_text_description([APIMasterImageTaskTool(store=tmp_path)])
     assert text.startswith("get_image(*, task_id: ")
 

@@ -1,7 +1,7 @@
-"""From LangChain to the flows and back: what all four tools have in common.
+"""The base of the four tools: from LangChain to the flows and back.
 
-A tool parses nothing and sends nothing itself. ``run`` notes who is calling, ``_run`` and ``_arun`` hand the same flow
-to the two drivers of ``steps``, and what comes out becomes content for the model and an artifact for the application.
+A tool sends nothing itself. ``run`` notes the caller, ``_run`` and ``_arun`` pass the same flow to the two drivers, and
+the flow's result becomes content for the model and an artifact for the application.
 """
 
 from __future__ import annotations
@@ -18,116 +18,125 @@ from typing_extensions import Self
 
 from apimaster import APIMasterError
 
-from . import messages, previews, steps
-from .booking import Delivered
-from .calling import Call, call_of, called
+from . import driver, messages
+from .call import Call, current_call, note_caller
+from .context import ToolContext
+from .driver import Flow, RunBlocking
 from .options import NOT_PICKLED, Options
-from .progress import note_run
+from .previews import preview_block
+from .progress import add_run_metadata
 from .schema import Arguments, explain_validation
-from .studio import Studio
+from .settle import ToolResult
 
 
 class ImageTool(Options, BaseTool):
-    """The base of the tools. Options are those of ``APIMasterToolkit``; by itself, a tool has a budget of its own."""
+    """The base of the tools. It takes the options of ``APIMasterToolkit``; a tool made by itself has its own budget."""
 
-    # Said again: the other base class would ignore what it does not know, and a misspelt option with it.
+    # Repeated here, because the other base class would ignore unknown options, and so a misspelt one.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True)
 
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: Any = True
     handle_validation_error: Any = explain_validation
 
-    _studio: Studio = PrivateAttr()
-    _first: ClassVar[str] = "prompt"
+    _context: ToolContext = PrivateAttr()
+    _main_argument: ClassVar[str] = "prompt"
 
-    def __init__(self, *, studio: Studio | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, context: ToolContext | None = None, studio: ToolContext | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._studio = Studio(self) if studio is None else studio
+        self._context = context or studio or ToolContext(self)
         if self.args_schema is None:
             self.args_schema = self._schema()
 
     @property
-    def studio(self) -> Studio:
-        """What this tool shares with the others of its toolkit: ``studio.budget``, ``studio.store``."""
-        return self._studio
+    def context(self) -> ToolContext:
+        """What this tool shares with the others of its toolkit: ``context.budget``, ``context.store``."""
+        return self._context
+
+    @property
+    def studio(self) -> ToolContext:
+        """The former name of ``context``."""
+        return self._context
 
     def _schema(self) -> type[Arguments]:
         raise NotImplementedError
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> steps.Flow[Delivered]:
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
         raise NotImplementedError
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
         """See ``BaseTool.run``."""
-        with called(tool_input, tool_call_id) as bare:
+        with note_caller(tool_input, tool_call_id) as bare:
             return super().run(bare, *args, tool_call_id=tool_call_id, **kwargs)
 
     async def arun(
         self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any
     ) -> Any:
         """See ``BaseTool.arun``."""
-        with called(tool_input, tool_call_id) as bare:
+        with note_caller(tool_input, tool_call_id) as bare:
             return await super().arun(bare, *args, tool_call_id=tool_call_id, **kwargs)
 
     def _run(
         self,
-        only: str | None = None,
+        bare_input: str | None = None,
         *,
         config: RunnableConfig,
         run_manager: CallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> tuple[Any, dict[str, Any]]:
-        return steps.run(self._answer(only, arguments, config, run_manager), self._studio)
+        return driver.run(self._respond(bare_input, arguments, config, run_manager), self._context)
 
     async def _arun(
         self,
-        only: str | None = None,
+        bare_input: str | None = None,
         *,
         config: RunnableConfig,
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> tuple[Any, dict[str, Any]]:
-        return await steps.arun(self._answer(only, arguments, config, run_manager), self._studio)
+        return await driver.arun(self._respond(bare_input, arguments, config, run_manager), self._context)
 
-    def _answer(
-        self, only: str | None, arguments: dict[str, Any], config: RunnableConfig | None, run_manager: Any
-    ) -> steps.Flow[tuple[Any, dict[str, Any]]]:
-        if only is not None:
-            arguments = {self._first: only}
-        model = self._studio.model
+    def _respond(
+        self, bare_input: str | None, arguments: dict[str, Any], config: RunnableConfig | None, run_manager: Any
+    ) -> Flow[tuple[Any, dict[str, Any]]]:
+        if bare_input is not None:
+            arguments = {self._main_argument: bare_input}
+        model = self._context.model
         try:
-            delivered = yield from self._flow(call_of(self.name, config, run_manager), arguments)
+            result = yield from self._flow(current_call(self.name, config, run_manager), arguments)
         except APIMasterError as error:
             known = [task.id for task in error.tasks if task.id]
-            note_run(run_manager, _facts(model, None, known) | {"apimaster_billed": error.billed})
+            add_run_metadata(run_manager, _run_metadata(model, None, known) | {"apimaster_billed": error.billed})
             raise messages.ImageToolError(error) from error
-        note_run(run_manager, _facts(delivered.model, delivered.cost, delivered.tasks))
-        return (yield from self._shown(delivered))
+        add_run_metadata(run_manager, _run_metadata(result.model, result.cost, result.tasks))
+        return (yield from self._content_and_artifact(result))
 
-    def _shown(self, delivered: Delivered) -> steps.Flow[tuple[Any, dict[str, Any]]]:
-        task = delivered.going_on
-        facts = messages.artifact(
-            delivered.images,
-            model=delivered.model,
-            cost=delivered.cost,
-            tasks=delivered.tasks,
-            failures=delivered.failures,
+    def _content_and_artifact(self, result: ToolResult) -> Flow[tuple[Any, dict[str, Any]]]:
+        task = result.unfinished
+        artifact = messages.artifact(
+            result.images,
+            model=result.model,
+            cost=result.cost,
+            tasks=result.tasks,
+            failures=result.failures,
             status="succeeded" if task is None else task.status,
         )
         if task is not None:
-            return messages.describe_task(task), facts
-        text = messages.describe(delivered.images, delivered.failures)
-        if not self._studio.shows_images:
-            return text, facts
-        store = self._studio.store
-        blocks = yield steps.Disk(lambda: [previews.block(store.content(image)) for image in delivered.images])
-        return [{"type": "text", "text": text}, *blocks], facts
+            return messages.describe_task(task), artifact
+        text = messages.describe(result.images, result.failures)
+        if not self._context.shows_images:
+            return text, artifact
+        store = self._context.store
+        blocks = yield RunBlocking(lambda: [preview_block(store.content(image)) for image in result.images])
+        return [{"type": "text", "text": text}, *blocks], artifact
 
     @property
     def func(self) -> Callable[..., Any]:
         """The tool as a plain function: arguments in, content out.
 
-        LangGraph reads from its signature that the runtime is wanted, and AutoGen calls it.
+        LangGraph reads its signature to learn that the tool wants the runtime, and AutoGen calls it.
         """
 
         def function(*, runtime: Annotated[Any, InjectedToolArg] = None, **arguments: Any) -> Any:
@@ -135,32 +144,33 @@ class ImageTool(Options, BaseTool):
 
         schema = self.get_input_schema()
         function.__name__ = self.name
-        function.__signature__ = inspect.signature(schema)  # type: ignore[attr-defined]  # what people are shown
+        function.__signature__ = inspect.signature(schema)  # type: ignore[attr-defined]  # what readers of the schema see
         return function
 
     @property
     def args(self) -> dict[str, Any]:
-        """The arguments as JSON schemas, in a copy: smolagents writes into what it gets.
+        """The arguments as JSON schemas.
 
-        It also takes every argument to be required that is not ``nullable``; and null does mean the default here.
+        This is a copy, because smolagents writes into it. Optional arguments are marked ``nullable``, because
+        smolagents takes all others to be required; null means the default.
         """
-        schema = self.get_input_jsonschema()
-        required = schema.get("required", ())
+        whole = self.get_input_jsonschema()
+        required = whole.get("required", ())
         return {
-            name: dict(about) if name in required else {**about, "nullable": True}
-            for name, about in schema["properties"].items()
+            name: dict(schema) if name in required else {**schema, "nullable": True}
+            for name, schema in whole["properties"].items()
         }
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy that shares clients, store and budget, unless ``update`` changes an option: then it has its own."""
-        copied: Self = super().model_copy(update=update, deep=deep)
+        """A copy. It shares clients, store and budget with this tool, unless ``update`` changes an option."""
+        made: Self = super().model_copy(update=update, deep=deep)
         if update and not set(Options.model_fields).isdisjoint(update):
-            copied._studio = Studio(copied)
-            copied.args_schema = copied._schema()
-        return copied
+            made._context = ToolContext(made)
+            made.args_schema = made._schema()
+        return made
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Without the key, without connections: the environment of the other process has its own."""
+        """Without the key and without connections: the other process takes the key from its environment."""
         state = dict(super().__getstate__())
         state["__dict__"] = {**state["__dict__"], "args_schema": None, **dict.fromkeys(NOT_PICKLED)}
         return state
@@ -171,11 +181,11 @@ class ImageTool(Options, BaseTool):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Where LangChain finds the key when a tool is loaded from a description of it."""
+        """The environment variable from which LangChain takes the key when it loads a serialized tool."""
         return {"api_key": "APIMASTER_API_KEY"}
 
 
-def _facts(model: str, cost: Any, tasks: Any) -> dict[str, Any]:
+def _run_metadata(model: str, cost: Any, tasks: Any) -> dict[str, Any]:
     return {
         "apimaster_model": model,
         "apimaster_cost_usd": None if cost is None else str(cost),

@@ -1,7 +1,7 @@
-"""What a toolkit may spend: counted before anything is sent, given back where nothing was charged.
+"""What a toolkit may spend: reserved before a request is sent, given back if nothing was charged.
 
-An image is counted from the moment it is about to be asked for. It stays counted unless it is known that it was not
-charged: an outcome that nobody knows counts as spent, since the next image must not be bought with that money.
+An image counts from the moment before its request goes out, and stops counting only if it is certain that it was not
+charged. An unknown outcome counts as spent, because the money may be gone.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ class Budget:
         self._lock = threading.Lock()
         self._usd = Decimal(0)
         self._images = 0
-        # What each task was counted at, so that one that fails later is given back, and once only.
+        # The price of each counted task, so that a task that fails later is given back, and only once.
         self._tasks: dict[str, Decimal | None] = {}
 
     @property
     def spent_usd(self) -> Decimal:
-        """US dollars counted so far, images under way and unknown outcomes included."""
+        """US dollars counted so far, including running tasks and unknown outcomes."""
         return self._usd
 
     @property
     def images(self) -> int:
-        """Images counted so far, in the same way."""
+        """Images counted so far, including running tasks and unknown outcomes."""
         return self._images
 
     @property
     def remaining_usd(self) -> Decimal | None:
-        """US dollars left, or None where there is no limit."""
+        """US dollars left, or None if there is no limit."""
         return None if self.limit_usd is None else self.limit_usd - self._usd
 
     @property
     def remaining_images(self) -> int | None:
-        """Images left, or None where there is no limit."""
+        """Images left, or None if there is no limit."""
         return None if self.max_images is None else self.max_images - self._images
 
     def reserve(self, count: int, price: Decimal | None) -> None:
-        """Count ``count`` images at ``price`` US dollars each, all or none.
+        """Count ``count`` images at ``price`` US dollars each: all of them, or none if they don't fit.
 
         Raises:
-            BudgetExceededError: that would be more than is left, or the price is not known while dollars are limited.
+            BudgetExceededError: too little is left, or the price is not known and the budget is in dollars.
         """
         with self._lock:
             if self.max_images is not None and self._images + count > self.max_images:
@@ -64,7 +64,7 @@ class Budget:
             if self.limit_usd is not None:
                 if price is None:
                     raise BudgetExceededError(
-                        "the price of this model is not known, so a budget in dollars can't be kept"
+                        "the price of this model is not known, so a budget in dollars can't be enforced"
                     )
                 left_usd = self.limit_usd - self._usd
                 if price * count > left_usd:
@@ -75,22 +75,22 @@ class Budget:
             self._usd += (price or 0) * count
 
     def give_back(self, count: int, price: Decimal | None) -> None:
-        """Take back what ``reserve`` counted: nothing was charged for these."""
+        """Undo a ``reserve``: these images were not charged."""
         with self._lock:
             self._take_off(count, price)
 
     def remember(self, task: str, price: Decimal | None) -> None:
-        """Note that ``task`` was counted at ``price``; nothing is counted by this."""
+        """Note the price at which ``task`` was counted; this counts nothing."""
         with self._lock:
             self._tasks.setdefault(task, price)
 
     def forget(self, task: str) -> None:
-        """``task`` was delivered, so it can't be refunded any more."""
+        """``task`` was delivered: it can't be refunded any more."""
         with self._lock:
             self._tasks.pop(task, None)
 
     def refund(self, task: str) -> None:
-        """Give ``task`` back, if it was counted here and has not been given back yet."""
+        """Stop counting ``task``, if it was counted here and not refunded yet."""
         with self._lock:
             if task in self._tasks:
                 self._take_off(1, self._tasks.pop(task))

@@ -1,6 +1,6 @@
-"""Small files below the store's place: a local folder, or whatever fsspec reaches.
+"""Small files in the store's folder, which is on this machine or behind fsspec.
 
-A file is written whole or not at all, so a process that is killed while writing leaves the earlier version.
+On this machine, a file is replaced as a whole: if a process is killed while it writes, the earlier version stays.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from apimaster.adapters import SaveTarget, as_os_errors
 
 
 class Files(Protocol):
-    """Read and write by a name relative to the store's place. All of it blocks."""
+    """Read and write files by their names relative to the store's folder. Every method blocks."""
 
     def read(self, name: str) -> bytes | None:
-        """The bytes, or None where there is no such file."""
+        """The bytes, or None if there is no such file."""
 
     def write(self, name: str, data: bytes) -> None:
         """Replace the file as a whole."""
 
     def append(self, name: str, line: bytes, whole: bytes) -> None:
-        """Add ``line`` to a file that is there, or write ``whole`` in its place where nothing can be added."""
+        """Add ``line`` to an existing file, or write ``whole`` in its place if the storage can't append."""
 
     def remove(self, name: str) -> None:
-        """Remove the file; one that is not there is fine."""
+        """Remove the file, if it exists."""
 
     def local(self, name: str) -> Path | None:
-        """Where the file is on this machine's disk, or None."""
+        """The file's path on this machine, or None if it is elsewhere."""
 
 
 def files_at(place: str) -> Files:
-    """The files below ``place``, understood as the client understands ``save_to``.
+    """The files in the folder ``place``, which is read as the client reads ``save_to``.
 
     Raises:
-        BadRequestError: it is no place, or a URL that holds a password.
+        BadRequestError: it is neither a path nor a URL, or the URL holds a password.
     """
     path = SaveTarget.parse(place).path
     return RemoteFiles(place) if path is None else LocalFiles(path.expanduser())
 
 
 class LocalFiles:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = os.fspath(folder)
@@ -60,7 +60,7 @@ class LocalFiles:
         path = os.path.join(self._folder, name)
         part = f"{path}.{secrets.token_hex(4)}.part"
         try:
-            file = open(part, "xb")  # noqa: SIM115  # closed below; opened here so that the folder is made only once
+            file = open(part, "xb")  # noqa: SIM115  # closed below; opened here because that shows whether the folder exists
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             file = open(part, "xb")  # noqa: SIM115  # the same
@@ -74,7 +74,7 @@ class LocalFiles:
             raise
 
     def append(self, name: str, line: bytes, whole: bytes) -> None:
-        # Cheaper by far than a new version: to replace a file that was just written, some disks wait for the first.
+        # Far cheaper than to replace the file: if it was written a moment ago, some disks wait for that first.
         with open(os.path.join(self._folder, name), "ab", buffering=0) as file:
             file.write(line)
 
@@ -131,4 +131,4 @@ class RemoteFiles:
         return None
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_url": self._url, "_opened": None}  # connections don't travel
+        return {"_url": self._url, "_opened": None}  # connections are not pickled

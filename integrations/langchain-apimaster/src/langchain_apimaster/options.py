@@ -1,4 +1,4 @@
-"""What an application sets, the same for a toolkit and for a single tool."""
+"""The options of a toolkit and of a single tool."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Options(BaseModel):
 
     Args:
         api_key: the key; else ``APIMASTER_API_KEY``, ``APIMASTER_KEY`` or ``~/.apimaster/config.json``.
-        base_url: of the gateway; else ``APIMASTER_BASE_URL``, the same file, or the vendor's own.
-        client: a ready ``apimaster.APIMaster`` in place of these; the application closes it.
-        async_client: a ready ``apimaster.AsyncAPIMaster``, for ``ainvoke``.
+        base_url: the gateway's URL; else ``APIMASTER_BASE_URL``, the same file, or the vendor's URL.
+        client: an ``apimaster.APIMaster`` to use in place of these; the application closes it.
+        async_client: the same for ``ainvoke``: an ``apimaster.AsyncAPIMaster``.
         model: the id of the image model.
-        timeout: seconds for one call, waiting included; None: by resolution, 300 to 1200.
-        store: where pictures and their records go: a folder or an fsspec URL; None for a folder in the user's
-            data directory. Tools that share a store know each other's pictures.
-        defaults: the application's own choice of ``aspect_ratio``, ``resolution``, ``reference_images``, ``n``,
+        timeout: seconds for one call, including the wait; None: 300 to 1200, by resolution.
+        store: the folder for pictures and their records, or its fsspec URL; None for a folder in the user's data
+            directory. Tools that share a store find each other's pictures.
+        defaults: the application's values for ``aspect_ratio``, ``resolution``, ``reference_images``, ``n`` and
             ``google_search``.
-        expose: which of these five the model may choose; the others are not in its schema and are pinned to
+        expose: which of these five the model may choose. The others are not in its schema and keep the value in
             ``defaults``. None exposes all.
-        allowed: for some of them, the values that the model may choose from: ``{"resolution": ["0.5K", "1K"]}``.
-        allow_files_under: a folder, or several, of which the model may name files as reference images.
-        budget_usd: the most that may be spent, in US dollars.
-        max_images: the most images that may be made.
-        show_image: whether the model gets to see a small copy of each picture: ``"never"``, ``"always"``, or
-            ``"auto"``, if the profile of ``chat_model`` says that it takes images in tool messages. Needs Pillow.
+        allowed: for any of them, the values that the model may choose from: ``{"resolution": ["0.5K", "1K"]}``.
+        allow_files_under: a folder, or several, whose files the model may name as reference images.
+        budget_usd: the limit on spending, in US dollars.
+        max_images: the limit on the number of images.
+        show_image: whether the model sees a small copy of each picture: ``"never"``, ``"always"``, or ``"auto"`` to
+            show it if the profile of ``chat_model`` says that it takes images in tool messages. Needs Pillow.
         chat_model: the chat model that will use the tools, for ``show_image="auto"``.
     """
 
@@ -69,31 +69,31 @@ class Options(BaseModel):
     @field_validator("budget_usd", mode="before")
     @classmethod
     def _exactly(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, float) else value  # 0.15 means 15 cents, not the nearest binary fraction
+        return str(value) if isinstance(value, float) else value  # 0.15 is 15 cents, not the nearest binary fraction
 
     @model_validator(mode="after")
-    def _budget_can_be_kept(self) -> Self:
+    def _price_is_known(self) -> Self:
         if self.budget_usd is not None and not spec_for(self.image_model()).prices:
             raise ValueError(
-                f"budget_usd can't be kept: the price of {self.image_model()} is not known; use max_images instead"
+                f"budget_usd needs a price, and that of {self.image_model()} is not known; use max_images instead"
             )
         return self
 
     def image_model(self) -> str:
-        """The id of the image model: the one that was set, else that of the given client."""
+        """The id of the image model: the ``model`` option if it was set, else the given client's."""
         given = self.client or self.async_client
         if given is not None and "model" not in self.model_fields_set:
             return given.model
         return spec_for(self.model).id
 
     def folders(self) -> tuple[Path, ...]:
-        """``allow_files_under`` as a list."""
+        """The folders of ``allow_files_under``."""
         if self.allow_files_under is None:
             return ()
-        several = (
+        folders = (
             [self.allow_files_under] if isinstance(self.allow_files_under, (str, Path)) else self.allow_files_under
         )
-        return tuple(Path(folder).expanduser() for folder in several)
+        return tuple(Path(folder).expanduser() for folder in folders)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo

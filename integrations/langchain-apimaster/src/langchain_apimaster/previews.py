@@ -1,7 +1,7 @@
-"""``show_image``: a small copy of a picture beside the text, for chat models that can look at it.
+"""``show_image``: a small copy of a picture beside the text, for chat models that take images.
 
-A chat model says in its profile whether it takes images in tool messages; where it does not say so, ``auto`` sends
-none, for such a block would make the next request fail.
+A chat model's profile says whether it takes images in tool messages. If it does not say so, ``auto`` sends none,
+because an image block would make the next request fail.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 SIDE: Final = 512
-"""Pixels of the longer side of the copy: enough to judge a picture, and some 50 kB in every checkpoint."""
+"""Pixels of the longer side of the copy. That is enough to judge a picture, and some 50 kB in every checkpoint."""
 
 
 def takes_images(chat_model: Any) -> bool:
@@ -23,8 +23,8 @@ def takes_images(chat_model: Any) -> bool:
     return isinstance(profile, dict) and profile.get("image_tool_message") is True
 
 
-def need_pillow() -> None:
-    """Make sure, when a tool is made, that copies can be drawn.
+def require_pillow() -> None:
+    """Check that Pillow is there when a tool is made, not when its first picture is paid for.
 
     Raises:
         ImportError: Pillow is missing.
@@ -35,7 +35,7 @@ def need_pillow() -> None:
         raise ImportError('show_image needs Pillow: pip install "langchain-apimaster[preview]"') from None
 
 
-def block(content: Path | bytes) -> dict[str, Any]:
+def preview_block(content: Path | bytes) -> dict[str, Any]:
     """A standard image content block with a copy of the picture. Blocks."""
     from PIL import Image  # an extra
 

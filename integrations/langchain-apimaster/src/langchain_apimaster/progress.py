@@ -1,7 +1,7 @@
-"""Progress: LangChain's custom events and LangGraph's stream, and the task id to the store before anybody waits.
+"""Progress of a tool call, as LangChain's custom events and in LangGraph's stream.
 
-Every step of every image becomes the same small JSON dict, under the name ``apimaster.progress``:
-``stage``, ``image`` (from 1), ``of``, ``elapsed`` (seconds), ``percent``, ``task``, ``tool``, ``tool_call_id``.
+Each step of each image becomes a small JSON dict under the name ``apimaster.progress``, with the keys ``stage``,
+``image`` (from 1), ``of``, ``elapsed`` (seconds), ``percent``, ``task``, ``tool`` and ``tool_call_id``.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_eve
 if TYPE_CHECKING:
     from apimaster import Progress, Task
 
-    from .calling import Call
+    from .call import Call
 
 EVENT: Final = "apimaster.progress"
 _log = logging.getLogger("langchain_apimaster")
 
 
-class Reporter:
-    """Listens to the client for one tool call.
+class ProgressReporter:
+    """Passes on what the client reports about one tool call.
 
     Args:
-        call: who is to be told.
-        on_task: called once per image, with its index and its task, before the wait for it begins; may block.
+        call: the run that the events belong to.
+        on_task: called once per image, with its index and its task, before the wait for it begins; may block. It
+            writes the task down, so that a killed process loses none.
     """
 
     def __init__(self, call: Call, on_task: Callable[[int, Task], None] | None = None) -> None:
         self._call = call
         self._on_task = on_task
-        self._known: set[int] = set()
+        self._with_task: set[int] = set()
 
-    def tell(self, progress: Progress) -> None:
-        """For a blocking client; may come from several threads, each with an image of its own."""
+    def report(self, progress: Progress) -> None:
+        """For a blocking client, which may call it from several threads, one per image."""
         if self._on_task is not None and self._is_new(progress) and progress.task is not None:
             self._on_task(progress.index, progress.task)
-        if self._call.listeners:
+        if self._call.has_listeners:
             dispatch_custom_event(EVENT, self._facts(progress), config=self._call.config)
         self._stream(progress)
 
-    async def atell(self, progress: Progress) -> None:
+    async def areport(self, progress: Progress) -> None:
         """For an asyncio client."""
         if self._on_task is not None and self._is_new(progress) and progress.task is not None:
             await asyncio.to_thread(self._on_task, progress.index, progress.task)
-        if self._call.listeners:
+        if self._call.has_listeners:
             await adispatch_custom_event(EVENT, self._facts(progress), config=self._call.config)
         self._stream(progress)
 
     def _is_new(self, progress: Progress) -> bool:
-        if progress.task is None or not progress.task.id or progress.index in self._known:
+        if progress.task is None or not progress.task.id or progress.index in self._with_task:
             return False
-        self._known.add(progress.index)
+        self._with_task.add(progress.index)
         return True
 
     def _stream(self, progress: Progress) -> None:
-        if self._call.writer is not None:
-            self._call.writer({"event": EVENT, **self._facts(progress)})
+        if self._call.stream_writer is not None:
+            self._call.stream_writer({"event": EVENT, **self._facts(progress)})
 
     def _facts(self, progress: Progress) -> dict[str, Any]:
         return {
@@ -74,10 +75,10 @@ class Reporter:
         }
 
 
-def note_run(run_manager: Any, facts: dict[str, Any]) -> None:
-    """Put ``facts`` into the metadata of the running run, where tracers find them when it ends.
+def add_run_metadata(run_manager: Any, facts: dict[str, Any]) -> None:
+    """Add ``facts`` to the metadata of the current run, where tracers find them when the run ends.
 
-    Callback managers copy metadata on their way to a tracer, so the tracer's own run is told as well.
+    Callback managers pass tracers a copy of the metadata, so the tracer's own run gets the facts too.
     """
     if run_manager is None:
         return

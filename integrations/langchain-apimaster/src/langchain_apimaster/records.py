@@ -1,4 +1,4 @@
-"""What the store remembers, as JSON: pictures, and the tool calls that asked for them."""
+"""The store's records, kept as JSON: one for each picture, and one for each tool call that asked for pictures."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import re
 import secrets
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 IMAGE_ID: Final = re.compile(r"img_[a-z2-7]{12}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_MAX_URL_LENGTH: Final = 1000
 
 
 class StoredImage(BaseModel):
-    """One picture of the store.
+    """A picture in the store.
 
     Attributes:
-        id: ``img_…``, by which a model names it.
-        path: a local path, or the URL of the file where the store is one.
-        url: where the gateway keeps it, for a while.
-        expires_at: when ``url`` ends, unix seconds, if the gateway said so.
+        id: ``img_…``; a model names the picture by it.
+        path: a local path, or the file's fsspec URL where the store is behind fsspec.
+        url: where the gateway keeps the picture for a while.
+        expires_at: when ``url`` expires, in unix seconds, if the gateway said so.
         media_type: read from the bytes.
         width: pixels, read from the bytes.
         height: pixels, read from the bytes.
-        aspect_ratio: what was asked for, or None.
-        resolution: what was asked for, or None for the gateway's default.
+        aspect_ratio: as it was requested, or None.
+        resolution: as it was requested, or None for the gateway's default.
         cost_usd: US dollars as exact decimal text, or None where the price is not known.
         model: the id of the image model.
-        task: the id of the task that made it, or None after a one-shot call.
-        deviations: what differs from what was asked, one sentence each.
-        name: the file's name below the store's place.
+        task: the id of the task that made it, or None if the gateway answered without a task.
+        deviations: how the picture differs from the request, one sentence each.
+        name: the file's name within the store.
     """
 
     # Built when first used, not at import.
@@ -53,22 +54,25 @@ class StoredImage(BaseModel):
     name: str = ""
 
     def as_artifact(self) -> dict[str, Any]:
-        """The facts as a plain dict."""
+        """The facts as a plain dict, for the artifact of a tool message."""
         facts = self.model_dump(mode="json", exclude={"name", "model"})
-        if self.url is not None and len(self.url) > _LONGEST_URL:
-            facts["url"] = None  # the file is there, and an artifact lies in every checkpoint
+        if self.url is not None and len(self.url) > _MAX_URL_LENGTH:
+            facts["url"] = None  # every checkpoint holds the artifact, and the file is in the store anyway
         return facts
 
 
-_LONGEST_URL: Final = 1000
-
-
-class Job(BaseModel):
+class ImageRecord(BaseModel):
     """One image that a tool call asked for.
 
-    ``sent``: the request went out, or was about to, and no answer is known. ``task``: it has a task.
-    ``done``: its pictures are in the store. ``failed``: it ended without a charge. ``unsure``: it ended, and was or may
-    have been charged, and there is no task to ask about it; ``error`` says what happened.
+    ==========  =======================================================================================
+    ``state``
+    ==========  =======================================================================================
+    ``sent``    the request went out, or was about to, and no answer is known
+    ``task``    the image has a task
+    ``done``    its pictures are in the store; ``images`` holds their ids
+    ``failed``  it ended without a charge
+    ``unsure``  it ended, was or may have been charged, and has no task; ``error`` says what happened
+    ==========  =======================================================================================
     """
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
@@ -82,16 +86,17 @@ class Job(BaseModel):
 
 
 class CallRecord(BaseModel):
-    """A tool call that asked for images: one job each. It is what a replay of the same call finds."""
+    """A tool call that asked for images. A replay of the same call finds it."""
 
-    model_config = ConfigDict(extra="ignore", defer_build=True)
+    model_config = ConfigDict(extra="ignore", defer_build=True, populate_by_name=True)
 
     tool: str
     model: str
-    jobs: list[Job]
+    # Stores hold it under the older name.
+    image_records: list[ImageRecord] = Field(validation_alias="jobs", serialization_alias="jobs")
 
 
 def image_id(task: str | None, output_index: int = 0) -> str:
-    """The id of a picture: always the same for the same output of the same task, so fetching twice makes no second."""
+    """The id of a picture. The same output of the same task always has the same id, however often it is fetched."""
     seed = hashlib.sha256(f"{task}/{output_index}".encode()).digest() if task else secrets.token_bytes(16)
     return "img_" + base64.b32encode(seed)[:12].decode().lower()

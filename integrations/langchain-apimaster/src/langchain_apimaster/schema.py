@@ -1,11 +1,11 @@
-"""What a model sees of a tool: flat fields, written for it, narrowed by the application.
+"""The arguments of a tool as a model sees them, and the application's policy on them.
 
-Only strings, integers, booleans and arrays of strings, no unions and no nesting: Gemini, OpenAI and Anthropic take that
-alike. An optional field has a default instead of null; where a model sends null all the same, the default holds. What
-is not shown to the model is refused if it comes anyway, for nothing that was asked for is silently dropped.
+The fields are strings, integers, booleans and arrays of strings, without unions and nesting, because Gemini, OpenAI and
+Anthropic all take those. An optional field has a default instead of null; if a model sends null all the same, the
+default holds. A field that the model is not shown is refused if it comes anyway, so that nothing is dropped silently.
 
-Which values are right is decided by the core, which knows spellings (``2k``, ``16x9``); the lists in the schema are
-there to tell the model.
+The core decides which values are accepted, since it knows their spellings (``2k``, ``16x9``); the schema lists the
+values only to inform the model.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from apimaster import BadRequestError, ImageRequest
 from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_RESOLUTION, RESOLUTIONS, spec_for
 
 OPTIONAL: Final = ("aspect_ratio", "resolution", "reference_images", "n", "google_search")
-"""What an application may leave to the model, or choose itself."""
+"""The arguments that an application may leave to the model, or set itself."""
 
-MOST_PER_CALL: Final = 4
+MAX_PER_CALL: Final = 4
 """Images that a model may ask for in one call, unless ``allowed`` says otherwise."""
 
 _BUILT_IN: Final[Mapping[str, Any]] = {
@@ -37,19 +37,19 @@ _PROMPT: Final = (
     "What to draw, in full sentences: subject, setting, composition, style, light, and any text that is to stand in "
     "the picture, word for word."
 )
-_CHANGE: Final = (
+_EDIT_PROMPT: Final = (
     "What to change in the reference images, or what to make of them, in full sentences. Say what must stay."
 )
 
 
 class Arguments(BaseModel):
-    """The base of every schema: null means the default, and unknown fields are refused."""
+    """The base of every tool's arguments: null means the default, and unknown fields are refused."""
 
     model_config = ConfigDict(defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _only_what_is_offered(cls, given: Any) -> Any:
+    def _only_offered_fields(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
         unknown = [name for name in given if name not in cls.model_fields]
@@ -59,14 +59,14 @@ class Arguments(BaseModel):
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Who chooses what: the model, or the application. Values are kept in the endpoint's own spelling.
+class ArgumentPolicy:
+    """Which arguments the model may choose, from which values. Values are kept in the endpoint's own spelling.
 
     Args:
         model: the id of the image model.
-        defaults: the application's values, for fields of ``OPTIONAL``.
-        expose: which of them the model may choose; None for all. The others are pinned.
-        allowed: for some of them, the values that the model may choose from.
+        defaults: the application's values, for any of ``OPTIONAL``.
+        expose: which of these the model may choose; None for all. The others keep their default.
+        allowed: for any of them, the values that the model may choose from.
 
     Raises:
         ValueError: a name or a value is not accepted.
@@ -86,8 +86,8 @@ class Choices:
             raise ValueError(
                 "allowed can't list reference_images; leave it out of expose to keep the model from choosing"
             )
-        object.__setattr__(self, "allowed", {name: self._spelled_all(name, of) for name, of in self.allowed.items()})
-        object.__setattr__(self, "defaults", {name: self._spelled(name, of) for name, of in self.defaults.items()})
+        object.__setattr__(self, "allowed", {name: self._canonical_list(name, of) for name, of in self.allowed.items()})
+        object.__setattr__(self, "defaults", {name: self._canonical(name, of) for name, of in self.defaults.items()})
         for name, value in self.defaults.items():
             if name in self.allowed and value not in self.allowed[name]:
                 raise ValueError(f"defaults has {name}={value!r}, which allowed does not list")
@@ -97,47 +97,47 @@ class Choices:
         return self.expose is None or name in self.expose
 
     @property
-    def can_refer(self) -> bool:
-        """Whether there can be reference images at all."""
+    def allows_references(self) -> bool:
+        """Whether there can be reference images: the model may name some, or the application has."""
         return self.is_exposed("reference_images") or bool(self.defaults.get("reference_images"))
 
     def default(self, name: str) -> Any:
-        """What holds where the model does not choose: the application's value, else the usual or first allowed one."""
+        """The value if the model does not choose: the application's, else the usual one or the first allowed one."""
         if name in self.defaults:
             return self.defaults[name]
         usual = _BUILT_IN[name]
         allowed = self.allowed.get(name, ())
         return usual if not allowed or usual in allowed else allowed[0]
 
-    def on_the_wire(self, name: str, value: Any) -> Any:
-        """``value`` as a request takes it: None for what is the gateway's own default anyway."""
+    def request_value(self, name: str, value: Any) -> Any:
+        """``value`` for the request: None if it is the gateway's own default, which need not be sent."""
         return None if value == _BUILT_IN[name] and name not in self.defaults else value
 
     def check(self, request: ImageRequest) -> None:
-        """Hold ``request`` against ``allowed``.
+        """Check ``request`` against ``allowed``.
 
         Raises:
-            BadRequestError: a value is not one of those that the application allows.
+            BadRequestError: it has a value that the application does not allow.
         """
         for name, allowed in self.allowed.items():
             value = getattr(request, name)
             value = _BUILT_IN[name] if value is None else value
             if value not in allowed:
                 raise BadRequestError(f"{name} {value!r} is not allowed here; allowed: {', '.join(map(str, allowed))}")
-        if "n" not in self.allowed and request.n > self.most:
-            raise BadRequestError(f"n is {request.n}; at most {self.most} pictures can be asked for in one call")
+        if "n" not in self.allowed and request.n > self.max_per_call:
+            raise BadRequestError(f"n is {request.n}; one call can ask for at most {self.max_per_call} pictures")
 
     @property
-    def most(self) -> int:
-        """Images per call, where ``allowed`` does not say."""
-        return max(MOST_PER_CALL, int(self.default("n")))
+    def max_per_call(self) -> int:
+        """Images per call, if ``allowed`` does not say."""
+        return max(MAX_PER_CALL, int(self.default("n")))
 
-    def _spelled_all(self, name: str, values: Any) -> tuple[Any, ...]:
+    def _canonical_list(self, name: str, values: Any) -> tuple[Any, ...]:
         if isinstance(values, (str, bytes)) or not values:
             raise ValueError(f"allowed[{name!r}] must be a list of values, not {values!r}")
-        return tuple(dict.fromkeys(self._spelled(name, value) for value in values))
+        return tuple(dict.fromkeys(self._canonical(name, value) for value in values))
 
-    def _spelled(self, name: str, value: Any) -> Any:
+    def _canonical(self, name: str, value: Any) -> Any:
         if name == "reference_images":
             if isinstance(value, (str, bytes)):
                 raise ValueError("defaults['reference_images'] must be a list")
@@ -146,31 +146,33 @@ class Choices:
         return getattr(request, name)
 
 
-def arguments_of(title: str, choices: Choices, *, with_n: bool, must_refer: bool, has_folders: bool) -> type[Arguments]:
+def request_arguments(
+    title: str, policy: ArgumentPolicy, *, with_n: bool, needs_references: bool, has_folders: bool
+) -> type[Arguments]:
     """The schema of a tool that asks for pictures."""
-    shown: dict[str, Any] = {"prompt": (str, Field(description=_CHANGE if must_refer else _PROMPT))}
+    shown: dict[str, Any] = {"prompt": (str, Field(description=_EDIT_PROMPT if needs_references else _PROMPT))}
     for name in OPTIONAL:
-        if not choices.is_exposed(name) or (name == "n" and not with_n):
+        if not policy.is_exposed(name) or (name == "n" and not with_n):
             continue
-        default = choices.default(name)
+        default = policy.default(name)
         kind: Any
         if name in ("aspect_ratio", "resolution"):
-            offered = choices.allowed.get(name, ASPECT_RATIOS if name == "aspect_ratio" else RESOLUTIONS)
-            # As metadata of the type: LangChain copies fields, and leaves a field's own extras behind.
+            offered = policy.allowed.get(name, ASPECT_RATIOS if name == "aspect_ratio" else RESOLUTIONS)
+            # The enum is metadata of the type, because LangChain copies fields without their ``json_schema_extra``.
             kind = Annotated[str, WithJsonSchema({"type": "string", "enum": list(offered)})]
         elif name == "n":
-            counts = choices.allowed.get(name, (1, choices.most))
+            counts = policy.allowed.get(name, (1, policy.max_per_call))
             kind = Annotated[int, Field(ge=min(counts), le=max(counts))]
         else:
             kind = bool if name == "google_search" else list[str]
-        about = _description(name, choices, has_folders)
+        description = _description(name, policy, has_folders)
         if name != "reference_images":
-            shown[name] = (kind, Field(default=default, description=about))
-        elif must_refer and not default:
-            shown[name] = (kind, Field(description=about))
+            shown[name] = (kind, Field(default=default, description=description))
+        elif needs_references and not default:
+            shown[name] = (kind, Field(description=description))
         else:
-            # The application's own pictures are no business of the model's, and may be bytes.
-            shown[name] = (kind, Field(default=[], description=about))
+            # The model is not shown the application's own pictures, which may be bytes.
+            shown[name] = (kind, Field(default=[], description=description))
     return create_model(title, __base__=Arguments, **shown)
 
 
@@ -186,20 +188,20 @@ def task_arguments() -> type[Arguments]:
     )
 
 
-def _description(name: str, choices: Choices, has_folders: bool) -> str:
+def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
     if name == "aspect_ratio":
         return "Width to height. 'auto' leaves it to the image model, which follows the first reference image."
     if name == "resolution":
-        prices = spec_for(choices.model).prices
-        offered = choices.allowed.get("resolution", RESOLUTIONS)
+        prices = spec_for(policy.model).prices
+        offered = policy.allowed.get("resolution", RESOLUTIONS)
         costs = ", ".join(f"{tier} ${prices[tier]}" for tier in offered if tier in prices)
-        usual = choices.default(name)
+        usual = policy.default(name)
         return (
             f"How large the picture is; {usual} if left out. Larger ones take longer."
             f"{f' Cost per picture: {costs}.' if costs else ''}"
         )
     if name == "n":
-        counts = choices.allowed.get(name, (1, choices.most))
+        counts = policy.allowed.get(name, (1, policy.max_per_call))
         return f"How many pictures to make of this prompt, {min(counts)} to {max(counts)}. Each is paid for."
     if name == "google_search":
         return "true: look real, current facts up with Google first (weather, events, people, places)."

@@ -1,15 +1,15 @@
-"""Where pictures and what is known about them are kept, so that ids mean something in the next turn and process.
+"""The store: pictures and their records, so that the ids of pictures work in the next turn and in other processes.
 
-Result URLs expire, so every picture is saved as it arrives. Below the store's place lie the pictures themselves, named
-after their tasks, and three kinds of small JSON files:
+Result URLs expire, so every picture is saved as it arrives. The store's folder holds the pictures, named after their
+tasks, and three kinds of small JSON files:
 
 ==================================  ============================================================================
-``.apimaster/images/img_….json``    a picture: resolves the ids that models use
-``.apimaster/tasks/task_….json``    a task, written before anybody waits for it
+``.apimaster/images/img_….json``    a picture, found by the id that models use
+``.apimaster/tasks/task_….json``    a task, written before the wait for it begins
 ``.apimaster/calls/<key>.json``     what a tool call asked for, and a line for each step: a replay pays nothing
 ==================================  ============================================================================
 
-Several processes may share a place. Everything in here blocks.
+Several processes may share a store. Everything in this module blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from apimaster import BadRequestError, Task
 from apimaster.adapters import safe_file_stem
 
 from .files import files_at
-from .records import IMAGE_ID, CallRecord, Job, StoredImage, image_id
+from .records import IMAGE_ID, CallRecord, ImageRecord, StoredImage, image_id
 
 if TYPE_CHECKING:
     from apimaster import GeneratedImage, ImageRequest
@@ -45,7 +45,7 @@ _STORE_ADVICE: Final = "Tell the user: the application's store needs repair."
 
 
 def default_place() -> Path:
-    """A folder in the user's data directory, by the custom of the system."""
+    """A folder in the user's data directory, where each system keeps such folders."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
@@ -56,10 +56,10 @@ def default_place() -> Path:
 
 
 class Store:
-    """Pictures and records at one place.
+    """Pictures and records in one folder.
 
     Args:
-        place: a folder, or an fsspec URL of one; None for a folder in the user's data directory.
+        place: the folder, or an fsspec URL of one; None for a folder in the user's data directory.
     """
 
     def __init__(self, place: str | os.PathLike[str] | None = None) -> None:
@@ -69,16 +69,16 @@ class Store:
 
     @property
     def save_to(self) -> str:
-        """The place as the client's ``save_to``: with the slash that makes it a folder."""
+        """The folder as the client's ``save_to``: with the slash at its end that marks a folder."""
         return self.place if self.place.endswith("/") else f"{self.place}/"
 
     def keep_image(
         self, image: GeneratedImage, *, request: ImageRequest | None, model: str, cost: Decimal | None
     ) -> StoredImage:
-        """Give a saved picture its id and remember it."""
+        """Give a saved picture its id, and write its record."""
         path = "" if image.path is None else os.fspath(image.path)
         if path and "://" not in path:
-            path = os.path.abspath(path)  # an artifact outlives the working directory
+            path = os.path.abspath(path)  # a later process may have another working directory
         stored = StoredImage(
             id=image_id(image.task_id, image.output_index),
             path=path,
@@ -96,16 +96,16 @@ class Store:
             name=os.path.basename(path),
         )
         with self._logged("images", stored.id):
-            self._files.write(_place("images", stored.id), _line(stored))
+            self._files.write(_record_path("images", stored.id), _json_line(stored))
         return stored
 
-    def image(self, id: str) -> StoredImage | None:  # noqa: A002  # the word that models and people use
-        """The picture of that id, or None where this store does not have it."""
+    def image(self, id: str) -> StoredImage | None:  # noqa: A002  # the word that models and callers use
+        """The picture with this id, or None if the store does not have it."""
         data = self._read("images", id) if IMAGE_ID.fullmatch(id) else None
         return None if data is None else _parsed(StoredImage, data, "images", id)
 
     def content(self, image: StoredImage) -> Path | bytes:
-        """The picture itself: a path where it lies on this machine, else its bytes.
+        """The picture itself: a path if the file is on this machine, else the bytes.
 
         Raises:
             BadRequestError: the file is gone.
@@ -121,7 +121,7 @@ class Store:
         return data
 
     def images_of(self, task: str) -> tuple[StoredImage, ...]:
-        """The pictures of a task that are here already."""
+        """The pictures of a task that the store has already."""
         found: list[StoredImage] = []
         while (image := self.image(image_id(task, len(found)))) is not None:
             found.append(image)
@@ -131,7 +131,7 @@ class Store:
         """Write the record of a task."""
         name = task_file_name(task.id)
         with self._logged("tasks", name):
-            self._files.write(_place("tasks", name), task.model_dump_json(exclude_none=True).encode())
+            self._files.write(_record_path("tasks", name), task.model_dump_json(exclude_none=True).encode())
 
     def task(self, id: str) -> Task | None:  # noqa: A002  # the same
         """The task with this id, or None if the store does not have it."""
@@ -142,7 +142,7 @@ class Store:
         return found if found is not None and found.id == id else None
 
     def call(self, key: str) -> CallRecord | None:
-        """What the tool call ``key`` asked for, or None where it was never made."""
+        """What the tool call ``key`` asked for, or None if it was never made."""
         data = self._read("calls", key)
         if data is None:
             return None
@@ -151,46 +151,46 @@ class Store:
         for line in filter(None, rest):
             try:
                 changed = json.loads(line)
-                record.jobs[changed["index"]] = Job(**changed["job"])
-            except (ValueError, LookupError, TypeError):  # noqa: PERF203  # cut off in the middle, with the process
+                record.image_records[changed["index"]] = ImageRecord(**changed["job"])
+            except (ValueError, LookupError, TypeError):  # noqa: PERF203  # a killed process wrote half a line
                 continue
         return record
 
     def begin_call(self, key: str, record: CallRecord) -> None:
-        """Remember a tool call before anything is sent.
+        """Write the record of a tool call, before its request is sent.
 
         Raises:
-            BadRequestError: the store can't be written, and what can't be written down is not bought.
+            BadRequestError: the store can't be written. Without a record, a replay would buy a second time.
         """
         try:
-            self._files.write(_place("calls", key), _line(record))
+            self._files.write(_record_path("calls", key), _json_line(record))
         except OSError as wrong:
             raise BadRequestError(
                 f"the application's store can't be written: {wrong.strerror or wrong}", advice=_STORE_ADVICE
             ) from wrong
 
-    def keep_job(self, key: str, record: CallRecord, index: int) -> None:
-        """Remember how far one image of a tool call came."""
-        changed = {"index": index, "job": record.jobs[index].model_dump(mode="json", exclude_none=True)}
+    def keep_image_record(self, key: str, record: CallRecord, index: int) -> None:
+        """Write down how far one image of a tool call came."""
+        changed = {"index": index, "job": record.image_records[index].model_dump(mode="json", exclude_none=True)}
         with self._logged("calls", key):
-            self._files.append(_place("calls", key), json.dumps(changed).encode() + b"\n", _line(record))
+            self._files.append(_record_path("calls", key), json.dumps(changed).encode() + b"\n", _json_line(record))
 
     def forget_call(self, key: str) -> None:
-        """The tool call ended without a charge: the next one like it may buy."""
+        """Remove the record of a tool call that ended without a charge, so that the same call may buy."""
         with self._logged("calls", key):
-            self._files.remove(_place("calls", key))
+            self._files.remove(_record_path("calls", key))
 
     @contextmanager
     def _logged(self, kind: str, name: str) -> Iterator[None]:
-        # By now there is something that was paid for: an error here must not take its place.
+        # At this point a picture may be paid for already: an error of the store must not keep it from the caller.
         try:
             yield
         except OSError:
-            _log.exception("the store at %s could not be written: %s", self.place, _place(kind, name))
+            _log.exception("the store at %s could not be written: %s", self.place, _record_path(kind, name))
 
     def _read(self, kind: str, name: str) -> bytes | None:
         try:
-            return self._files.read(_place(kind, name))
+            return self._files.read(_record_path(kind, name))
         except OSError as wrong:
             raise BadRequestError(
                 f"the application's store can't be read: {wrong.strerror or wrong}", advice=_STORE_ADVICE
@@ -202,15 +202,15 @@ def _parsed(model: type[_R], data: bytes, kind: str, name: str) -> _R:
         return model.model_validate_json(data)
     except ValidationError as wrong:
         raise BadRequestError(
-            f"the application's store holds a damaged record: {_place(kind, name)}", advice=_STORE_ADVICE
+            f"the application's store holds a damaged record: {_record_path(kind, name)}", advice=_STORE_ADVICE
         ) from wrong
 
 
-def _line(record: BaseModel) -> bytes:
-    return record.model_dump_json(exclude_none=True).encode() + b"\n"
+def _json_line(record: BaseModel) -> bytes:
+    return record.model_dump_json(exclude_none=True, by_alias=True).encode() + b"\n"
 
 
-def _place(kind: str, name: str) -> str:
+def _record_path(kind: str, name: str) -> str:
     return f".apimaster/{kind}/{name}.json"
 
 

@@ -1,4 +1,4 @@
-"""All tools over one client, one store and one budget."""
+"""The toolkit: all tools, with one client, one store and one budget between them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing_extensions import Self
 
 from .base import ImageTool
 from .budget import Budget
+from .context import ToolContext
 from .options import NOT_PICKLED, Options
 from .records import StoredImage
-from .studio import Studio
 from .tools import (
     APIMasterEditImageTool,
     APIMasterGenerateImageTool,
@@ -31,62 +31,61 @@ class APIMasterToolkit(Options, BaseToolkit):
         ``create_agent(chat_model, APIMasterToolkit(store="pictures", budget_usd=1).get_tools())``
     """
 
-    # Said again: the other base class would ignore what it does not know, and a misspelt option with it.
+    # Repeated here, because the other base class would ignore unknown options, and so a misspelt one.
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True)
 
-    _studio: Studio = PrivateAttr()
+    _context: ToolContext = PrivateAttr()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._studio = Studio(self)
+        self._context = ToolContext(self)
 
     def get_tools(self) -> list[BaseTool]:
         """``generate_image``, ``edit_image``, ``submit_image`` and ``get_image``.
 
-        ``edit_image`` is left out where the model may not name reference images and the application names none.
+        There is no ``edit_image`` if the model may not name reference images and the application sets none.
         """
-        choices = self._studio.choices
         options: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
         kinds: list[type[ImageTool]] = [
             APIMasterGenerateImageTool,
-            *([APIMasterEditImageTool] if choices.can_refer else []),
+            *([APIMasterEditImageTool] if self._context.policy.allows_references else []),
             APIMasterSubmitImageTool,
             APIMasterImageTaskTool,
         ]
-        return [kind(studio=self._studio, **options) for kind in kinds]
+        return [kind(context=self._context, **options) for kind in kinds]
 
-    def image(self, id: str) -> StoredImage:  # noqa: A002  # the word that models and people use
-        """The picture behind an id, from this or an earlier process that used the same store. Blocks.
+    def image(self, id: str) -> StoredImage:  # noqa: A002  # the word that models and callers use
+        """The picture with this id, made by any process that used the same store. Blocks.
 
         Raises:
             KeyError: the store does not have it.
         """
-        found = self._studio.store.image(id)
+        found = self._context.store.image(id)
         if found is None:
-            raise KeyError(f"the store at {self._studio.store.place} has no picture {id!r}")
+            raise KeyError(f"the store at {self._context.store.place} has no picture {id!r}")
         return found
 
     def read(self, id: str) -> bytes:  # noqa: A002  # the same
-        """The bytes of a picture of the store. Blocks.
+        """The bytes of a picture in the store. Blocks.
 
         Raises:
             KeyError: the store does not have it.
         """
-        content = self._studio.store.content(self.image(id))
+        content = self._context.store.content(self.image(id))
         return content if isinstance(content, bytes) else content.read_bytes()
 
     @property
     def budget(self) -> Budget:
-        """What was spent, and what is left."""
-        return self._studio.budget
+        """What is spent, and what is left."""
+        return self._context.budget
 
     def close(self) -> None:
-        """Close the blocking client, unless the application gave it. The next call would open another."""
-        self._studio.close()
+        """Close the blocking client, unless the application gave it. A later call would open another."""
+        self._context.close()
 
     async def aclose(self) -> None:
         """Close the clients, unless the application gave them."""
-        await self._studio.aclose()
+        await self._context.aclose()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The four tools: what each offers to a model, and which flow it starts."""
+"""The four tools: what each says to the model, and which flow it starts."""
 
 from __future__ import annotations
 
@@ -6,64 +6,64 @@ from typing import Any, ClassVar
 
 from apimaster import ReferenceImageError
 
+from . import flows
 from .base import ImageTool
-from .booking import Delivered
-from .calling import Call
-from .collecting import checked_task, collect
-from .orders import Wish, buy, hand_in
-from .schema import Arguments, arguments_of, task_arguments
-from .steps import Flow
-from .studio import Studio
+from .call import Call
+from .context import ToolContext
+from .driver import Flow
+from .schema import Arguments, request_arguments, task_arguments
+from .settle import ToolResult
 
 
-class _Asking:
-    """What the three tools that ask for pictures have in common. A plain class: each pydantic one slows the import."""
+class _RequestsImages:
+    """What the three tools that request images share. A plain class, because each pydantic class slows the import."""
 
     name: str
-    _studio: Studio
-    _must_refer: ClassVar[bool] = False
+    _context: ToolContext
+    _needs_references: ClassVar[bool] = False
     _with_n: ClassVar[bool] = True
 
     def _schema(self) -> type[Arguments]:
-        return arguments_of(
+        return request_arguments(
             "".join(part.capitalize() for part in self.name.split("_")),
-            self._studio.choices,
+            self._context.policy,
             with_n=self._with_n,
-            must_refer=self._must_refer,
-            has_folders=self._studio.has_folders,
+            needs_references=self._needs_references,
+            has_folders=self._context.has_folders,
         )
 
-    def _wish(self, arguments: dict[str, Any]) -> Wish:
-        choices = self._studio.choices
+    def _draft(self, arguments: dict[str, Any]) -> flows.RequestDraft:
+        policy = self._context.policy
 
-        def chosen(name: str) -> Any:
-            return arguments.get(name, choices.default(name))
+        def value(name: str) -> Any:
+            return arguments.get(name, policy.default(name))
 
-        words = tuple(arguments.get("reference_images") or ())
-        given = () if words else tuple(choices.default("reference_images"))
-        if self._must_refer and not words and not given:
+        model_references = tuple(arguments.get("reference_images") or ())
+        own_references = () if model_references else tuple(policy.default("reference_images"))
+        if self._needs_references and not model_references and not own_references:
             raise ReferenceImageError(
                 f"{self.name} needs at least one reference image",
                 advice=(
                     "Name an earlier picture (img_…), an image the user attached (attachment:1), or a public https URL."
                 ),
             )
-        count = chosen("n") if self._with_n else 1
+        count = value("n") if self._with_n else 1
         fields = {
-            name: choices.on_the_wire(name, chosen(name)) for name in ("aspect_ratio", "resolution", "google_search")
+            name: policy.request_value(name, value(name)) for name in ("aspect_ratio", "resolution", "google_search")
         }
-        return Wish(
+        return flows.RequestDraft(
             arguments=arguments,
-            fields={"prompt": arguments["prompt"], "model": self._studio.model, "n": count, **fields},
-            references=words,
-            given=given,
+            fields={"prompt": arguments["prompt"], "model": self._context.model, "n": count, **fields},
+            model_references=model_references,
+            own_references=own_references,
         )
 
 
-class APIMasterGenerateImageTool(_Asking, ImageTool):
-    """``generate_image``: pictures from a prompt, and reference images if the model wants some.
+class APIMasterGenerateImageTool(_RequestsImages, ImageTool):
+    """``generate_image``: pictures from a prompt, and from reference images if the model names some.
 
-    Content for the model: an id, pixels and cost per picture. Artifact for the application: where the pictures are.
+    The content, for the model, has the id, pixels and cost of each picture. The artifact, for the application, also
+    says where the pictures are.
 
     Example:
         ``APIMasterGenerateImageTool(store="pictures").invoke("An orange cat at sunset, watercolour")``
@@ -75,11 +75,11 @@ class APIMasterGenerateImageTool(_Asking, ImageTool):
         "used as a reference later. Each picture costs money: make as many as the user asked for and no more."
     )
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[Delivered]:
-        return (yield from buy(self._studio, call, self._wish(arguments)))
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
+        return (yield from flows.generate(self._context, call, self._draft(arguments)))
 
 
-class APIMasterEditImageTool(_Asking, ImageTool):
+class APIMasterEditImageTool(_RequestsImages, ImageTool):
     """``edit_image``: the same with at least one reference image."""
 
     name: str = "edit_image"
@@ -88,14 +88,14 @@ class APIMasterEditImageTool(_Asking, ImageTool):
         "user attached (attachment:1), or public https URLs. Returns the id of a new picture; the old ones stay as "
         "they are. Each picture costs money."
     )
-    _must_refer: ClassVar[bool] = True
+    _needs_references: ClassVar[bool] = True
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[Delivered]:
-        return (yield from buy(self._studio, call, self._wish(arguments)))
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
+        return (yield from flows.generate(self._context, call, self._draft(arguments)))
 
 
-class APIMasterSubmitImageTool(_Asking, ImageTool):
-    """``submit_image``: start a picture and come back at once with its task."""
+class APIMasterSubmitImageTool(_RequestsImages, ImageTool):
+    """``submit_image``: start a picture and return its task at once."""
 
     name: str = "submit_image"
     description: str = (
@@ -104,23 +104,23 @@ class APIMasterSubmitImageTool(_Asking, ImageTool):
     )
     _with_n: ClassVar[bool] = False
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[Delivered]:
-        return (yield from hand_in(self._studio, call, self._wish(arguments)))
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
+        return (yield from flows.submit(self._context, call, self._draft(arguments)))
 
 
 class APIMasterImageTaskTool(ImageTool):
-    """``get_image``: look at a task, or wait for it and keep its picture. Both are free."""
+    """``get_image``: poll a task, or wait for it and save its picture. Both are free."""
 
     name: str = "get_image"
     description: str = (
         "Get the picture of a task that submit_image started, or that another tool could not wait for. Costs nothing; "
         "calling it twice for a task gives the same picture."
     )
-    _first: ClassVar[str] = "task_id"
+    _main_argument: ClassVar[str] = "task_id"
 
     def _schema(self) -> type[Arguments]:
         return task_arguments()
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[Delivered]:
-        task = checked_task(arguments[self._first])
-        return (yield from collect(self._studio, call, task, wait=arguments.get("wait", True)))
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
+        task_id = flows.checked_task_id(arguments[self._main_argument])
+        return (yield from flows.collect(self._context, call, task_id, wait=arguments.get("wait", True)))

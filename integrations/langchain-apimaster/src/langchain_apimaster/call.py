@@ -1,11 +1,11 @@
-"""Who is calling: what LangChain and LangGraph know about a tool call beyond its arguments.
+"""What LangChain and LangGraph know about a tool call beyond its arguments.
 
-``BaseTool.run`` hands ``_run`` neither the id of the tool call (unless it is demanded, and then ``invoke`` with a bare
-string fails) nor LangGraph's runtime (unless the schema that other frameworks read shows it). So both are taken where
-``run`` sees them and carried in a context variable to ``_run``. LangGraph finds out that the runtime is wanted
-from the signature of the tool's ``func``.
+``BaseTool.run`` passes ``_run`` neither the id of the tool call nor LangGraph's runtime. A tool can demand the id, but
+then ``invoke`` with a bare string fails; it can demand the runtime, but then the runtime appears in the schema that
+other frameworks read. So ``run`` notes both where it sees them, and a context variable carries them to ``_run``.
+LangGraph learns from the signature of the tool's ``func`` that the tool wants the runtime.
 
-A model can write anything into its arguments, so ``runtime`` counts only if it is an object, which JSON can't hold.
+A model can write anything into its arguments, so ``runtime`` counts only if it is an object that JSON can't hold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _JSON_TYPES: Final = (type(None), str, int, float, bool, dict, list)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What ``run`` was told beside the arguments."""
+    """What ``run`` received beside the arguments: the id of the tool call and LangGraph's runtime, if there are any."""
 
     call_id: str | None = None
     runtime: Any = None
@@ -44,13 +44,13 @@ class Caller:
         return state if isinstance(state, Sequence) and not isinstance(state, str) else None
 
 
-_NOBODY: Final = Caller()
+_UNKNOWN_CALLER: Final = Caller()
 _caller: ContextVar[Caller | None] = ContextVar("apimaster_caller", default=None)
 
 
 @contextmanager
-def called(tool_input: Any, call_id: str | None) -> Iterator[Any]:
-    """Remember the caller for as long as ``run`` lasts; yields the input without what was injected into it."""
+def note_caller(tool_input: Any, call_id: str | None) -> Iterator[Any]:
+    """Remember the caller for as long as ``run`` lasts; yields the input without what LangGraph injected into it."""
     runtime = None
     if isinstance(tool_input, dict) and RUNTIME in tool_input:
         tool_input = dict(tool_input)
@@ -63,11 +63,6 @@ def called(tool_input: Any, call_id: str | None) -> Iterator[Any]:
         _caller.reset(token)
 
 
-def current_caller() -> Caller:
-    """The caller of the tool call that is running in this context."""
-    return _caller.get() or _NOBODY
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One run of a tool, as the flows see it.
@@ -75,63 +70,64 @@ class Call:
     Attributes:
         tool: the tool's name.
         caller: the tool call's id and LangGraph's runtime, if there are any.
-        config: for custom events: they belong to this run.
-        listeners: whether anybody hears custom events.
-        writer: LangGraph's stream writer, or None.
-        thread: LangGraph's thread, or None.
-        attempt_of: the run of which this is a second attempt (``with_retry``) or could get one.
+        config: for custom events, which belong to this run.
+        has_listeners: whether any callback handler receives custom events.
+        stream_writer: LangGraph's, or None.
+        thread_id: LangGraph's, or None.
+        parent_run_id: the run around this one, or None. All attempts of ``with_retry`` have the same one.
         is_retry: whether LangChain marked this run as a second attempt.
     """
 
     tool: str
     caller: Caller
     config: RunnableConfig | None = None
-    listeners: bool = False
-    writer: Callable[[Any], object] | None = None
-    thread: str | None = None
-    attempt_of: str | None = None
+    has_listeners: bool = False
+    stream_writer: Callable[[Any], object] | None = None
+    thread_id: str | None = None
+    parent_run_id: str | None = None
     is_retry: bool = False
 
-    def key(self, arguments: Mapping[str, Any]) -> str | None:
-        """What a replay of this very tool call has in common with it; None for a call without an id.
+    def replay_key(self, arguments: Mapping[str, Any]) -> str | None:
+        """The same for every replay of this tool call; None for a call without an id.
 
         The id alone is not enough: some models count ``call_0``, ``call_1`` afresh in every conversation.
         """
         return None if self.caller.call_id is None else self._digest(self.caller.call_id, arguments)
 
     def retry_key(self, arguments: Mapping[str, Any]) -> str | None:
-        """The same for ``with_retry`` around a call without an id."""
-        return None if self.attempt_of is None else self._digest(self.attempt_of, arguments)
+        """The same for every attempt of ``with_retry``; None for a call without a parent run."""
+        return None if self.parent_run_id is None else self._digest(self.parent_run_id, arguments)
 
     def _digest(self, of: str, arguments: Mapping[str, Any]) -> str:
-        facts = [self.tool, self.thread, of, arguments]
+        facts = [self.tool, self.thread_id, of, arguments]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def call_of(tool: str, config: RunnableConfig | None, run_manager: Any) -> Call:
-    """Collect what there is to know, wherever the tool runs: alone, in a chain, in a graph."""
-    caller = current_caller()
+def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> Call:
+    """The facts about the run that is going on, be it alone, in a chain or in a graph."""
+    caller = _caller.get() or _UNKNOWN_CALLER
     configurable = (config or {}).get("configurable") or {}
     thread = configurable.get("thread_id")
-    writer = getattr(caller.runtime, "stream_writer", None) or _writer_of_graph()
+    thread_id = None if thread is None else str(thread)
+    stream_writer = getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph()
     if run_manager is None:
-        return Call(tool, caller, writer=writer, thread=None if thread is None else str(thread))
+        return Call(tool, caller, stream_writer=stream_writer, thread_id=thread_id)
     parent = run_manager.parent_run_id
     return Call(
         tool,
         caller,
         config=patch_config(config, callbacks=run_manager.get_child()) if run_manager.handlers else None,
-        listeners=bool(run_manager.handlers),
-        writer=writer,
-        thread=None if thread is None else str(thread),
-        attempt_of=None if parent is None else str(parent),
+        has_listeners=bool(run_manager.handlers),
+        stream_writer=stream_writer,
+        thread_id=thread_id,
+        parent_run_id=None if parent is None else str(parent),
         is_retry=any(tag.startswith(_RETRY_TAG) for tag in run_manager.tags),
     )
 
 
-def _writer_of_graph() -> Callable[[Any], object] | None:
-    """The stream writer where a tool is called by a node's own code, without LangGraph's ``ToolNode``."""
+def _stream_writer_of_graph() -> Callable[[Any], object] | None:
+    """The stream writer where a node's own code calls the tool, without LangGraph's ``ToolNode``."""
     langgraph = sys.modules.get("langgraph.config")
     if langgraph is None:
         return None

@@ -1,8 +1,8 @@
-"""What each tool call asked for, written down so that a replay of it pays nothing.
+"""What each tool call asked for, written down so that a replay of the call pays nothing.
 
 A call with an id is written to the store before its request goes out, again as soon as there is a task, and again when
-it ends: whoever replays it, in whatever process, finds how far it came. A call without an id can only be repeated by
-``with_retry``; it is remembered in memory, and only if it ended in a way that must not be bought again.
+it ends, so a replay in any process finds how far the call came. Only ``with_retry`` can repeat a call without an id;
+the log remembers such a call in memory, and only if a second request could be a second charge.
 """
 
 from __future__ import annotations
@@ -16,68 +16,62 @@ from typing import TYPE_CHECKING, Final
 import apimaster
 from apimaster import APIMasterError, BadRequestError, OutcomeUnknownError
 
-from .records import CallRecord, Job
+from .records import CallRecord, ImageRecord
 
 if TYPE_CHECKING:
     from apimaster import ImageFailure, Task
 
-    from .calling import Call
+    from .call import Call
     from .store import Store
 
-_MOST_UNSETTLED: Final = 1000
+_MAX_UNSETTLED: Final = 1000
 
 
-class Ledger:
-    """Finds and keeps records of tool calls. Safe to share between threads."""
+class ToolCallLog:
+    """Finds and keeps the records of tool calls. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._under_way: set[str] = set()
+        self._running: set[str] = set()
         self._unsettled: OrderedDict[str, CallRecord] = OrderedDict()
 
     @contextmanager
-    def entry(self, call: Call, arguments: dict[str, object], model: str, count: int) -> Iterator[Entry]:
-        """The page for this call, for as long as it runs.
+    def open(self, call: Call, arguments: dict[str, object], model: str, count: int) -> Iterator[LogEntry]:
+        """The entry of this call, for as long as it runs. ``count`` is how many images it asks for.
 
         Raises:
-            BadRequestError: the very same call is running at this moment.
+            BadRequestError: the same call is running at this moment.
         """
-        key = call.key(arguments)
+        key = call.replay_key(arguments)
         retry_key = None if key is not None else call.retry_key(arguments)
         if key is not None:
             with self._lock:
-                if key in self._under_way:
+                if key in self._running:
                     raise BadRequestError("this tool call is already running", advice="Wait for its result.")
-                self._under_way.add(key)
+                self._running.add(key)
         try:
-            yield Entry(
-                self,
-                self._store,
-                key,
-                retry_key,
-                call,
-                CallRecord(tool=call.tool, model=model, jobs=[Job() for _ in range(count)]),
-            )
+            record = CallRecord(tool=call.tool, model=model, image_records=[ImageRecord() for _ in range(count)])
+            yield LogEntry(self, self._store, key, retry_key, record, is_retry=call.is_retry)
         finally:
             if key is not None:
                 with self._lock:
-                    self._under_way.discard(key)
+                    self._running.discard(key)
 
     def unsettled(self, key: str) -> CallRecord | None:
-        """A call without an id that must not be bought again."""
+        """The record of a call without an id that must not be made again."""
         with self._lock:
             return self._unsettled.get(key)
 
     def keep_unsettled(self, key: str, record: CallRecord) -> None:
-        """Remember such a call, in place of the oldest one where there are very many."""
+        """Remember such a call; the oldest one goes when there are very many."""
         with self._lock:
             self._unsettled[key] = record
-            while len(self._unsettled) > _MOST_UNSETTLED:
+            while len(self._unsettled) > _MAX_UNSETTLED:
                 self._unsettled.popitem(last=False)
 
     def forget_unsettled(self, key: str) -> None:
-        """It is settled."""
+        """The call is settled."""
         with self._lock:
             self._unsettled.pop(key, None)
 
@@ -88,27 +82,34 @@ class Ledger:
         self.__init__(state["_store"])  # type: ignore[misc]
 
 
-class Entry:
-    """One tool call's page. ``earlier``, ``begin``, ``has_task`` and ``settle`` block."""
+class LogEntry:
+    """One tool call in the log. ``find_earlier``, ``begin``, ``task_started`` and ``settle`` block."""
 
     def __init__(
-        self, ledger: Ledger, store: Store, key: str | None, retry_key: str | None, call: Call, record: CallRecord
+        self,
+        log: ToolCallLog,
+        store: Store,
+        key: str | None,
+        retry_key: str | None,
+        record: CallRecord,
+        *,
+        is_retry: bool,
     ) -> None:
-        self._ledger = ledger
+        self._log = log
         self._store = store
         self._key = key
         self._retry_key = retry_key
-        self._is_retry = call.is_retry
+        self._is_retry = is_retry
         self._lock = threading.Lock()
         self._changed: set[int] = set()
         self.record = record
 
-    def earlier(self) -> CallRecord | None:
-        """How far an earlier run of this very call came; None where it may buy."""
+    def find_earlier(self) -> CallRecord | None:
+        """How far an earlier run of this call came; None if there was none, so that this run may buy."""
         if self._key is not None:
             found = self._store.call(self._key)
         elif self._retry_key is not None and self._is_retry:
-            found = self._ledger.unsettled(self._retry_key)
+            found = self._log.unsettled(self._retry_key)
         else:
             found = None
         if found is not None:
@@ -116,63 +117,67 @@ class Entry:
         return found
 
     def begin(self) -> None:
-        """The request is about to go out.
+        """Write down that the request is about to go out.
 
         Raises:
-            BadRequestError: that can't be written down.
+            BadRequestError: the store can't be written.
         """
         if self._key is not None:
             self._store.begin_call(self._key, self.record)
 
-    def has_task(self, index: int, task: Task) -> None:
-        """The image at ``index`` has a task: from now on it can be found again."""
+    def task_of(self, index: int) -> str | None:
+        """The id of the task of the image at ``index``, if it has one."""
+        return self.record.image_records[index].task
+
+    def task_started(self, index: int, task: Task) -> None:
+        """The image at ``index`` has a task: from now on a replay can find it."""
         self._store.keep_task(task)
         with self._lock:
-            self.record.jobs[index] = Job(state="task", task=task.id)
+            self.record.image_records[index] = ImageRecord(state="task", task=task.id)
             self._write(index)
 
     def delivered(self, index: int, images: tuple[str, ...]) -> None:
         """The image at ``index`` is in the store. ``settle`` writes it down."""
         self._change(index, state="done", images=images)
-        if self.record.jobs[index].task is not None:
+        if self.task_of(index) is not None:
             self._changed.discard(index)  # the task leads to its pictures
 
     def failed(self, index: int, failure: ImageFailure) -> None:
         """The image at ``index`` did not arrive. ``settle`` writes it down."""
-        has_task = self.record.jobs[index].task is not None
+        has_task = self.task_of(index) is not None
         state = "failed" if failure.billed == "no" else "task" if has_task else "unsure"
         self._change(index, state=state, error=failure.error, message=failure.message, billed=failure.billed)
 
     def settle(self) -> None:
-        """The call has ended: write how, or forget it where nothing was bought, so that it can be made again."""
-        jobs = self.record.jobs
+        """Write how the call ended. If nothing was bought, forget the call, so that it can be made again."""
+        records = self.record.image_records
         if self._key is not None:
-            if all(job.state == "failed" for job in jobs):
+            if all(record.state == "failed" for record in records):
                 self._store.forget_call(self._key)
             else:
                 for index in sorted(self._changed):
                     self._write(index)
         elif self._retry_key is not None:
-            if any(job.state in ("task", "unsure", "sent") for job in jobs):
-                self._ledger.keep_unsettled(self._retry_key, self.record)
+            if any(record.state in ("task", "unsure", "sent") for record in records):
+                self._log.keep_unsettled(self._retry_key, self.record)
             else:
-                self._ledger.forget_unsettled(self._retry_key)
+                self._log.forget_unsettled(self._retry_key)
 
     def _change(self, index: int, **facts: object) -> None:
-        before = self.record.jobs[index]
+        before = self.record.image_records[index]
         after = before.model_copy(update=facts)
         if after != before:
-            self.record.jobs[index] = after
+            self.record.image_records[index] = after
             self._changed.add(index)
 
     def _write(self, index: int) -> None:
         if self._key is not None:
-            self._store.keep_job(self._key, self.record, index)
+            self._store.keep_image_record(self._key, self.record, index)
 
 
-def error_of(job: Job) -> APIMasterError:
-    """The error with which a job without a task ended, or must be taken to have ended."""
-    if job.state == "sent":
+def recorded_error(record: ImageRecord) -> APIMasterError:
+    """The error in which an image without a task ended, or must be taken to have ended."""
+    if record.state == "sent":
         return OutcomeUnknownError("An earlier run of this tool call was cut off while its request was on its way.")
-    kind = getattr(apimaster, job.error or "", OutcomeUnknownError)
-    return kind(job.message or "An earlier run of this tool call failed.", billed=job.billed)
+    kind = getattr(apimaster, record.error or "", OutcomeUnknownError)
+    return kind(record.message or "An earlier run of this tool call failed.", billed=record.billed)
