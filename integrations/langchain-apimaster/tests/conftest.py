@@ -53,19 +53,19 @@ def _calls(*calls: tuple[str, dict[str, Any], str]) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": args, "id": call_id} for name, args, call_id in calls])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def calls() -> Callable[..., AIMessage]:
     """An AI message with tool calls ``(name, arguments, id)``."""
     return _calls
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scripted() -> Callable[..., ScriptedModel]:
     """A chat model that answers with these turns."""
     return lambda *turns: ScriptedModel(script=list(turns))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tool_call() -> Callable[..., dict[str, Any]]:
     """A tool call as an agent passes it to ``tool.invoke``."""
     return lambda name, call_id="call_1", **args: {"type": "tool_call", "name": name, "args": args, "id": call_id}
@@ -118,7 +118,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def last_result() -> Callable[[Sequence[BaseMessage]], ToolMessage]:
     """The newest tool message of a conversation."""
     return lambda messages: next(each for each in reversed(messages) if isinstance(each, ToolMessage))

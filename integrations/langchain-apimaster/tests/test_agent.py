@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +13,6 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 pytest.importorskip("langgraph")
 from langchain.agents import create_agent
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 THREAD: Any = {"configurable": {"thread_id": "thread-1"}}
@@ -162,54 +157,6 @@ def test_a_replayed_node_pays_once(emu: Any, make_toolkit: Any, scripted: Any, c
     (again,) = results(agent.invoke(None, before_tools.config)["messages"])
     assert again.artifact == first.artifact
     assert len(emu.bill.charges) == 1
-
-
-IN_ANOTHER_PROCESS = """
-import json, sys
-from langgraph.checkpoint.sqlite import SqliteSaver
-from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.language_models import FakeMessagesListChatModel
-from langchain_apimaster import APIMasterToolkit
-
-options, database = json.loads(sys.argv[1])
-
-class Model(FakeMessagesListChatModel):
-    def bind_tools(self, tools, **kwargs):
-        return self
-
-toolkit = APIMasterToolkit(**options)
-thread = {"configurable": {"thread_id": "thread-1"}}
-with SqliteSaver.from_conn_string(database) as saver:
-    state = create_agent(Model(responses=[]), toolkit.get_tools(), checkpointer=saver).get_state(thread)
-    (made,) = [message for message in state.values["messages"] if isinstance(message, ToolMessage)]
-    picture = made.artifact["images"][0]["id"]
-    call = {"name": "edit_image", "args": {"prompt": "make it blue", "reference_images": [picture]}, "id": "call_2"}
-    model = Model(responses=[AIMessage("", tool_calls=[call]), AIMessage("Blue now.")])
-    agent = create_agent(model, toolkit.get_tools(), checkpointer=saver)
-    messages = agent.invoke({"messages": [HumanMessage("Make it blue")]}, thread)["messages"]
-edited = [message for message in messages if isinstance(message, ToolMessage)][-1]
-print(json.dumps({"artifact": made.artifact, "edited": edited.status, "bytes": len(toolkit.read(picture))}))
-"""
-
-
-def test_a_checkpointed_thread_is_resumed_in_another_process(
-    emu: Any, make_toolkit: Any, scripted: Any, calls: Any, tmp_path: Path
-) -> None:
-    database = str(tmp_path / "threads.db")
-    model = scripted(calls(("generate_image", {"prompt": "a cat"}, "call_1")), AIMessage("Here it is."))
-    with SqliteSaver.from_conn_string(database) as saver:
-        agent = create_agent(model, make_toolkit().get_tools(), checkpointer=saver)
-        (made,) = results(ask(agent, "Draw a cat"))
-    options = {"api_key": emu.api_key, "base_url": emu.base_url, "store": str(tmp_path / "store")}
-    words = [sys.executable, "-c", IN_ANOTHER_PROCESS, json.dumps([options, database])]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["artifact"] == made.artifact
-    assert told["edited"] == "success"
-    assert told["bytes"] == Path(made.artifact["images"][0]["path"]).stat().st_size
-    assert len(emu.bill.charges) == 2
 
 
 @pytest.mark.parametrize("is_async", [False, True])

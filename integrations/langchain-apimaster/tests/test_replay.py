@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,31 +165,3 @@ def test_a_replay_works_in_each_dialect_of_the_gateway(dialect: str, tools: Any,
             if name == "generate_image" or "submit_as_image" in dialect:
                 assert len(first.artifact["images"]) == arguments.get("n", 1)
         assert len(emulator.bill.charges) == 3
-
-
-IN_ANOTHER_PROCESS = """
-import json, sys
-from langchain_apimaster import APIMasterToolkit
-options, call = json.loads(sys.argv[1])
-tool = {tool.name: tool for tool in APIMasterToolkit(**options).get_tools()}[call["name"]]
-message = tool.invoke(call)
-print(json.dumps([message.status, message.content, message.artifact]))
-"""
-
-
-def test_another_process_finds_the_task_and_the_picture(emu: Any, tools: Any, tool_call: Any, tmp_path: Path) -> None:
-    options = {"api_key": emu.api_key, "base_url": emu.base_url, "store": str(tmp_path / "store")}
-
-    def elsewhere(call: Any) -> Any:
-        words = [sys.executable, "-c", IN_ANOTHER_PROCESS, json.dumps([options, call])]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
-        return json.loads(done.stdout.splitlines()[-1])
-
-    call = tool_call("generate_image", prompt="a cat")
-    first = elsewhere(call)
-    here = tools()["generate_image"].invoke(call)
-    assert [here.status, here.content, here.artifact] == first
-    picture = here.artifact["images"][0]["id"]
-    edited = elsewhere(tool_call("edit_image", prompt="blue", reference_images=[picture]))
-    assert edited[0] == "success"
-    assert len(emu.bill.charges) == 2
