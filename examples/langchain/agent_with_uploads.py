@@ -1,7 +1,7 @@
-"""An agent that edits a photo which the user uploaded, and streams how far it is.
+"""An agent that edits a photo that the user uploaded, and streams its progress.
 
-A model can't pass bytes through the arguments of a tool, so it says ``attachment:1``; the tool finds the photo in the
-conversation. Needs a key in APIMASTER_API_KEY; give a PNG, JPEG or WebP as the argument to use your own photo.
+A model can't pass bytes as an argument of a tool, so it writes ``attachment:1``, and the tool finds the photo in the
+conversation. Needs a key in APIMASTER_API_KEY. To use your own photo, pass the path of a PNG, JPEG or WebP file.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from langchain_apimaster import APIMasterToolkit
 
 
 def photo() -> dict[str, str]:
-    """The user's photo, as chat models take it; a grey one where none was given."""
+    """The user's photo as a content block for chat models; a grey one if no path was given."""
     if len(sys.argv) > 1:
         path = Path(sys.argv[1])
         data, kind = path.read_bytes(), mimetypes.guess_type(path)[0] or "image/png"
@@ -41,7 +41,7 @@ model = StandIn(
 
 
 async def main() -> None:
-    """One turn of the conversation, as it happens."""
+    """Run one turn of the conversation and print each step."""
     async with APIMasterToolkit(store="pictures") as toolkit:
         agent = create_agent(model, toolkit.get_tools())
         request = HumanMessage([{"type": "text", "text": "Make this a watercolour"}, await asyncio.to_thread(photo)])

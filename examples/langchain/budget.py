@@ -1,4 +1,4 @@
-"""A budget: the agent may spend ten cents and is told when they are gone. Needs a key in APIMASTER_API_KEY."""
+"""A budget: the agent may spend ten cents, and a tool says when they are gone. Needs a key in APIMASTER_API_KEY."""
 
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage

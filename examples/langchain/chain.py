@@ -1,4 +1,4 @@
-"""A plain chain: a chat model writes the description, the tool draws it. Needs a key in APIMASTER_API_KEY."""
+"""A chain: a chat model writes a description, and the tool draws it. Needs a key in APIMASTER_API_KEY."""
 
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser

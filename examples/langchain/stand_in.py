@@ -1,7 +1,7 @@
-"""A stand-in for a chat model, so that the examples run with no other key than that of APIMaster.
+"""A stand-in for a chat model, so that the examples need no key but that of APIMaster.
 
-It says the lines it was given, one per turn; a line may be a function of the conversation so far. Put a chat model of
-your own in its place: everything else stays as it is.
+It follows a script of turns; a turn may be a function of the conversation so far. To use a real chat model, put it in
+place of the stand-in; the rest of the example stays as it is.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-Line = AIMessage | Callable[[list[BaseMessage]], AIMessage]
+Turn = AIMessage | Callable[[list[BaseMessage]], AIMessage]
 
 
 class StandIn(BaseChatModel):
@@ -24,12 +24,12 @@ class StandIn(BaseChatModel):
         return "stand-in"
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        """It knows its tools already."""
+        """Ignore the tools: the script names them."""
         return self
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        line: Line = self.script.pop(0)
-        message = line(messages) if callable(line) else line
+        turn: Turn = self.script.pop(0)
+        message = turn(messages) if callable(turn) else turn
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 

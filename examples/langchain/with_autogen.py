@@ -12,7 +12,7 @@ from autogen_ext.tools.langchain import LangChainToolAdapter
 from langchain_apimaster import APIMasterToolkit
 
 ARGUMENTS = {"prompt": "An orange cat", "resolution": "0.5K"}
-stand_in = ReplayChatCompletionClient(  # what a chat model would do: call the tool
+stand_in = ReplayChatCompletionClient(  # in place of a chat model: it calls the tool
     [
         CreateResult(
             finish_reason="function_calls",
@@ -32,7 +32,7 @@ stand_in = ReplayChatCompletionClient(  # what a chat model would do: call the t
 
 
 async def main() -> None:
-    """One task; the agent tells what the tool said."""
+    """Run one task; the agent answers with the tool's text."""
     with APIMasterToolkit(store="pictures") as toolkit:
         tools = [LangChainToolAdapter(tool) for tool in toolkit.get_tools()]
         agent = AssistantAgent("painter", model_client=stand_in, tools=tools)

@@ -9,11 +9,11 @@ from langchain_apimaster import APIMasterToolkit
 
 
 def stand_in(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-    """What a chat model would do: call the tool, then tell what it said."""
-    told = [part.content for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
-    if not told:
+    """In place of a chat model: call the tool, then answer with the tool's text."""
+    returned = [part.content for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
+    if not returned:
         return ModelResponse(parts=[ToolCallPart("generate_image", {"prompt": "An orange cat", "resolution": "0.5K"})])
-    return ModelResponse(parts=[TextPart(f"Done. {told[-1]}")])
+    return ModelResponse(parts=[TextPart(f"Done. {returned[-1]}")])
 
 
 with APIMasterToolkit(store="pictures") as toolkit:

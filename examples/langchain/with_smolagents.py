@@ -9,17 +9,19 @@ from langchain_apimaster import APIMasterToolkit
 
 
 class StandIn(Model):
-    """What a chat model would do: call the tool, then tell what it said."""
+    """In place of a chat model: call the tool, then answer with the tool's text."""
 
     def generate(self, messages: list[ChatMessage], **kwargs: Any) -> ChatMessage:
         """The next turn."""
-        told = [str(message.content) for message in messages if message.role == MessageRole.TOOL_RESPONSE]
-        if not told:
+        returned = [str(message.content) for message in messages if message.role == MessageRole.TOOL_RESPONSE]
+        if not returned:
             name, arguments = "generate_image", {"prompt": "An orange cat", "resolution": "0.5K"}
         else:
-            name, arguments = "final_answer", {"answer": f"Done. {told[-1]}"}
+            name, arguments = "final_answer", {"answer": f"Done. {returned[-1]}"}
         function = ChatMessageToolCallFunction(name=name, arguments=arguments)
-        return ChatMessage(MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(told)}", "function")])
+        return ChatMessage(
+            MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(returned)}", "function")]
+        )
 
 
 with APIMasterToolkit(store="pictures") as toolkit:
