@@ -56,7 +56,10 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
                 assert "?" not in record.getMessage()
 
 
-def test_the_key_goes_to_the_gateway_and_not_to_the_cdn(emu: Emulator, tmp_path: Path) -> None:
+def test_the_key_goes_to_the_gateway_and_not_to_the_cdn(
+    emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apimaster._flows.download.FETCH_TIMEOUT", 30.0)  # each download counts here
     for kind in DOORS:
         result = Door(kind, emu)("generate", "a cat", save_to=tmp_path / kind)
         assert result.images[0].path is not None

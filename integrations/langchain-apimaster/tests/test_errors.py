@@ -71,7 +71,7 @@ def test_a_picture_that_cannot_be_fetched_is_collected_later(emu: Any, make_tool
     assert message.status == "error"
     task = emu.jobs[0].id
     for words in (
-        f"The picture of task {task} was made and could not be fetched",
+        f"The picture of task {task} was made and could not be downloaded",
         "It was charged.",
         f'get_image(task_id="{task}")',
         "Do not ask for the same picture again: it would be paid for twice.",

@@ -23,6 +23,7 @@ from ..errors import (
     NotFoundError,
     RateLimitError,
     TaskTimeoutError,
+    sentence,
 )
 from ..results import Task
 from .context import Context
@@ -160,7 +161,7 @@ def outcome_of(task: Task) -> Task:
     if task.status == "failed":
         reason = task.error or "the gateway gave no reason"
         raise task_failure(task.error_code)(
-            f"Task {task.id} failed, and its charge was given back: {reason.rstrip('.')}.",
+            f"Task {task.id} failed: {sentence(reason)}",
             code=task.error_code,
             task=task,
         )

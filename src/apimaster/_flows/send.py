@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from .._wire.errors import error_from
-from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError
+from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, sentence
 from ..settings import hint_for_404
 from .context import Context
 from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
@@ -82,8 +82,8 @@ def _exchange(
 
 def _broken(error: Exception, *, paid: bool) -> APIMasterError:
     if paid:
-        return OutcomeUnknownError(f"The request went out, and no reply came back: {error}.")
-    return APIConnectionError(f"The connection broke: {error}.")
+        return OutcomeUnknownError(sentence(f"The request went out, and no reply came back: {error}"))
+    return APIConnectionError(sentence(f"The connection broke: {error}"))
 
 
 def describe_fault(error: APIMasterError) -> str:

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75  # seconds, as in nginx; uvicorn's 5 s would close connections during a slow test
+_ACCEPT_ROUNDS: Final = 5  # a connection accepted last takes up to three rounds of the loop to become known
 _TIMEOUT: Final = 10.0  # seconds that starting and stopping may take
 
 
@@ -49,9 +50,10 @@ class _Uvicorn(uvicorn.Server):
                 await asyncio.wait_for(stop.wait(), 1.0)
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)  # lets the protocols see that their connections are gone
+        for _ in range(_ACCEPT_ROUNDS):
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,6 +21,7 @@ class WorkerThreads:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._unfinished: set[Future[Any]] = set()
         self.closing = threading.Event()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -28,15 +29,19 @@ class WorkerThreads:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(2, thread_name_prefix="apimaster-emulator-worker")
         future = self._pool.submit(work, *args, **kwargs)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Drop the work that waits and tell the running work to give up, without waiting for it.
 
-        An emulator that starts again gets new threads.
+        Idle threads have ended when this returns. An emulator that starts again gets new threads.
         """
         pool, self._pool = self._pool, None
         closing, self.closing = self.closing, threading.Event()
         closing.set()
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
+            if not self._unfinished:
+                pool.shutdown(wait=True)
