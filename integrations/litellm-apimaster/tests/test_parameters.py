@@ -281,6 +281,14 @@ def test_the_call_is_stronger_than_the_deployment(case, deploy, orders):
     assert received(orders()[0]) == expected
 
 
+def test_a_litellm_that_keeps_its_routers_elsewhere_is_reported(deploy, orders, monkeypatch, caplog):
+    monkeypatch.setattr("litellm_apimaster.deployment_defaults._routers", lambda: iter(()))
+    router = Router(model_list=[deploy(aspect_ratio="16:9")], num_retries=0)
+    router.image_generation(model="image", prompt="a red kite", size="3:4")
+    assert len(orders()) == 1
+    assert "does not keep its Routers where this package knows to look" in caplog.text
+
+
 def test_a_deployments_defaults_hold_for_the_proxys_clients(proxy, orders, gateway):
     draw = proxy.client.images.generate
     draw(model="nano-banana-wide", prompt="a red kite")

@@ -1,9 +1,9 @@
 """Every argument that the caller of LiteLLM passed, unchanged.
 
 LiteLLM calls a custom image handler with ``optional_params``, from which it has silently dropped ``size``, ``n``,
-``quality``, ``response_format`` and ``user`` (on edits also ``mask`` and ``extra_body``). LiteLLM keeps the keyword
-arguments of the call in the caching handler of its logging object. Positional arguments survive only on the stack, in
-the frame of LiteLLM's own function, which is still there while LiteLLM calls a method of the handler.
+``quality``, ``response_format`` and ``user`` (before 1.110), and on edits also ``mask`` and ``extra_body``. LiteLLM
+keeps the keyword arguments of the call in the caching handler of its logging object. Positional arguments survive only
+on the stack, in the frame of LiteLLM's own function, which is still there while LiteLLM calls a method of the handler.
 
 No other module of this package knows where LiteLLM keeps them.
 """
@@ -47,10 +47,10 @@ def arguments_of_call(logging_obj: object, optional_params: Mapping[str, Any]) -
         _log.warning(
             "LiteLLM %s does not keep the arguments of a call where this package knows to look. %s "
             "Please report this version.",
-            _litellm_version(),
+            litellm_version(),
             "They were read from the call stack instead."
             if found
-            else "size, n, quality, response_format and mask are LOST; extra_body is lost on edits.",
+            else "size, n, quality, response_format and mask may be LOST; extra_body may be lost on edits.",
         )
     # A hook may have changed what LiteLLM passes on; that is newer than the caller's own value.
     return found | {name: value for name, value in optional_params.items() if value is not None}
@@ -85,7 +85,8 @@ def _stack_arguments() -> dict[str, Any]:
     return {}
 
 
-def _litellm_version() -> str:
+def litellm_version() -> str:
+    """The version of LiteLLM, as a warning names it."""
     try:
         return version("litellm")
     except PackageNotFoundError:

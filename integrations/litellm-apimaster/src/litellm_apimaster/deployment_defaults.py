@@ -7,16 +7,23 @@ deployment's own parameters, to let the call win there too.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import litellm
 
+from .call_arguments import litellm_version
+
+_log = logging.getLogger("litellm_apimaster")
+
 EXTRA_BODY: Final = "extra_body"
 _MODEL_INFO: Final = "model_info"
 _PROXY_MODULE: Final = "litellm.proxy.proxy_server"
+_LIVE_ROUTERS_MODULE: Final = "litellm.router_utils.global_callback_holders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,12 @@ def _deployment_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
         deployment = _deployment(router, model_id)
         if deployment is not None:
             return dict(deployment.litellm_params.model_dump(exclude_none=True))
+    _log.warning(
+        "LiteLLM %s does not keep its Routers where this package knows to look. A default of the deployment may win "
+        "over the call's own parameter if the two have different names (size, aspect_ratio), or one of them is in "
+        "extra_body. Please report this version.",
+        litellm_version(),
+    )
     return {}
 
 
@@ -78,8 +91,19 @@ def _deployment(router: Any, model_id: str) -> Any:
 def _routers() -> Iterator[Any]:
     """The Routers of this process. LiteLLM passes a handler no reference to the Router that calls it."""
     owners = [getattr(sys.modules.get(_PROXY_MODULE), "llm_router", None)]
-    # Every Router registers methods of its own as callbacks.
+    owners += _live_routers()
+    # Before 1.110 every Router registers methods of its own as callbacks.
     owners += [
         getattr(each, "__self__", None) for each in (*litellm._async_success_callback, *litellm.success_callback)
     ]
     yield from (owner for owner in owners if hasattr(owner, "registry") or hasattr(owner, "get_deployment"))
+
+
+def _live_routers() -> list[Any]:
+    """The Routers that LiteLLM keeps a weak set of, since 1.110."""
+    module = sys.modules.get(_LIVE_ROUTERS_MODULE)
+    routers = getattr(module, "routers_holding_global_callbacks", None)
+    if routers is None:
+        return []
+    with getattr(module, "routers_holding_global_callbacks_lock", None) or nullcontext():
+        return list(routers)
