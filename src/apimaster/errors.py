@@ -57,6 +57,11 @@ def sentence(text: str) -> str:
     return stripped if stripped.endswith((".", "!", "?", "…")) else f"{stripped}."
 
 
+def paragraph(message: str, billed: Billed, advice: str) -> str:
+    """What happened, what it cost and what to do next, as one paragraph."""
+    return " ".join(filter(None, (sentence(message), describe_charge(billed), advice)))
+
+
 class APIMasterError(Exception):
     """Base of every error of this package.
 
@@ -105,7 +110,7 @@ class APIMasterError(Exception):
         self.failures: tuple[ImageFailure, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (sentence(self.message), describe_charge(self.billed), self.advice)))
+        return paragraph(self.message, self.billed, self.advice)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments don't pickle by themselves; process pools and queues need it.

@@ -26,6 +26,7 @@ from ..errors import (
     RateLimitError,
     ResultExpiredError,
     describe_charge,
+    paragraph,
     sentence,
 )
 from ..results import ImageFailure
@@ -76,16 +77,16 @@ def error_paragraph(error: APIMasterError, *, advice: str | None = None, resume_
         advice = command_advice(error, resume_with=resume_with)
     if isinstance(error, InvalidLines):  # a line for each fault
         return f"{error.message}\n{describe_charge(error.billed)} {advice}"
-    parts = [sentence(error.message), describe_charge(error.billed), advice]
+    parts = [paragraph(error.message, error.billed, advice)]
     if isinstance(error, DownloadError):
         parts += [f"It is at {image.url}" for image in error.images if image.url and image.path is None]
-    return " ".join(filter(None, parts))
+    return " ".join(parts)
 
 
 def failure_paragraph(failure: ImageFailure) -> str:
     """The same for one image of several; what can be picked up is printed below it."""
     advice = _LOOK_FIRST if failure.billed == "maybe" else ""
-    return " ".join(filter(None, (sentence(failure.message), describe_charge(failure.billed), advice)))
+    return paragraph(failure.message, failure.billed, advice)
 
 
 def error_document(
