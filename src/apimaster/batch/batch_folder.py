@@ -158,8 +158,7 @@ class BatchFolder:
         if all(reference.in_memory is None for reference in image.request.references):
             return image
         stored = [self._store(reference) for reference in image.request.references]
-        fields = {name: getattr(image.request, name) for name in ImageRequest.model_fields}
-        return replace(image, request=ImageRequest(**{**fields, "references": stored}))
+        return replace(image, request=ImageRequest.build(image.request, {"references": stored}))
 
     def _store(self, reference: Reference) -> Reference:
         if reference.in_memory is None:

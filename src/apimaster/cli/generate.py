@@ -64,7 +64,7 @@ def generate(
         "google_search": google_search or None,
         "google_image_search": google_image_search or None,
     }
-    request = ImageRequest(prompt=prompt, **{name: value for name, value in fields.items() if value is not None})
+    request = ImageRequest.build(prompt, fields)
     resume = ResumeCommand(out, base_url, total=request.n)
 
     with (
