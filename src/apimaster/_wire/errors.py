@@ -23,7 +23,7 @@ from ..errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from .messages import excerpt
+from .messages import excerpt, text_of
 from .retry_after import parse_retry_after
 
 _MODERATION: Final = frozenset(
@@ -52,8 +52,8 @@ _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
 def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
     """The error for a reply. ``paid`` says whether the call buys an image; ``wall`` is unix time."""
     error, from_gateway = _error_object(reply)
-    message = _text(error.get("message")) or excerpt(reply)
-    code = _text(error.get("code")) or _text(error.get("type"))
+    message = text_of(error.get("message")) or excerpt(reply)
+    code = text_of(error.get("code")) or text_of(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
     details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
     if kind is RateLimitError:
@@ -114,7 +114,3 @@ def _error_object(reply: Reply) -> tuple[dict[str, Any], bool]:
 
 def _request_id(reply: Reply) -> str | None:
     return next((reply.headers[name] for name in _REQUEST_ID_HEADERS if name in reply.headers), None)
-
-
-def _text(value: object) -> str | None:
-    return str(value).strip() or None if value is not None else None

@@ -144,6 +144,11 @@ def excerpt(reply: Reply, limit: int = 160) -> str:
     return f"{text[:limit]!r}{'…' if len(text) > limit else ''} (HTTP {reply.status})"
 
 
+def text_of(value: object) -> str | None:
+    """A value that should be a text, stripped; None if there is none, or if it is empty."""
+    return str(value).strip() or None if value is not None else None
+
+
 # --- parts ------------------------------------------------------------------------------------------------
 
 
@@ -177,8 +182,8 @@ def _task(item: Mapping[str, Any], known: Task) -> Task:
         changes["images"] = tuple(_images(_with_urls(pictures), task_id=known.id))
     if status == "failed":
         error = item.get("error")
-        changes["error"] = _text(error.get("message") if isinstance(error, dict) else error)
-        changes["error_code"] = _text(error.get("code")) if isinstance(error, dict) else None
+        changes["error"] = text_of(error.get("message") if isinstance(error, dict) else error)
+        changes["error_code"] = text_of(error.get("code")) if isinstance(error, dict) else None
     return known.model_copy(update=changes)
 
 
@@ -236,7 +241,3 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if abs(value) < 1e15 else None  # also false for NaN
-
-
-def _text(value: object) -> str | None:
-    return str(value).strip() or None if value is not None else None
