@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ...batch.items import BatchItem
+from ...batch.items import BatchItem, State
 from ...batch.tally import Tally
 from ..printing import dollars
 from .wording import duration
@@ -74,6 +74,11 @@ def state_counts(tally: Tally) -> list[tuple[str, int]]:
         ("unknown", counts["unknown"]),
         ("planned", counts["planned"]),
     ]
+
+
+def colour_of(state: State) -> str:
+    """The colour of an image in this state; the states that ``running`` sums up share one."""
+    return _COLOURS.get(state, _COLOURS["running"])
 
 
 def bar(tally: Tally, width: int) -> Text:
@@ -159,9 +164,8 @@ def slow_reason(run: RunStatus, now: float) -> str:
 def _recent_line(item: BatchItem) -> Text:
     from rich.text import Text
 
-    group = item.state if item.state in _COLOURS else "running"
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{_SIGNS.get(item.state, '·')} ", style=_COLOURS[group])
+    line.append(f"{_SIGNS.get(item.state, '·')} ", style=colour_of(item.state))
     line.append(item.id)
     if item.state == "saved":
         seconds = (item.finished_at or 0.0) - (item.submitted_at or 0.0)

@@ -21,7 +21,7 @@ from ...batch.outputs import GALLERY, write_atomically, write_outputs
 from ...batch.tally import Tally
 from ...batch.thumbnails import make_missing_thumbnails
 from ..printing import dollars, print_message
-from .display import bar, state_counts
+from .display import bar, colour_of, state_counts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,13 +86,10 @@ def _status_table(directory: Path, tally: Tally, holder: str | None) -> Renderab
     grid.add_column("state")
     grid.add_column("images", justify="right")
     grid.add_column("")
-    colours = {"saved": "green", "failed": "red", "unknown": "yellow", "planned": "bright_black"}
     for state in STATES:
         count = tally.counts[state]
         if count:
-            grid.add_row(
-                Text(state, style=colours.get(state, "blue")), f"{count:,}", Text(_MEANINGS[state], style="dim")
-            )
+            grid.add_row(Text(state, style=colour_of(state)), f"{count:,}", Text(_MEANINGS[state], style="dim"))
     grid.add_row("all", f"{tally.total:,}", "")
     parts: list[RenderableType] = [Text(str(directory), style="bold")]
     if any(count for _, count in state_counts(tally)):
