@@ -38,8 +38,6 @@ def emulator(
     emulator_class = import_emulator()
     try:
         made = emulator_class(port=port, latency=latency, dialect=dialect, faults=faults, balance=balance, seed=seed)
-    except ArithmeticError:  # Decimal raises it for a text that is not a number
-        raise BadRequestError(f"balance {balance!r} is not an amount of dollars; accepted: 5 or 0.50") from None
     except ValueError as fault:
         raise BadRequestError(str(fault)) from None
     try:
