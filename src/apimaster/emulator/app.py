@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from .control import control_routes
 from .downloads import durable_output, public_picture
+from .faults import HTML
 from .gateway import Gateway
 from .generations import generate
 from .image_jobs import ImageJob
@@ -23,7 +24,6 @@ from .response_bodies import dump, poll_body
 from .responses import Response
 
 _TASKS: Final = "/v1/tasks/"
-_HTML: Final = "text/html; charset=utf-8"
 _NO_SUCH_PAGE: Final = b"<!doctype html><title>404</title><h1>404 page not found</h1>"
 _DENIED: Final = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>InvalidArgument</Code>'
@@ -145,7 +145,7 @@ class App:
         record = self._gateway.request_log.add(request.scope, "other")
         self._gateway.identify(record)
         if not record.path.startswith("/v1"):  # the gateway has its web pages there
-            return Response(404, _NO_SUCH_PAGE, _HTML, record=record)
+            return Response(404, _NO_SUCH_PAGE, HTML, record=record)
         return self._gateway.error(record, 404, f"Invalid URL ({record.method} {record.path})")
 
     def _unauthorized(self, record: RecordedRequest) -> Response:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .fault_script import make_rules
-from .faults import FAULTS
+from .faults import FAULTS, HTML
 from .gateway import Gateway
 from .latency import parse_latency
 from .picture import Drawing
@@ -25,7 +25,6 @@ from .status_page import POLICY, status_page
 from .validation import Refusal, parse_body
 
 _THUMBNAIL_SIDE: Final = 144
-_HTML: Final = "text/html; charset=utf-8"
 
 
 def control_routes(gateway: Gateway) -> list[Route]:
@@ -33,7 +32,7 @@ def control_routes(gateway: Gateway) -> list[Route]:
 
     async def page(request: Request) -> Response:
         gateway.jobs.book_due_refunds()
-        return Response(200, status_page(gateway).encode(), _HTML, (("content-security-policy", POLICY), *_NO_STORE))
+        return Response(200, status_page(gateway).encode(), HTML, (("content-security-policy", POLICY), *_NO_STORE))
 
     async def thumbnail(request: Request) -> Response:
         picture = gateway.pictures.find(request.path_params["token"])

@@ -17,7 +17,7 @@ Place = Literal["generate", "task", "poll", "download", "output"]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
 Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
 
-_HTML: Final = "text/html; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Fault:
     type: str = "new_api_error"
     code: str | int | None = None
     body: str = ""
-    content_type: str = _HTML
+    content_type: str = HTML
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | str | None = None
     accepted: bool = False
