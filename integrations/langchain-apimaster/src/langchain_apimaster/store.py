@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from apimaster import BadRequestError, Task
-from apimaster.adapters import safe_file_stem
+from apimaster.adapters import is_reserved_file_name
 
 from .files import files_at
 from .records import IMAGE_ID, CallRecord, ImageRecord, StoredImage, image_id
@@ -220,10 +220,5 @@ def task_file_name(task_id: str) -> str:
     Each id has a name of its own. An id that is no plain file name on every system is hashed; so is an id that looks
     like such a hash, because it could be the hash of another id.
     """
-    is_plain = _FILE_NAME.fullmatch(task_id) and not _DIGEST.fullmatch(task_id) and not _is_device(task_id)
+    is_plain = _FILE_NAME.fullmatch(task_id) and not _DIGEST.fullmatch(task_id) and not is_reserved_file_name(task_id)
     return task_id if is_plain else hashlib.sha256(task_id.encode()).hexdigest()
-
-
-def _is_device(name: str) -> bool:
-    """Whether Windows reserves ``name``, as it does ``con`` and ``lpt1``. The core puts an underscore before those."""
-    return safe_file_stem(name) == f"_{name}"
