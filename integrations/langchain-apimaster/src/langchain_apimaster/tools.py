@@ -32,6 +32,9 @@ class _RequestsImages:
             has_folders=self._context.has_folders,
         )
 
+    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
+        return (yield from flows.generate(self._context, call, self._draft(arguments)))
+
     def _draft(self, arguments: dict[str, Any]) -> flows.RequestDraft:
         policy = self._context.policy
 
@@ -75,9 +78,6 @@ class APIMasterGenerateImageTool(_RequestsImages, ImageTool):
         "used as a reference later. Each picture costs money: make as many as the user asked for and no more."
     )
 
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
-        return (yield from flows.generate(self._context, call, self._draft(arguments)))
-
 
 class APIMasterEditImageTool(_RequestsImages, ImageTool):
     """``edit_image``: the same with at least one reference image."""
@@ -89,9 +89,6 @@ class APIMasterEditImageTool(_RequestsImages, ImageTool):
         "they are. Each picture costs money."
     )
     _needs_references: ClassVar[bool] = True
-
-    def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
-        return (yield from flows.generate(self._context, call, self._draft(arguments)))
 
 
 class APIMasterSubmitImageTool(_RequestsImages, ImageTool):
