@@ -99,9 +99,8 @@ class APIMasterLLM(CustomLLM):
         if call.request is None:
             return self._check(call, response)
         call.log_request()
-        with self._guarded(call), self.clients.blocking_client(call.account) as client:
-            result, contents = _generate(call.with_options(client), call, inline=call.inline)
-            call.log_response(responses.log_entry(result))
+        with self._guarded(call):
+            result, contents = self._buy(call, inline=call.inline)
             return responses.image_response(response, result, contents)
 
     async def _aimages(self, call: Call, response: Any) -> Any:
@@ -109,9 +108,7 @@ class APIMasterLLM(CustomLLM):
             return await self._acheck(call, response)
         call.log_request()
         with self._guarded(call):
-            async with self.clients.asyncio_client(call.account) as client:
-                result, contents = await _agenerate(call.with_options(client), call, inline=call.inline)
-            call.log_response(responses.log_entry(result))
+            result, contents = await self._abuy(call, inline=call.inline)
             if any(contents):
                 # Encoding megabytes as base64 would block the loop.
                 return await asyncio.to_thread(responses.image_response, response, result, contents)
@@ -119,18 +116,27 @@ class APIMasterLLM(CustomLLM):
 
     def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
         call.log_request()
-        with self._guarded(call), self.clients.blocking_client(call.account) as client:
-            result, contents = _generate(call.with_options(client), call, inline=True)
-            call.log_response(responses.log_entry(result))
+        with self._guarded(call):
+            result, contents = self._buy(call, inline=True)
             return result, responses.require_bytes(contents)
 
     async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
         call.log_request()
         with self._guarded(call):
-            async with self.clients.asyncio_client(call.account) as client:
-                result, contents = await _agenerate(call.with_options(client), call, inline=True)
-            call.log_response(responses.log_entry(result))
+            result, contents = await self._abuy(call, inline=True)
             return result, responses.require_bytes(contents)
+
+    def _buy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+        with self.clients.blocking_client(call.account) as client:
+            result, contents = _generate(call.with_options(client), call, inline=inline)
+        call.log_response(responses.log_entry(result))
+        return result, contents
+
+    async def _abuy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+        async with self.clients.asyncio_client(call.account) as client:
+            result, contents = await _agenerate(call.with_options(client), call, inline=inline)
+        call.log_response(responses.log_entry(result))
+        return result, contents
 
     async def _achat(self, call: Call, response: Any) -> Any:
         if call.request is None:
