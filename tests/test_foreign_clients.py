@@ -8,18 +8,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import openai
 import pytest
 from gateway_http import size_of, without_key
 
 from apimaster.catalog import DEFAULT_MODEL, KNOWN_MODELS
 from apimaster.emulator import Emulator
-
-openai = pytest.importorskip("openai")
 
 
 @pytest.fixture
@@ -116,7 +114,6 @@ def test_openai_asynchronously(emu: Emulator) -> None:
 
 # --- llm-apimaster ----------------------------------------------------------------------------------------
 
-needs_llm = pytest.mark.skipif(find_spec("llm_apimaster") is None, reason="llm-apimaster is not installed")
 Run = Callable[..., list[tuple[str, list[int]]]]
 
 
@@ -152,7 +149,6 @@ def llm(emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-@needs_llm
 def test_the_llm_plugin(emu: Emulator, llm: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     emu.dialect, emu.latency = "legacy", "2 polls"
     base = ["--base-url", emu.base_url]
@@ -176,7 +172,6 @@ def test_the_llm_plugin(emu: Emulator, llm: Run, tmp_path: Path, capsys: pytest.
     assert emu.complaints == []
 
 
-@needs_llm
 def test_the_llm_plugin_survives_some_faults_and_reports_the_others(
     emu: Emulator, llm: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from apimaster.emulator import Emulator
 from langchain_apimaster import APIMasterToolkit
-
-pytest.importorskip("langgraph")
-from langchain.agents import create_agent
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 THREAD: Any = {"configurable": {"thread_id": "thread-1"}}
 PROGRAM = """

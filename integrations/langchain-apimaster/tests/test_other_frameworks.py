@@ -12,8 +12,6 @@ import re
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 FIRST = ("generate_image", {"prompt": "An orange cat", "aspect_ratio": "16:9", "resolution": "2K"})
 
 
@@ -40,7 +38,6 @@ def check(returned: list[str], emulator: Any) -> None:
 
 
 def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:
-    pytest.importorskip("pydantic_ai")
     from pydantic_ai import Agent
     from pydantic_ai.ext.langchain import tool_from_langchain
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
@@ -62,7 +59,6 @@ def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:
 
 
 def test_smolagents(emu: Any, make_toolkit: Any) -> None:
-    pytest.importorskip("smolagents")
     from smolagents import Tool, ToolCallingAgent
     from smolagents.models import ChatMessage, ChatMessageToolCall, ChatMessageToolCallFunction, MessageRole, Model
 
@@ -84,7 +80,6 @@ def test_smolagents(emu: Any, make_toolkit: Any) -> None:
 
 
 def test_autogen(emu: Any, make_toolkit: Any) -> None:
-    pytest.importorskip("autogen_ext")
     from autogen_agentchat.agents import AssistantAgent
     from autogen_core import CancellationToken, FunctionCall
     from autogen_core.models import CreateResult, ModelFamily, RequestUsage

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 
-pytest.importorskip("langchain")
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

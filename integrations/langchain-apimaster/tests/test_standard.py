@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_tests.integration_tests import ToolsIntegrationTests
+from langchain_tests.unit_tests import ToolsUnitTests
 
 from langchain_apimaster import (
     APIMasterEditImageTool,
@@ -13,10 +15,6 @@ from langchain_apimaster import (
     APIMasterImageTaskTool,
     APIMasterSubmitImageTool,
 )
-
-langchain_tests = pytest.importorskip("langchain_tests")
-from langchain_tests.integration_tests import ToolsIntegrationTests  # noqa: E402
-from langchain_tests.unit_tests import ToolsUnitTests  # noqa: E402
 
 pytestmark = pytest.mark.anyio
 

@@ -171,7 +171,6 @@ def test_a_retry_policy_by_class_does_not_buy_again(gateway, deploy):
 
 
 def test_retries_of_completion_do_not_buy_again(gateway, account):
-    pytest.importorskip("tenacity", reason="LiteLLM repeats completions with it")
     play(gateway, "proxy_504_html")
     turns = [{"role": "user", "content": "a red kite"}]
     with pytest.raises(openai.APIError, match=CHARGED):
