@@ -11,7 +11,7 @@ import pytest
 from doors import Door
 
 from apimaster.emulator import FAULTS, Emulator
-from apimaster.errors import APIMasterError
+from apimaster.errors import APIMasterError, OutcomeUnknownError
 
 KEY = "sk-a-key-of-its-own-0123456789"
 PROMPT = "a walrus in a very unusual hat"
@@ -66,6 +66,29 @@ def test_a_task_that_is_collected_later_is_logged(door: Door, caplog: pytest.Log
     caplog.set_level(logging.DEBUG, "apimaster")
     door("wait", task)
     assert f"task {task.id}: joined" in "\n".join(lines(caplog))
+
+
+def test_one_poll_is_logged_with_its_retry(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    task = door("submit", PROMPT)
+    door.emu.script("poll_503")
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door("retrieve", task)
+    failed, retry, polled = lines(caplog)
+    assert failed.startswith(f"task {task.id}: poll failed with InternalServerError, HTTP 503")
+    assert retry == f"task {task.id}: retry in 0.00 s"
+    assert polled.startswith(f"task {task.id}: ")
+    assert polled.endswith(" s after the first poll")
+
+
+def test_a_purchase_without_a_reply_is_logged_to_its_end(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door.emu.script("cut_after_acceptance")
+    with pytest.raises(OutcomeUnknownError):
+        door("generate", PROMPT)
+    attempt, end, given_up = lines(caplog)
+    assert attempt == "POST /images/generations/async: attempt 1"
+    assert end.startswith("POST /images/generations/async: no reply after ")
+    assert given_up == "POST /images/generations/async: no retry after OutcomeUnknownError"
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.message is not None])

@@ -27,8 +27,8 @@ from .combine import Delivery, combine
 from .context import Context
 from .download import GRACE, Destination, save
 from .operations import Flow, Gather, Instant, Notify, Now, Reply, RunBlocking, Sleep
-from .poll import outcome_of, poll_once, poll_until_done
-from .send import ask, buy, with_hint
+from .poll import describe_state, outcome_of, poll_once, poll_until_done
+from .send import ask, buy, describe_fault, with_hint
 
 SUBMIT_TIMEOUT: Final = 120.0
 """Seconds for a submit. The gateway answers at once, but the upload of ten megabytes of references takes time."""
@@ -59,8 +59,8 @@ class CallOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _ImageJob:
-    """One image of a call, on its way to the caller."""
+class _ImageRun:
+    """One image of a call: its place in the call, its deadline, and the options of the caller."""
 
     options: CallOptions
     begun: Instant
@@ -91,13 +91,13 @@ class _ImageJob:
 
 def generate(context: Context, request: ImageRequest, mode: Mode, options: CallOptions) -> Flow[ImageResult]:
     """``n`` images side by side, each with a task and a charge of its own."""
-    job = yield from _begin_purchase(request, options)
+    run = yield from _begin_purchase(request, options)
     if request.n == 1:
-        outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, job))]
+        outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, run))]
     else:
-        jobs = [replace(job, index=index) for index in range(request.n)]
+        runs = [replace(run, index=index) for index in range(request.n)]
         single = request.model_copy(update={"n": 1})
-        flows = [_one_image(context, single, mode, each) for each in jobs]
+        flows = [_one_image(context, single, mode, each) for each in runs]
         outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
     return combine(outcomes, request=request, model=request.model, price=request.spec.price(request.resolution))
 
@@ -108,11 +108,11 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
     Some channels answer with the finished picture instead. Then the task has succeeded already, and its id is empty,
     since there is nothing to poll.
     """
-    job = yield from _begin_purchase(request, options)
-    yield from job.report("submitting")
-    accepted = yield from _submit(context, request, job)
+    run = yield from _begin_purchase(request, options)
+    yield from run.report("submitting")
+    accepted = yield from _submit(context, request, run)
     if isinstance(accepted, Task):
-        yield from job.report_task(accepted)
+        yield from run.report_task(accepted)
         return accepted
     return Task(id="", model=request.model, status="succeeded", images=accepted, request=request)
 
@@ -121,26 +121,32 @@ def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
     """Poll a task once, and retry that after passing faults until there is an answer."""
     if task.done and not task.id:
         return task  # the gateway answered the submit with the picture: there is no task to poll
-    now: Instant = yield Now()
-    deadline = now.monotonic + timeout
+    begun: Instant = yield Now()
     attempt = 0
     while True:
         attempt += 1
         try:
-            return (yield from poll_once(context, task))
+            polled = yield from poll_once(context, task)
         except APIMasterError as error:
+            _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))
             pause = context.policy.pause(attempt, error)
-            now = yield Now()
-            if pause is None or now.monotonic + pause >= deadline:
+            now: Instant = yield Now()
+            if pause is None or now.monotonic + pause >= begun.monotonic + timeout:
                 raise
+        else:
+            now = yield Now()
+            seconds = now.monotonic - begun.monotonic
+            _log.debug("task %s: %s, %.2f s after the first poll", task.id, describe_state(polled), seconds)
+            return polled
+        _log.debug("task %s: retry in %.2f s", task.id, pause)
         yield Sleep(pause)
 
 
 def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult]:
     """Wait for a task that was submitted earlier, in this process or another one."""
     _log.debug("task %s: joined, to be collected", task.id)
-    job = yield from _begin(task.request, options)
-    delivery = yield from _collect(context, task, job, begun=None)
+    run = yield from _begin(task.request, options)
+    delivery = yield from _collect(context, task, run, begun=None)
     request, spec = task.request, spec_for(task.model)
     if request is not None:
         price = spec.price(request.resolution)
@@ -163,7 +169,7 @@ def models(context: Context, timeout: float) -> Flow[list[str]]:
         ) from None
 
 
-def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageJob]:
+def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageRun]:
     """Start the clock, and check the place for the pictures before any money is spent."""
     begun: Instant = yield Now()
     timeout = options.timeout
@@ -171,51 +177,51 @@ def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageJob
         timeout = _DEFAULT_TIMEOUT[(request.resolution or DEFAULT_RESOLUTION) if request else _LARGEST_RESOLUTION]
     if options.target is not None:
         yield RunBlocking(options.target.check)
-    return _ImageJob(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
+    return _ImageRun(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
 
 
-def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageJob]:
+def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageRun]:
     """The same for a purchase; it also reads and checks the references, once for all images."""
-    job = yield from _begin(request, options)
+    run = yield from _begin(request, options)
     if not request.references:
-        return job
+        return run
     spec = request.spec
     references: Sequence[CheckedReference] = yield RunBlocking(
         lambda: check_references(
             request.references, max_count=spec.max_references, max_bytes=spec.max_reference_bytes, model=spec.id
         )
     )
-    return replace(job, references=references)
+    return replace(run, references=references)
 
 
-def _one_image(context: Context, request: ImageRequest, mode: Mode, job: _ImageJob) -> Flow[Delivery]:
-    yield from job.report("submitting")
-    accepted = yield from _buy(context, request, mode, job)
+def _one_image(context: Context, request: ImageRequest, mode: Mode, run: _ImageRun) -> Flow[Delivery]:
+    yield from run.report("submitting")
+    accepted = yield from _buy(context, request, mode, run)
     if not isinstance(accepted, Task):
-        return (yield from _deliver(context, accepted, None, request, job))
+        return (yield from _deliver(context, accepted, None, request, run))
     now: Instant = yield Now()
-    return (yield from _collect(context, accepted, job, begun=now.monotonic))
+    return (yield from _collect(context, accepted, run, begun=now.monotonic))
 
 
 def _buy(
-    context: Context, request: ImageRequest, mode: Mode, job: _ImageJob
+    context: Context, request: ImageRequest, mode: Mode, run: _ImageRun
 ) -> Flow[Task | tuple[GeneratedImage, ...]]:
     if mode != "sync":
         try:
-            return (yield from _submit(context, request, job))
+            return (yield from _submit(context, request, run))
         except NotFoundError:
             # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
             if mode == "async":
                 raise
     timeout = _ONE_SHOT_LIMIT[request.resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN
-    call = generation_call(request, job.references, submit=False)
-    reply = yield from buy(context, call, deadline=job.deadline, timeout=timeout, long=True)
+    call = generation_call(request, run.references, submit=False)
+    reply = yield from buy(context, call, deadline=run.deadline, timeout=timeout, long=True)
     return (yield from _accepted(context, reply, request))
 
 
-def _submit(context: Context, request: ImageRequest, job: _ImageJob) -> Flow[Task | tuple[GeneratedImage, ...]]:
-    call = generation_call(request, job.references, submit=True)
-    reply = yield from buy(context, call, deadline=job.deadline, timeout=SUBMIT_TIMEOUT, long=bool(job.references))
+def _submit(context: Context, request: ImageRequest, run: _ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
+    call = generation_call(request, run.references, submit=True)
+    reply = yield from buy(context, call, deadline=run.deadline, timeout=SUBMIT_TIMEOUT, long=bool(run.references))
     return (yield from _accepted(context, reply, request))
 
 
@@ -238,14 +244,14 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
     return accepted
 
 
-def _collect(context: Context, task: Task, job: _ImageJob, *, begun: float | None) -> Flow[Delivery]:
+def _collect(context: Context, task: Task, run: _ImageRun, *, begun: float | None) -> Flow[Delivery]:
     """Poll a task until it has succeeded, and deliver its pictures."""
-    yield from job.report_task(task)
+    yield from run.report_task(task)
     if task.done:
         outcome_of(task)
     else:
-        task = yield from poll_until_done(context, task, begun=begun, deadline=job.deadline, report=job.report_task)
-    return (yield from _deliver(context, task.images, task, task.request, job))
+        task = yield from poll_until_done(context, task, begun=begun, deadline=run.deadline, report=run.report_task)
+    return (yield from _deliver(context, task.images, task, task.request, run))
 
 
 def _deliver(
@@ -253,24 +259,24 @@ def _deliver(
     images: tuple[GeneratedImage, ...],
     task: Task | None,
     request: ImageRequest | None,
-    job: _ImageJob,
+    run: _ImageRun,
 ) -> Flow[Delivery]:
     """Save the pictures if the caller named a place for them."""
-    target = job.options.target
+    target = run.options.target
     if target is None:
-        yield from job.report("done", task, images[0])
+        yield from run.report("done", task, images[0])
         return Delivery(images, task)
     saved: list[GeneratedImage] = []
-    total = max(job.total, len(images))
+    total = max(run.total, len(images))
     for offset, image in enumerate(images):
-        yield from job.report("downloading", task, image)
-        stem = f"{task.id}-{image.output_index}" if task and task.id else f"image-{job.begun.wall:.0f}-{job.index}"
-        destination = Destination(target, stem, job.index + offset, total)
+        yield from run.report("downloading", task, image)
+        stem = f"{task.id}-{image.output_index}" if task and task.id else f"image-{run.begun.wall:.0f}-{run.index}"
+        destination = Destination(target, stem, run.index + offset, total)
         try:
-            saved.append((yield from save(context, image, destination, request=request, deadline=job.deadline + GRACE)))
+            saved.append((yield from save(context, image, destination, request=request, deadline=run.deadline + GRACE)))
         except DownloadError as error:
             error.images = (*saved, *images[offset:])
             error.task, error.tasks = task, (task,) if task else ()
             raise
-    yield from job.report("done", task, saved[0])
+    yield from run.report("done", task, saved[0])
     return Delivery(tuple(saved), task)

@@ -116,16 +116,20 @@ def poll_until_done(
         else:
             fault, faults = None, 0
             now = yield Now()
-            percent = "" if task.progress is None else f" {task.progress:.0f} %"
-            _log.debug("task %s: %s%s, %.2f s after it began", task.id, task.status, percent, now.monotonic - start)
+            _log.debug("task %s: %s, %.2f s after it began", task.id, describe_state(task), now.monotonic - start)
             earliest = now.monotonic
-            if task.status != "failed":  # how soon a job fails says nothing about how long one takes
+            if task.status != "failed":  # how soon a task fails says nothing about how long one takes
                 schedule.polled(sent - start, now.monotonic - start, done=task.done, progress=task.progress)
             yield from report(task)
             if task.done:
                 return outcome_of(task)
         if sent >= deadline - _INSTANT:
             raise _timed_out(task, now.monotonic - start, fault)
+
+
+def describe_state(task: Task) -> str:
+    """Status and progress of a task, for a log."""
+    return task.status if task.progress is None else f"{task.status} {task.progress:.0f} %"
 
 
 def _rest(schedule: TaskSchedule, start: float, earliest: float, deadline: float) -> Flow[None]:

@@ -60,14 +60,13 @@ def _exchange(
                 call, remaining if timeout is None else min(timeout, remaining), long, context.headers
             )
         except NotSent as error:
+            yield from _log_end(call, "not sent", started)
             last = APIConnectionError(f"Could not reach {context.base_url}: {error}. Nothing was sent.")
         except (Broken, Refused) as error:  # a reply of a gigabyte counts as none
+            yield from _log_end(call, "no reply", started)
             last = _broken(error, paid=paid)
         else:
-            if _log.isEnabledFor(logging.DEBUG):
-                now = yield Now()
-                seconds = now.monotonic - started
-                _log.debug("%s %s: HTTP %d after %.2f s", call.method, call.path, reply.status, seconds)
+            yield from _log_end(call, f"HTTP {reply.status}", started)
             if 200 <= reply.status < 300:
                 return reply
             now = yield Now()
@@ -75,9 +74,16 @@ def _exchange(
         pause = policy.pause(attempt, last)
         now = yield Now()
         if pause is None or now.monotonic + pause >= deadline:
+            _log.debug("%s %s: no retry after %s", call.method, call.path, describe_fault(last))
             raise last
         _log.debug("%s %s: retry in %.2f s after %s", call.method, call.path, pause, describe_fault(last))
         yield Sleep(pause)
+
+
+def _log_end(call: Call, end: str, started: float) -> Flow[None]:
+    if _log.isEnabledFor(logging.DEBUG):
+        now: Instant = yield Now()
+        _log.debug("%s %s: %s after %.2f s", call.method, call.path, end, now.monotonic - started)
 
 
 def _broken(error: Exception, *, paid: bool) -> APIMasterError:
