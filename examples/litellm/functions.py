@@ -1,4 +1,4 @@
-"""LiteLLM's own functions with Nano Banana 2: a picture, its exact cost, and an edit of it.
+"""LiteLLM's own functions with Nano Banana 2: generate an image, print its exact cost, edit the image.
 
 Needs APIMASTER_API_KEY, or APIMASTER_BASE_URL and a key of an emulator (`apimaster emulator`).
 """

@@ -1,4 +1,4 @@
-"""A LiteLLM Router over two keys: load is spread, and a key that is refused is left alone for a while."""
+"""A LiteLLM Router over two keys. It spreads the load, and pauses a key that the gateway refuses."""
 
 import asyncio
 import os
@@ -21,9 +21,10 @@ router = Router(
 
 async def main() -> None:
     prompts = ("a red kite", "a green kite", "a blue kite")
-    made = await asyncio.gather(*(router.aimage_generation(model="nano-banana", prompt=prompt) for prompt in prompts))
-    for prompt, answer in zip(prompts, made, strict=True):
-        print(prompt, answer.data[0].url, f"${answer._hidden_params['response_cost']}")
+    calls = [router.aimage_generation(model="nano-banana", prompt=prompt) for prompt in prompts]
+    responses = await asyncio.gather(*calls)
+    for prompt, response in zip(prompts, responses, strict=True):
+        print(prompt, response.data[0].url, f"${response._hidden_params['response_cost']}")
 
 
 asyncio.run(main())
