@@ -1,4 +1,4 @@
-"""What keeps the house in order: who may import what, which names are public, and that both clients are one."""
+"""The rules of the architecture: who may import what, which names are public, that both clients are the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import apimaster
-from apimaster import APIMaster, AsyncAPIMaster
+from apimaster import APIMaster, AsyncAPIMaster, errors
 
 PACKAGE = Path(apimaster.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
@@ -210,6 +210,7 @@ SEARCHES = {
     *("startswith", "endswith", "find", "rfind", "index", "count", "partition", "rpartition", "split", "rsplit"),
     *("replace", "removeprefix", "removesuffix", "match", "fullmatch", "search", "findall", "sub"),
 }
+COMPARISONS = (ast.In, ast.NotIn, ast.Eq, ast.NotEq)
 EXCEPTIONS = {"error", "cause", "exc", "exception", "fault", "wrong", "invalid", "refusal", "missing"}
 
 
@@ -230,14 +231,32 @@ def is_text_of_an_error(node: ast.AST) -> bool:
 @pytest.mark.parametrize(
     "path", [*FILES.values(), *itertools.chain(*INTEGRATIONS.values())], ids=lambda path: path.name
 )
-def test_nobody_searches_in_the_text_of_an_error(path: Path) -> None:
+def test_nobody_decides_by_the_text_of_an_error(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         searched: list[ast.AST] = []
-        if isinstance(node, ast.Compare) and any(isinstance(each, (ast.In, ast.NotIn)) for each in node.ops):
-            searched = list(node.comparators)
+        if isinstance(node, ast.Compare) and any(isinstance(each, COMPARISONS) for each in node.ops):
+            searched = [node.left, *node.comparators]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEARCHES:
             searched = [node.func.value, *node.args]
         assert not any(map(is_text_of_an_error, searched)), f"{path}:{node.lineno} {ast.unparse(node)}"
+
+
+ERRORS = {name for name in dir(errors) if name.endswith("Error")}
+ADVISES = re.compile(r"[;:,] (choose|give|install|leave|make|open|pass|put|read|say|set|try|use|write) ", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "path", [*FILES.values(), *itertools.chain(*INTEGRATIONS.values())], ids=lambda path: path.name
+)
+def test_the_message_of_an_error_holds_no_advice(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ERRORS:
+            message = " ".join(
+                part.value
+                for part in ast.walk(node.args[0])
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            )
+            assert not ADVISES.search(message), f"{path}:{node.lineno} {message}"
 
 
 def test_every_name_of_the_adapters_page_is_documented_there() -> None:

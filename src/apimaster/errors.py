@@ -109,6 +109,11 @@ class APIMasterError(Exception):
         self.tasks: tuple[Task, ...] = () if task is None else (task,)
         self.failures: tuple[ImageFailure, ...] = ()
 
+    @property
+    def has_own_advice(self) -> bool:
+        """Whether ``advice`` was written for this very error. Otherwise it is the same for all errors of its class."""
+        return "advice" in self.__dict__
+
     def __str__(self) -> str:
         return paragraph(self.message, self.billed, self.advice)
 

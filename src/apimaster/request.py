@@ -102,14 +102,14 @@ class ImageRequest(BaseModel):
     @classmethod
     def _prompt_says_something(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("prompt is empty; say what to draw")
+            raise BadRequestError("prompt is empty", advice="Say what to draw.")
         return value
 
     @field_validator("model")
     @classmethod
     def _model_has_a_name(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("model is empty; leave it out for the default")
+            raise BadRequestError("model is empty", advice="Leave it out for the default.")
         return spec_for(value.strip()).id
 
     @field_validator("resolution", mode="before")
@@ -146,7 +146,9 @@ class ImageRequest(BaseModel):
             )
         for name, argument in _NAMED_FIELDS.items():
             if name in self.extra_body:
-                raise ValueError(f"extra_body must not hold {name!r}: use the argument {argument}= for it")
+                raise BadRequestError(
+                    f"extra_body must not hold {name!r}", advice=f"Use the argument {argument}= for it."
+                )
         return self
 
     @property
@@ -177,12 +179,14 @@ class ImageRequest(BaseModel):
 
 
 def _as_bad_request(invalid: ValidationError) -> BadRequestError:
-    """One clear sentence per fault, without pydantic's own frame around it."""
+    """One clear sentence per fault, without pydantic's own frame around it; advice if it holds for all faults."""
     sentences = []
+    advices = set()
     about_references = True
     for fault in invalid.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
         cause = fault.get("ctx", {}).get("error")
+        advices.add(cause.advice if isinstance(cause, BadRequestError) and cause.has_own_advice else None)
         about_references &= fault["loc"][:1] == ("references",) or isinstance(cause, ReferenceImageError)
         if cause is not None:
             sentences.append(cause.message if isinstance(cause, BadRequestError) else str(cause))
@@ -193,7 +197,7 @@ def _as_bad_request(invalid: ValidationError) -> BadRequestError:
             problem = fault["msg"]
             sentences.append(f"{place}: {problem[0].lower()}{problem[1:]}, not {_shown(fault['input'])}")
     kind = ReferenceImageError if about_references else BadRequestError
-    return kind("; ".join(sentences))
+    return kind("; ".join(sentences), advice=advices.pop() if len(advices) == 1 else None)
 
 
 def _shown(value: object) -> str:

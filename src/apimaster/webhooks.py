@@ -126,8 +126,8 @@ def parse_webhook(
     expected = [_digest(body, timestamp, key) for key in _keys(secret, key_id)]
     if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures):
         raise WebhookVerificationError(
-            "The signature does not match the body. Either the secret is not this endpoint's, or something changed the "
-            "body on its way: pass the raw bytes."
+            "The signature does not match the body: the secret is not this endpoint's, or something changed the body.",
+            advice="Don't act on the delivery, and answer 400. Check the secret, and pass the raw bytes of the body.",
         )
     _check_age(timestamp, time.time() if now is None else now, tolerance)
     try:

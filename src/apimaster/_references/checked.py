@@ -117,7 +117,8 @@ def check_reference(reference: Reference, number: int, max_bytes: int) -> Checke
         return check_data(reference.in_memory.data(max_bytes), reference.name, place, max_bytes)
     if reference.path is None:
         raise ReferenceImageError(
-            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes: pass the bytes again"
+            f"{place} was loaded from JSON, which holds a picture's digest and not its bytes",
+            advice="To use this picture, pass the bytes again.",
         )
     return check_file(reference.path, reference.name, place, max_bytes)
 
@@ -143,7 +144,7 @@ def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedRefe
         with open_file(path) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
-                raise ReferenceImageError(f"{place} is not a regular file; give the path of a picture")
+                raise ReferenceImageError(f"{place} is not a regular file", advice="Give the path of a picture.")
             _check_size(facts.st_size, place, max_bytes)
             media_type = _media_type(file, place)
     except OSError as error:

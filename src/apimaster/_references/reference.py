@@ -139,7 +139,7 @@ def _parse(value: object) -> tuple[str, PictureInMemory | None]:
         return (text if is_plain else os.path.join(os.curdir, text)), None
     if isinstance(value, io.TextIOBase):
         raise ReferenceImageError(
-            "a reference is a file in text mode; open the picture in binary mode: open(path, 'rb')"
+            "a reference is a file in text mode", advice="Open the picture in binary mode: open(path, 'rb')."
         )
     if callable(getattr(value, "read", None)) or isinstance(value, ImageLike):
         return "", PictureInMemory(value)  # type: ignore[arg-type]  # checked just now
@@ -157,7 +157,10 @@ def _from_text(text: str) -> tuple[str, PictureInMemory | None]:
         return text, None
     scheme = re.match(_SCHEME, text)
     if start.startswith("file:"):
-        raise ReferenceImageError(f"reference {_short(text)!r}: pass the path of a local file without file://")
+        raise ReferenceImageError(
+            f"reference {_short(text)!r} is a file:// URL, which is not accepted",
+            advice="Pass the path of a local file without file://.",
+        )
     if scheme and scheme[2]:
         raise ReferenceImageError(
             f"reference {_short(text)!r}: the gateway can't fetch from {scheme[1]}://; accepted: {_ACCEPTED}"
@@ -175,7 +178,9 @@ def _check_path(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         # Such a name can't be written to JSON, as requests must be.
-        raise ReferenceImageError(f"reference {_short(text)!r} is not valid Unicode; open the file instead") from None
+        raise ReferenceImageError(
+            f"reference {_short(text)!r} is not valid Unicode", advice="Open the file, and pass the open file."
+        ) from None
 
 
 def _check_url(text: str) -> None:
@@ -186,10 +191,14 @@ def _check_url(text: str) -> None:
     except ValueError as error:
         raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: {error}") from None
     if not host or any(c.isspace() or not c.isprintable() for c in text):
-        raise ReferenceImageError(f"reference {_short(text)!r} is not a valid URL: write blanks as %20 and name a host")
+        raise ReferenceImageError(
+            f"reference {_short(text)!r} is not a valid URL", advice="Write blanks as %20, and name a host."
+        )
     if parts.username is not None or parts.password is not None:
         # The URL is not shown: the part before the @ is a secret.
-        raise ReferenceImageError(f"a reference URL for {host} holds a user name or password; pass a URL without them")
+        raise ReferenceImageError(
+            f"a reference URL for {host} holds a user name or password", advice="Pass a URL without them."
+        )
 
 
 def _decoded(uri: str) -> bytes:

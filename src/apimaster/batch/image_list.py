@@ -55,8 +55,8 @@ class LineFault:
     @classmethod
     def of(cls, line: int, error: APIMasterError) -> LineFault:
         """The fault that ``error`` describes."""
-        general = type(error).advice  # such as "Correct the request.", which one line for all faults says once
-        return cls(line, error.message, "" if error.advice == general else error.advice)
+        # The advice of the class, such as "Correct the request.", is said once for all faults, below them.
+        return cls(line, error.message, error.advice if error.has_own_advice else "")
 
 
 class InvalidLines(BadRequestError):
