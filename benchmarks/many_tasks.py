@@ -1,8 +1,8 @@
-"""Many tasks in one asyncio client: how late it learns that they are finished, and how often it asks.
+"""Many tasks in one asyncio client: how late it learns that they are finished, and how often it polls.
 
 Lateness is the moment at which ``generate`` returns minus the moment at which the server's task was finished; both
-processes read the same clock. The vendor's clients look after 12 s and then every 4 s: their lateness follows from the
-durations and is computed, not waited for.
+processes read the same clock. The vendor's clients poll after 12 s, then every 4 s: their lateness follows from the
+durations, so the benchmark computes it.
 """
 
 from __future__ import annotations

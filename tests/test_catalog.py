@@ -1,4 +1,4 @@
-"""The catalogue against the wire contract's tables, and the mapping from pixels."""
+"""The catalogue of models against Google's table of sizes and the vendor's prices, and the mapping from pixels."""
 
 from __future__ import annotations
 

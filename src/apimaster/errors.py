@@ -13,7 +13,7 @@ APIMasterError            .message  .billed "no" | "maybe" | "yes"  .advice  .re
 ├─ InternalServerError      the gateway said so, in JSON: refunded
 ├─ GenerationFailedError    the task ended as failed: refunded
 ├─ NoImageError             success, but nothing in it
-├─ OutcomeUnknownError      sent, and nobody knows: .billed == "maybe"
+├─ OutcomeUnknownError      sent, with an unknown outcome: .billed == "maybe"
 ├─ TaskTimeoutError         the wait ended, the task goes on: .task resumes it (also a TimeoutError)
 ├─ DownloadError            .billed == "yes": never generate again for this
 │   └─ ResultExpiredError
@@ -212,7 +212,7 @@ class NoImageError(APIMasterError):
 
 
 class OutcomeUnknownError(APIMasterError):
-    """The request went out and nobody knows what became of it: asking again may pay twice."""
+    """The request went out, and its outcome is unknown: a second request may be a second charge."""
 
     billed = "maybe"
     advice = _LOOK_FIRST

@@ -50,7 +50,7 @@ def test_generates_then_edits_by_id_in_the_next_turn(
     edited = results(ask(agent, "Make it blue", way))[-1]
     assert edited.status == "success"
     assert edited.artifact["images"][0]["id"] != image["id"]
-    assert emu.jobs[1].order.references[0].width == 2752
+    assert emu.jobs[1].request.references[0].width == 2752
     assert emu.bill.total == toolkit.budget.spent_usd == Decimal("0.0875")
 
 
@@ -68,7 +68,7 @@ def test_edits_an_image_that_the_user_attached(
     far = {"type": "image_url", "image_url": {"url": "https://example.com/far.png"}}
     first, second = results(ask(agent, [{"type": "text", "text": "Paint the second"}, far, photo], way))
     assert first.status == "success"
-    reference = emu.jobs[0].order.references[0]
+    reference = emu.jobs[0].request.references[0]
     assert (reference.width, reference.height) == (64, 48)
     assert second.status == "error"
     assert "the user has attached 2 images" in second.content

@@ -131,6 +131,6 @@ def test_a_checkpointed_thread_is_resumed(outcome: Outcome) -> None:
 
 def test_each_picture_is_bought_once(outcome: Outcome) -> None:
     outcome.generate.invoke(outcome.new_call)
-    prompts = [job.order.prompt for job in outcome.emulator.jobs]
+    prompts = [job.request.prompt for job in outcome.emulator.jobs]
     assert prompts == ["a cat", "a cat in a thread", "blue", "a dog", "make it blue"]
     assert outcome.emulator.bill.total == Decimal("0.1875")

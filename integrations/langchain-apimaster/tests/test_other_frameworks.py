@@ -34,7 +34,7 @@ def check(returned: list[str], emulator: Any) -> None:
     assert "'/etc/passwd' is not a picture that can be named here" in returned[2]
     assert all(str(text).count("http") == 0 for text in returned[:2])
     assert emulator.bill.total == Decimal("0.0875")
-    assert len(emulator.jobs[1].order.references) == 1
+    assert len(emulator.jobs[1].request.references) == 1
 
 
 def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:

@@ -92,7 +92,7 @@ def test_defaults_and_allowed_values(emu: Any, tools: Any, tool_call: Any) -> No
 def test_reference_images_set_by_the_application(emu: Any, tools: Any, png: bytes) -> None:
     edit = tools(expose=set(), defaults={"reference_images": [png]})["edit_image"]
     assert edit.invoke("put the logo on a mug").startswith("img_")
-    assert len(emu.jobs[0].order.references) == 1
+    assert len(emu.jobs[0].request.references) == 1
 
 
 def test_edit_by_id_and_without_reference(emu: Any, tools: Any, tool_call: Any) -> None:
@@ -103,7 +103,7 @@ def test_edit_by_id_and_without_reference(emu: Any, tools: Any, tool_call: Any) 
         tool_call("edit_image", prompt="make it blue", reference_images=[picture, "https://example.com/a.png"])
     )
     assert message.status == "success"
-    assert len(emu.jobs[1].order.references) == 2
+    assert len(emu.jobs[1].request.references) == 2
     message = by_name["edit_image"].invoke(tool_call("edit_image", prompt="make it blue", reference_images=[]))
     assert message.status == "error"
     assert "needs at least one reference image" in message.content
@@ -151,7 +151,7 @@ def test_in_a_chain_with_a_bare_string(emu: Any, tools: Any, scripted: Any) -> N
     prompt = ChatPromptTemplate.from_template("Describe a picture of {what}")
     chain = prompt | scripted(AIMessage("An orange cat")) | StrOutputParser() | tools()["generate_image"]
     assert chain.invoke({"what": "a cat"}).startswith("img_")
-    assert emu.jobs[0].order.prompt == "An orange cat"
+    assert emu.jobs[0].request.prompt == "An orange cat"
 
 
 def test_get_image_takes_a_bare_string(emu: Any, tools: Any) -> None:
@@ -210,7 +210,7 @@ def test_clients_of_the_application(emu: Any, tmp_path: Path) -> None:
         tool = APIMasterGenerateImageTool(client=client, store=tmp_path)
         assert tool.invoke("a cat").startswith("img_")
         assert asyncio.run(tool.ainvoke("a dog")).startswith("img_")  # in a thread
-        assert {job.order.model for job in emu.jobs} == {"gemini-3.1-flash-image"}
+        assert {job.request.model for job in emu.jobs} == {"gemini-3.1-flash-image"}
         assert tool.model_copy(deep=True).client is client
         toolkit = APIMasterToolkit(client=client, store=tmp_path)
         toolkit.close()

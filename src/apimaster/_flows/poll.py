@@ -37,7 +37,7 @@ Report = Callable[[Task], Flow[None]]
 _SHORTEST_TIMEOUT: Final = 1.0
 _INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
 _AFTER_A_REFUSAL: Final = (
-    "Mend the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
+    "Fix the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
 )
 _PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
 # A task can be unknown for a moment after its submit, until the gateway's replicas agree.

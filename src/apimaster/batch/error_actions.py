@@ -7,7 +7,7 @@ the gateway can't be reached                       again              all pause
 the gateway reports its own failure                again, few times   go on
 refused: prompt, reference, parameters             failed             go on
 key, permission, balance, wrong base URL           planned again      no more submits
-nobody knows whether it was charged                unknown            go on
+it may have been charged                           unknown            go on
 
 once there is a task                            →  this image         the others
 ----------------------------------------------     -----------------  -----------------------------------

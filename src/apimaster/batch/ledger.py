@@ -5,7 +5,7 @@ out, and ``submitted`` before the batch waits for its task. So at whatever momen
 which images may be paid for, and the batch never sends one of those again by itself.
 
 SQLite flushes its write-ahead log to the disk at each transition that concerns money (``durable``), so those survive a
-power cut. The other transitions only survive the process: after a power cut the task tells them again.
+power cut. The other transitions only survive the process: after a power cut, a poll of the task finds them again.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ MAX_REFUSED_SECONDS: Final = 900.0
 """Seconds of refusals, or of a pause that the gateway asks for, after which the run submits nothing more."""
 
 _MAX_REFUSALS_AT_START: Final = 4
-"""Refusals in a row after which the run gives up a gateway that has never answered."""
+"""Refusals in a row after which the run gives up on a gateway that has never answered."""
 
 _MAX_FAILURES_IN_A_ROW: Final = 40
 """Submits in a row that the gateway failed, after which the run submits nothing more."""
