@@ -1,6 +1,7 @@
-"""The doors: every way in which a caller reaches the provider through LiteLLM, never the handler itself.
+"""Fixtures: an emulator, a LiteLLM proxy, and each entry point through which a caller of LiteLLM reaches the provider.
 
-Sending a call through a door gives back what the caller sees; the emulator knows what the gateway saw.
+An entry point is one of LiteLLM's functions, a Router or the proxy, never a method of the provider itself. A call
+through it returns what the caller gets; the emulator records what the gateway receives.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Read by LiteLLM when it is imported: no fetching of prices, no long pauses between attempts.
+# LiteLLM reads these when it is imported: fetch no prices, and make no long pauses before a retry.
 os.environ.update(
     LITELLM_LOCAL_MODEL_COST_MAP="True",
     LITELLM_MODE="PRODUCTION",
@@ -45,7 +46,7 @@ import litellm_apimaster
 from apimaster.emulator import Emulator
 
 if "TIKTOKEN_CACHE_DIR" not in os.environ:
-    # LiteLLM 1.80 ships the tokenizer that its chat calls load, and forgets to say where.
+    # LiteLLM 1.80 ships the tokenizer that its chat calls load, but does not tell tiktoken where.
     os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers")
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -53,14 +54,14 @@ MODEL = "apimaster/nano-banana-2"
 MASTER_KEY = "sk-gateway"
 KEYS = ("sk-first", "sk-second")
 PROXY_PYTHON = "LITELLM_PROXY_PYTHON"
-STARTS_WITHIN = 120.0
+START_TIMEOUT = 120.0
 
 litellm.suppress_debug_info = True
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a caller gets: pictures, and the cost in US dollars as LiteLLM tells it."""
+class Response:
+    """What a caller gets: images, the cost in US dollars as LiteLLM reports it, and LiteLLM's own response."""
 
     data: list[Any]
     cost: float | None
@@ -75,9 +76,9 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """The emulator with a clean bill, and the provider registered for it."""
+    """The emulator with an empty bill; the provider is registered and retries no unknown outcome."""
     emulator.reset()
-    # LiteLLM takes 30 callbacks, and every Router of a test run adds its own.
+    # LiteLLM accepts 30 callbacks at most, and every Router of a test run adds its own.
     litellm.logging_callback_manager._reset_all_callbacks()
     for name in ("APIMASTER_API_KEY", "APIMASTER_KEY", "APIMASTER_BASE_URL", "APIMASTER_RETRY_UNKNOWN_OUTCOMES"):
         monkeypatch.delenv(name, raising=False)
@@ -93,21 +94,21 @@ def deployment(gateway: Emulator, name: str = "image", key: str = KEYS[0], **def
 
 @pytest.fixture
 def deploy(gateway: Emulator) -> Callable[..., dict[str, Any]]:
-    """A deployment of the emulator for a Router's ``model_list``."""
+    """A function that makes a deployment for a Router's ``model_list``; the deployment calls the emulator."""
     return lambda *args, **kwargs: deployment(gateway, *args, **kwargs)
 
 
 @pytest.fixture
 def account(gateway: Emulator) -> dict[str, Any]:
-    """What a call of LiteLLM's functions needs to reach the emulator."""
+    """The arguments with which LiteLLM's functions reach the emulator: model, key and base URL."""
     return {"model": MODEL, "api_key": KEYS[0], "api_base": gateway.base_url}
 
 
-def of_litellm(response: Any) -> Answer:
-    return Answer(list(response.data), response._hidden_params.get("response_cost"), response)
+def to_response(response: Any) -> Response:
+    return Response(list(response.data), response._hidden_params.get("response_cost"), response)
 
 
-async def with_logs(call: Any) -> Any:
+async def await_with_background_tasks(call: Any) -> Any:
     """Await a call, and let LiteLLM's own background tasks finish before the loop ends."""
     try:
         return await call
@@ -115,82 +116,92 @@ async def with_logs(call: Any) -> Any:
         await asyncio.sleep(0)
 
 
-def sdk(action: str, gateway: Emulator, request: Any) -> Callable[..., Answer]:
-    here = {"model": MODEL, "api_key": KEYS[0], "api_base": gateway.base_url}
-    return lambda **said: of_litellm(getattr(litellm, f"image_{action}")(**here, **said))
+def sdk_caller(action: str, gateway: Emulator, request: Any) -> Callable[..., Response]:
+    account = {"model": MODEL, "api_key": KEYS[0], "api_base": gateway.base_url}
+    return lambda **arguments: to_response(getattr(litellm, f"image_{action}")(**account, **arguments))
 
 
-def sdk_async(action: str, gateway: Emulator, request: Any) -> Callable[..., Answer]:
-    here = {"model": MODEL, "api_key": KEYS[0], "api_base": gateway.base_url}
-    return lambda **said: of_litellm(asyncio.run(with_logs(getattr(litellm, f"aimage_{action}")(**here, **said))))
+def async_sdk_caller(action: str, gateway: Emulator, request: Any) -> Callable[..., Response]:
+    account = {"model": MODEL, "api_key": KEYS[0], "api_base": gateway.base_url}
+    return lambda **arguments: to_response(
+        asyncio.run(await_with_background_tasks(getattr(litellm, f"aimage_{action}")(**account, **arguments)))
+    )
 
 
-def router(action: str, gateway: Emulator, request: Any) -> Callable[..., Answer]:
-    made = Router(model_list=[deployment(gateway)], num_retries=0)
-    return lambda **said: of_litellm(getattr(made, f"image_{action}")(model="image", **said))
+def router_caller(action: str, gateway: Emulator, request: Any) -> Callable[..., Response]:
+    router = Router(model_list=[deployment(gateway)], num_retries=0)
+    return lambda **arguments: to_response(getattr(router, f"image_{action}")(model="image", **arguments))
 
 
-def router_async(action: str, gateway: Emulator, request: Any) -> Callable[..., Answer]:
-    made = Router(model_list=[deployment(gateway)], num_retries=0)
-    call = getattr(made, f"aimage_{action}")
-    return lambda **said: of_litellm(asyncio.run(with_logs(call(model="image", **said))))
+def async_router_caller(action: str, gateway: Emulator, request: Any) -> Callable[..., Response]:
+    router = Router(model_list=[deployment(gateway)], num_retries=0)
+    call = getattr(router, f"aimage_{action}")
+    return lambda **arguments: to_response(asyncio.run(await_with_background_tasks(call(model="image", **arguments))))
 
 
-OPENAI_NAMES = {"prompt", "image", "mask", "size", "n", "quality", "response_format", "user", "style", "background"}
+OPENAI_PARAMS = {"prompt", "image", "mask", "size", "n", "quality", "response_format", "user", "style", "background"}
 
 
-def proxy_door(action: str, gateway: Emulator, request: Any) -> Callable[..., Answer]:
+def proxy_caller(action: str, gateway: Emulator, request: Any) -> Callable[..., Response]:
     proxy = request.getfixturevalue("proxy")
 
-    def call(**said: Any) -> Answer:
-        body = said.pop("extra_body", {}) | {name: said.pop(name) for name in set(said) - OPENAI_NAMES}
-        if isinstance(said.get("image"), bytes):
-            said["image"] = ("picture.png", said["image"])
+    def call(**arguments: Any) -> Response:
+        body = arguments.pop("extra_body", {}) | {name: arguments.pop(name) for name in set(arguments) - OPENAI_PARAMS}
+        if isinstance(arguments.get("image"), bytes):
+            arguments["image"] = ("image.png", arguments["image"])
         if action == "edit" and "image_urls" in body:
-            # An edit is a form, and LiteLLM's proxy keeps only the last of several fields of one name.
+            # The client sends an edit as a form, and LiteLLM's proxy keeps only the last of several fields of one name.
             body["image_urls"] = json.dumps(body["image_urls"])
-        act = {"generation": "generate", "edit": "edit"}[action]
-        raw = getattr(proxy.client.images.with_raw_response, act)(model="nano-banana-1", extra_body=body, **said)
+        method = {"generation": "generate", "edit": "edit"}[action]
+        raw = getattr(proxy.client.images.with_raw_response, method)(
+            model="nano-banana-1", extra_body=body, **arguments
+        )
         cost = raw.headers.get("x-litellm-response-cost")
-        return Answer(list(raw.parse().data), None if cost in (None, "None", "") else float(cost), raw)
+        return Response(list(raw.parse().data), None if cost in (None, "None", "") else float(cost), raw)
 
     return call
 
 
-DOORS = {"sdk": sdk, "sdk async": sdk_async, "router": router, "router async": router_async, "proxy": proxy_door}
+ENTRY_POINTS = {
+    "sdk": sdk_caller,
+    "sdk async": async_sdk_caller,
+    "router": router_caller,
+    "router async": async_router_caller,
+    "proxy": proxy_caller,
+}
 
 
-@pytest.fixture(params=DOORS)
-def generate(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[..., Answer]:
-    """``image_generation``, through each door."""
-    return DOORS[request.param]("generation", gateway, request)
+@pytest.fixture(params=ENTRY_POINTS)
+def generate(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[..., Response]:
+    """``image_generation`` through each entry point."""
+    return ENTRY_POINTS[request.param]("generation", gateway, request)
 
 
 # A Router has no blocking image_edit.
-@pytest.fixture(params=[name for name in DOORS if name != "router"])
-def edit(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[..., Answer]:
-    """``image_edit``, through each door."""
-    return DOORS[request.param]("edit", gateway, request)
+@pytest.fixture(params=[name for name in ENTRY_POINTS if name != "router"])
+def edit(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[..., Response]:
+    """``image_edit`` through each entry point."""
+    return ENTRY_POINTS[request.param]("edit", gateway, request)
 
 
 @pytest.fixture(scope="session")
-def picture() -> bytes:
-    """A PNG that a gateway accepts."""
-    found = io.BytesIO()
-    Image.effect_noise((64, 48), 40).convert("RGB").save(found, "PNG")
-    return found.getvalue()
+def png() -> bytes:
+    """A PNG that the gateway accepts as a reference image."""
+    out = io.BytesIO()
+    Image.effect_noise((64, 48), 40).convert("RGB").save(out, "PNG")
+    return out.getvalue()
 
 
 @pytest.fixture(scope="session")
-def picture_uri(picture: bytes) -> str:
-    """The same as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(picture).decode()
+def data_uri(png: bytes) -> str:
+    """The same PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 @pytest.fixture
-def orders(gateway: Emulator) -> Callable[[], list[Any]]:
-    """The purchases that the emulator received, oldest first."""
-    return lambda: [seen for seen in gateway.requests if seen.route in ("submit", "sync")]
+def purchases(gateway: Emulator) -> Callable[[], list[Any]]:
+    """A function that returns the requests to buy images that the gateway received, oldest first."""
+    return lambda: [received for received in gateway.requests if received.route in ("submit", "sync")]
 
 
 @dataclass(frozen=True)
@@ -205,27 +216,27 @@ class Proxy:
         return OpenAI(api_key=MASTER_KEY, base_url=f"{self.url}/v1", max_retries=2)
 
     def get(self, path: str) -> str:
-        asked = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {MASTER_KEY}"})
-        with urllib.request.urlopen(asked, timeout=60) as reply:
-            return str(reply.read().decode())
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {MASTER_KEY}"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return str(response.read().decode())
 
 
 @contextmanager
 def running_proxy(config: Path, folder: Path, environment: dict[str, str]) -> Iterator[Proxy]:
-    """LiteLLM's proxy as a process of its own, by the interpreter that ``LITELLM_PROXY_PYTHON`` names or this one."""
+    """LiteLLM's proxy in a process of its own, run by this Python or the one that ``LITELLM_PROXY_PYTHON`` names."""
     python = os.environ.get(PROXY_PYTHON, sys.executable)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     log = folder / "proxy.log"
-    words = [python, "-c", "from litellm import run_server; run_server()"]
-    words += ["--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
+    command = [python, "-c", "from litellm import run_server; run_server()"]
+    command += ["--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            words, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT, cwd=folder
+            command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT, cwd=folder
         )
     try:
-        wait_until_it_answers(f"http://127.0.0.1:{port}/health/liveliness", process, log)
+        wait_until_reachable(f"http://127.0.0.1:{port}/health/liveliness", process, log)
         yield Proxy(f"http://127.0.0.1:{port}", log)
     finally:
         process.terminate()
@@ -236,24 +247,24 @@ def running_proxy(config: Path, folder: Path, environment: dict[str, str]) -> It
             process.wait()
 
 
-def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + STARTS_WITHIN
+def wait_until_reachable(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
-        except (urllib.error.URLError, OSError):  # noqa: PERF203  # not there yet: that is what is waited for
-            if process.poll() is not None or time.monotonic() > ends:
+        except (urllib.error.URLError, OSError):  # noqa: PERF203  # not reachable yet, so try again
+            if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the proxy did not start:\n{log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.1)
 
 
-def handlers_must_be_files() -> bool:
-    """LiteLLM's older proxies look for a custom handler in a file beside the configuration, and nowhere else."""
+def handler_must_be_in_a_file() -> bool:
+    """Whether the proxy looks for a custom handler only in a file beside the configuration, as older versions do."""
     return "Could not find module file" in inspect.getsource(get_instance_fn)
 
 
-SINGLE = """
+SINGLE_DEPLOYMENT = """
   - model_name: nano-banana-1
     litellm_params: {{ model: apimaster/nano-banana-2, api_key: {key}, api_base: "{url}" }}
     model_info: {{ mode: image_generation }}
@@ -262,17 +273,17 @@ SINGLE = """
 
 @pytest.fixture(scope="session")
 def proxy(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """The example's configuration, as a gateway operator runs it, plus one model with a single deployment."""
+    """A proxy with the example's configuration, and with one more model that has a single deployment."""
     if PROXY_PYTHON not in os.environ and not all(map(find_spec, ("apscheduler", "fastapi", "orjson"))):
-        pytest.skip(f"needs litellm[proxy] here, or {PROXY_PYTHON} naming a Python that has it and this package")
+        pytest.skip(f"needs litellm[proxy] here, or {PROXY_PYTHON} set to a Python that has it and this package")
     folder = tmp_path_factory.mktemp("proxy")
     example = (EXAMPLES / "litellm_proxy" / "config.yaml").read_text(encoding="utf-8")
-    single = SINGLE.format(key=KEYS[0], url=emulator.base_url)
+    single = SINGLE_DEPLOYMENT.format(key=KEYS[0], url=emulator.base_url)
     config = folder / "config.yaml"
-    # One test's refused key must not keep the next one waiting.
+    # Otherwise a deployment whose key the gateway refused in one test would be cooling down in the next.
     text = example.replace("router_settings:\n", "router_settings:\n  disable_cooldowns: true\n")
     text = text.replace("model_list:\n", f"model_list:\n{single}")
-    if handlers_must_be_files():
+    if handler_must_be_in_a_file():
         (folder / "apimaster_handler.py").write_text("from litellm_apimaster import apimaster_llm\n", encoding="utf-8")
         text = text.replace("litellm_apimaster.apimaster_llm", "apimaster_handler.apimaster_llm")
     config.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The clients that calls share: few of them, for all threads and event loops, and closed when nothing uses them."""
+"""Clients: one per account for all threads and event loops, up to a limit, and none closed while a call uses it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from litellm_apimaster.clients import Account, ClientCache
 
 @pytest.fixture
 def clients(gateway):
-    """The provider's clients, with none made so far."""
+    """The provider's cache of clients, empty."""
     gateway.dialect = "submit_as_image"
     apimaster_llm.close()
     asyncio.run(apimaster_llm.aclose())
@@ -34,28 +34,28 @@ def clients(gateway):
 
 @pytest.fixture
 def connections(gateway) -> Callable[[], int]:
-    """How many sockets of this process are connected to the gateway, no matter who holds them."""
+    """A function that counts the sockets of this process that are connected to the gateway, whatever owns them."""
     port = urlsplit(gateway.base_url).port
 
     def peer_port(descriptor: int) -> int | None:
         with contextlib.suppress(OSError):  # not open, or a socket that is not connected
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                with socket.socket(fileno=os.dup(descriptor)) as found:
-                    return found.getpeername()[1] if found.family == socket.AF_INET else None
+                with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+                    return duplicate.getpeername()[1] if duplicate.family == socket.AF_INET else None
         return None
 
     return lambda: sum(peer_port(descriptor) == port for descriptor in range(1024))
 
 
-def draw(account: dict[str, Any], **arguments: Any) -> Any:
+def generate_image(account: dict[str, Any], **arguments: Any) -> Any:
     return litellm.image_generation(prompt="a red kite", **account | arguments)
 
 
 def test_calls_share_one_client_per_account(account, clients, connections):
     for _ in range(3):
-        draw(account)
+        generate_image(account)
     assert clients.count() == 1
-    draw(account, api_key="sk-second")
+    generate_image(account, api_key="sk-second")
     assert clients.count() == 2
     assert connections() == 2
     apimaster_llm.close()
@@ -63,61 +63,63 @@ def test_calls_share_one_client_per_account(account, clients, connections):
     assert connections() == 0
 
 
-def test_event_loops_share_one_client_and_take_their_connections_with_them(account, clients, connections):
-    async def draw_some() -> None:
+def test_event_loops_share_one_client_and_close_their_connections_when_they_end(account, clients, connections):
+    async def generate_ten_images() -> None:
         await asyncio.gather(*(litellm.aimage_generation(prompt=f"kite {number}", **account) for number in range(10)))
         assert 1 <= connections() <= 10
         assert clients.count() == 1
 
     for _ in range(3):
-        asyncio.run(draw_some())
+        asyncio.run(generate_ten_images())
         assert connections() == 0
     assert clients.count() == 1
 
 
 def test_event_loops_of_several_threads_share_one_client(account, gateway, clients, connections):
-    problems: list[BaseException] = []
+    errors: list[BaseException] = []
 
-    def work(number: int) -> None:
+    def generate(number: int) -> None:
         try:
-            answer = asyncio.run(litellm.aimage_generation(prompt=f"kite {number}", **account))
-            assert answer.data[0].url
-        except BaseException as problem:
-            problems.append(problem)
+            response = asyncio.run(litellm.aimage_generation(prompt=f"kite {number}", **account))
+            assert response.data[0].url
+        except BaseException as error:
+            errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=generate, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not problems
+    assert not errors
     assert len(gateway.bill.standing) == 8
     assert clients.count() == 1
     assert connections() == 0
 
 
 def test_aclose_closes_the_connections_of_the_running_loop(account, clients, connections):
-    async def draw_and_close() -> None:
+    async def generate_and_close() -> None:
         await litellm.aimage_generation(prompt="a red kite", **account)
         assert connections() == 1
         await apimaster_llm.aclose()
-        await asyncio.sleep(0)  # asyncio closes the sockets at its next turn
+        await asyncio.sleep(0)  # asyncio closes the sockets in the loop's next iteration
         assert connections() == 0
         assert clients.count() == 0
         await litellm.aimage_generation(prompt="another kite", **account)
         assert clients.count() == 1
 
-    asyncio.run(draw_and_close())
+    asyncio.run(generate_and_close())
 
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
-def test_closing_waits_for_calls_on_other_threads_and_loops(blocking, account, gateway, clients, connections):
+def test_a_client_closes_after_the_calls_of_other_threads_and_loops(blocking, account, gateway, clients, connections):
     gateway.dialect, gateway.latency = "tracked", "manual"
-    answers: list[Any] = []
+    responses: list[Any] = []
 
     def call() -> None:
-        said = {"prompt": "a red kite", **account}
-        answers.append(litellm.image_generation(**said) if blocking else asyncio.run(litellm.aimage_generation(**said)))
+        arguments = {"prompt": "a red kite", **account}
+        responses.append(
+            litellm.image_generation(**arguments) if blocking else asyncio.run(litellm.aimage_generation(**arguments))
+        )
 
     thread = threading.Thread(target=call)
     thread.start()
@@ -128,7 +130,7 @@ def test_closing_waits_for_calls_on_other_threads_and_loops(blocking, account, g
     assert clients.count() == 0
     gateway.finish()
     thread.join()
-    assert answers[0].data[0].url
+    assert responses[0].data[0].url
     assert len(gateway.bill.charges) == 1
     assert connections() == 0
 
@@ -142,7 +144,7 @@ def assert_closed(client: Any) -> None:
         _ = asyncio.run(client.models()) if hasattr(client, "aclose") else client.models()
 
 
-def test_blocking_clients_are_capped_and_none_in_use_is_closed(gateway):
+def test_the_limit_closes_only_unused_blocking_clients(gateway):
     cache = ClientCache(limit=2)
     accounts = accounts_at(gateway, 5)
     used = []
@@ -159,11 +161,11 @@ def test_blocking_clients_are_capped_and_none_in_use_is_closed(gateway):
         assert cache.count() == 0
         assert_closed(used[-1])
         with pytest.raises(APIMasterError, match="API key"):
-            first.models()  # the gateway does not know this key: so the client is open
+            first.models()  # the gateway refuses the made-up key, so the client is open
     assert_closed(first)
 
 
-def test_asyncio_clients_are_capped_and_none_in_use_is_closed(gateway):
+def test_the_limit_closes_only_unused_asyncio_clients(gateway):
     cache = ClientCache(limit=2)
     accounts = accounts_at(gateway, 5)
     used = []
@@ -187,7 +189,7 @@ def test_asyncio_clients_are_capped_and_none_in_use_is_closed(gateway):
         assert_closed(client)
 
 
-def test_the_client_used_least_recently_is_closed_first(gateway):
+def test_the_limit_closes_the_least_recently_used_client(gateway):
     cache = ClientCache(limit=2)
     first, second, third = accounts_at(gateway, 3)
     clients = {}
@@ -199,12 +201,12 @@ def test_the_client_used_least_recently_is_closed_first(gateway):
         assert again is clients[first]
 
 
-def test_a_fault_in_closing_does_not_lose_the_result(gateway, monkeypatch, caplog):
+def test_an_error_while_closing_a_client_does_not_lose_the_result(gateway, monkeypatch, caplog):
     cache = ClientCache(limit=0)
     account = accounts_at(gateway, 1)[0]
 
     def fail(self: Any) -> None:
-        raise RuntimeError("made up")
+        raise RuntimeError("made-up error")
 
     async def use() -> str:
         async with cache.asyncio_client(account):
@@ -218,34 +220,34 @@ def test_a_fault_in_closing_does_not_lose_the_result(gateway, monkeypatch, caplo
     assert [record.message for record in caplog.records] == ["an unused client could not be closed"] * 2
 
 
-def test_the_loop_stays_free_under_load(account, gateway):
+def test_many_calls_do_not_block_the_event_loop(account, gateway):
     gateway.latency = 0.2
 
-    async def watch(stalls: list[float]) -> None:
+    async def measure(stalls: list[float]) -> None:
         while True:
             before = time.perf_counter()
             await asyncio.sleep(0.005)
             stalls.append(time.perf_counter() - before - 0.005)
 
-    async def many() -> float:
+    async def call_many() -> float:
         stalls: list[float] = []
-        watcher = asyncio.create_task(watch(stalls))
+        measuring = asyncio.create_task(measure(stalls))
         calls = [
             litellm.aimage_generation(prompt=f"kite {number}", response_format="b64_json", **account)
             for number in range(32)
         ]
         await asyncio.gather(*calls)
-        watcher.cancel()
+        measuring.cancel()
         return sorted(stalls)[len(stalls) * 9 // 10]
 
-    assert asyncio.run(many()) < 0.2
+    assert asyncio.run(call_many()) < 0.2
     assert len(gateway.bill.standing) == 32
 
 
-def test_a_cancelled_call_stops_at_once(account, gateway):
+def test_a_cancelled_call_stops_polling(account, gateway):
     gateway.latency = "manual"
 
-    async def cancelled() -> None:
+    async def cancel_call() -> None:
         task = asyncio.create_task(litellm.aimage_generation(prompt="a red kite", **account))
         while not gateway.requests_to("poll"):
             await asyncio.sleep(0.01)
@@ -256,27 +258,27 @@ def test_a_cancelled_call_stops_at_once(account, gateway):
         await asyncio.sleep(0.1)
         assert len(gateway.requests_to("poll")) == polls
 
-    asyncio.run(cancelled())
+    asyncio.run(cancel_call())
 
 
 WITHOUT_UNIX = """
 import builtins, os, signal, sys
-import litellm  # it has its own ways where something is missing; ours begin here
+import litellm  # first and with all of Unix, since this tests only our own packages
 for name in ("register_at_fork", "fork", "O_NONBLOCK", "getuid", "geteuid"):
     if hasattr(os, name):
         delattr(os, name)
 for name in ("SIGALRM", "SIGHUP", "SIGQUIT"):
     delattr(signal, name)
-found = builtins.__import__
+real_import = builtins.__import__
 
-def without_unix(name, *rest):
+def import_without_unix(name, *rest):
     if name in ("resource", "pwd", "grp", "termios") and sys._getframe(1).f_globals.get("__name__", "").startswith(
         ("apimaster", "litellm_apimaster")
     ):
         raise ImportError(name)
-    return found(name, *rest)
+    return real_import(name, *rest)
 
-builtins.__import__ = without_unix
+builtins.__import__ = import_without_unix
 import litellm_apimaster
 from litellm_apimaster.clients import Account
 handler = litellm_apimaster.apimaster_llm
@@ -291,4 +293,4 @@ def test_the_import_needs_nothing_that_windows_lacks():
         [sys.executable, "-c", WITHOUT_UNIX], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "http://127.0.0.1:9/v1"  # LiteLLM prints notices of its own
+    assert done.stdout.splitlines()[-1] == "http://127.0.0.1:9/v1"  # LiteLLM prints notices before it

@@ -1,4 +1,4 @@
-"""The cost, to the cent, wherever LiteLLM shows one."""
+"""The exact cost, wherever LiteLLM reports one."""
 
 from __future__ import annotations
 
@@ -18,76 +18,77 @@ COUNTS = (1, 3)
 
 
 @pytest.fixture(autouse=True)
-def at_once(gateway):
+def submit_as_image(gateway):
+    """The gateway answers a submit with the image itself, so that the client does not poll."""
     gateway.dialect = "submit_as_image"
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("resolution", PRICES)
-def test_a_generation(resolution, count, generate, gateway):
-    answer = generate(prompt="a red kite", resolution=resolution, n=count)
-    assert answer.cost == pytest.approx(PRICES[resolution] * count, abs=1e-9)
-    assert float(gateway.bill.total) == pytest.approx(answer.cost)
+def test_the_cost_of_a_generation(resolution, count, generate, gateway):
+    response = generate(prompt="a red kite", resolution=resolution, n=count)
+    assert response.cost == pytest.approx(PRICES[resolution] * count, abs=1e-9)
+    assert float(gateway.bill.total) == pytest.approx(response.cost)
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("resolution", PRICES)
-def test_an_edit(resolution, count, edit, gateway, picture):
-    answer = edit(prompt="a red kite", image=picture, resolution=resolution, n=count)
-    assert answer.cost == pytest.approx(PRICES[resolution] * count, abs=1e-9)
-    assert float(gateway.bill.total) == pytest.approx(answer.cost)
+def test_the_cost_of_an_edit(resolution, count, edit, gateway, png):
+    response = edit(prompt="a red kite", image=png, resolution=resolution, n=count)
+    assert response.cost == pytest.approx(PRICES[resolution] * count, abs=1e-9)
+    assert float(gateway.bill.total) == pytest.approx(response.cost)
 
 
-def test_one_failed_image_of_three_costs_nothing_and_is_named(generate, gateway):
+def test_a_generation_lists_its_failed_image_which_costs_nothing(generate, gateway):
     gateway.dialect = "tracked"
     gateway.script("ok", "task_failed_text", on="task")
-    answer = generate(prompt="a red kite", n=3, resolution="2K")
-    assert len(answer.data) == 2
-    assert answer.cost == pytest.approx(0.1)
+    response = generate(prompt="a red kite", n=3, resolution="2K")
+    assert len(response.data) == 2
+    assert response.cost == pytest.approx(0.1)
     assert float(gateway.bill.total) == pytest.approx(0.1)
-    failures = json.loads(answer.raw.text)["failures"] if hasattr(answer.raw, "text") else answer.raw.failures
+    failures = json.loads(response.raw.text)["failures"] if hasattr(response.raw, "text") else response.raw.failures
     assert [failure["error"] for failure in failures] == ["GenerationFailedError"]
 
 
-def test_one_failed_image_of_three_of_an_edit(edit, gateway, picture):
+def test_the_failed_image_of_an_edit_costs_nothing(edit, gateway, png):
     gateway.dialect = "tracked"
     gateway.script("task_failed", on="task")
-    answer = edit(prompt="a red kite", image=picture, n=3)
-    assert len(answer.data) == 2
-    assert answer.cost == pytest.approx(0.075)
+    response = edit(prompt="a red kite", image=png, n=3)
+    assert len(response.data) == 2
+    assert response.cost == pytest.approx(0.075)
 
 
-class Ledger(CustomLogger):
-    """A success callback. LiteLLM delivers late what earlier tests left, so each call is told by its tag."""
+class CostRecorder(CustomLogger):
+    """A success callback that records costs by tag, since LiteLLM may call it late for the calls of earlier tests."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[str, float, Any]] = []
+        self.records: list[tuple[str, float, Any]] = []
 
-    def note(self, kwargs: dict[str, Any]) -> None:
+    def record(self, kwargs: dict[str, Any]) -> None:
         payload = kwargs.get("standard_logging_object") or {}
         metadata = (kwargs.get("litellm_params") or {}).get("metadata") or {}
         for tag in metadata.get("tags") or ():
-            self.seen.append((tag, kwargs["response_cost"], payload.get("response_cost")))
+            self.records.append((tag, kwargs["response_cost"], payload.get("response_cost")))
 
     def log_success_event(self, kwargs, response_obj, start_time, end_time):
-        self.note(kwargs)
+        self.record(kwargs)
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
-        self.note(kwargs)
+        self.record(kwargs)
 
     def costs(self, tag: str) -> list[float]:
-        return [cost for seen, *costs in self.seen if seen == tag for cost in costs if cost is not None]
+        return [cost for each, *costs in self.records if each == tag for cost in costs if cost is not None]
 
 
 @pytest.fixture
-def ledger(gateway, monkeypatch):
-    made = Ledger()
-    monkeypatch.setattr(litellm, "callbacks", [made])
-    # LiteLLM 1.80 delivers on the event loop that logged first in this process, and each test runs one of its own.
-    for made_there in ("_queue", "_sem", "_worker_task"):
-        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, made_there, None)
-    return made
+def recorder(gateway, monkeypatch):
+    created = CostRecorder()
+    monkeypatch.setattr(litellm, "callbacks", [created])
+    # LiteLLM 1.80 runs callbacks on the first event loop of this process that logged, and each test has its own loop.
+    for attribute in ("_queue", "_sem", "_worker_task"):
+        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)
+    return created
 
 
 CALLS = [
@@ -100,37 +101,37 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("action", "routed", "blocking"), CALLS)
-def test_success_callbacks_and_tags(action, routed, blocking, account, deploy, ledger, picture):
-    owner: Any = Router(model_list=[deploy()], num_retries=0) if routed else litellm
-    call = getattr(owner, f"image_{action}" if blocking else f"aimage_{action}")
-    said = {"prompt": "a red kite", "resolution": "4K", "n": 2} | ({"model": "image"} if routed else account)
+def test_success_callbacks_get_cost_and_tags(action, routed, blocking, account, deploy, recorder, png):
+    router_or_litellm: Any = Router(model_list=[deploy()], num_retries=0) if routed else litellm
+    call = getattr(router_or_litellm, f"image_{action}" if blocking else f"aimage_{action}")
+    arguments = {"prompt": "a red kite", "resolution": "4K", "n": 2} | ({"model": "image"} if routed else account)
     if action == "edit":
-        said["image"] = picture
+        arguments["image"] = png
     tag = f"{action} {routed} {blocking}"
     if blocking:
-        call(metadata={"tags": [tag]}, **said)
-        wait(lambda: ledger.costs(tag))
+        call(metadata={"tags": [tag]}, **arguments)
+        wait_for(lambda: recorder.costs(tag))
     else:
-        asyncio.run(settled(call(metadata={"tags": [tag]}, **said), lambda: ledger.costs(tag)))
-    assert ledger.costs(tag)
-    assert all(cost == pytest.approx(0.15) for cost in ledger.costs(tag))
+        asyncio.run(await_then_wait_for(call(metadata={"tags": [tag]}, **arguments), lambda: recorder.costs(tag)))
+    assert recorder.costs(tag)
+    assert all(cost == pytest.approx(0.15) for cost in recorder.costs(tag))
 
 
-def wait(seen: Any) -> None:
-    ends = time.monotonic() + 5
-    while not seen() and time.monotonic() < ends:
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
-async def settled(call: Any, seen: Any) -> None:
-    """LiteLLM's callbacks run in the background of the same loop."""
+async def await_then_wait_for(call: Any, condition: Any) -> None:
+    """Await a call, then wait on the same event loop, since LiteLLM runs its callbacks there in the background."""
     await call
-    ends = time.monotonic() + 5
-    while not seen() and time.monotonic() < ends:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
 
 
-def test_registered_prices(gateway):
+def test_litellm_knows_mode_and_price(gateway):
     for name in ("nano-banana-2", "gemini-3.1-flash-image-preview", "gemini-3.1-flash-image"):
         info = litellm.get_model_info(f"apimaster/{name}")
         assert info["mode"] == "image_generation"
@@ -139,12 +140,12 @@ def test_registered_prices(gateway):
 
 
 def test_a_router_knows_mode_and_price(deploy):
-    made = Router(model_list=[deploy()])
-    info = made.get_router_model_info(made.model_list[0], "apimaster/nano-banana-2")
+    router = Router(model_list=[deploy()])
+    info = router.get_router_model_info(router.model_list[0], "apimaster/nano-banana-2")
     assert info["mode"] == "image_generation"
     assert info["output_cost_per_image"] == 0.0375
 
 
-def test_a_model_without_a_price_has_no_figure(account):
-    answer = litellm.image_generation(prompt="a red kite", **account | {"model": "apimaster/gpt-image-2"})
-    assert not answer._hidden_params["response_cost"]
+def test_a_model_without_a_published_price_has_no_cost(account):
+    response = litellm.image_generation(prompt="a red kite", **account | {"model": "apimaster/gpt-image-2"})
+    assert not response._hidden_params["response_cost"]

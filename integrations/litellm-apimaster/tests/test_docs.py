@@ -12,16 +12,16 @@ import litellm
 import pytest
 import yaml
 
-HERE = Path(__file__).parents[1]
-README = (HERE / "README.md").read_text(encoding="utf-8")
-EXAMPLES = HERE.parents[1] / "examples"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PYTHON = [code for language, code in BLOCK.findall(README) if language == "python"]
+PACKAGE = Path(__file__).parents[1]
+README = (PACKAGE / "README.md").read_text(encoding="utf-8")
+EXAMPLES = PACKAGE.parents[1] / "examples"
+CODE_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON_BLOCKS = [code for language, code in CODE_BLOCK.findall(README) if language == "python"]
 
 
 @pytest.fixture
 def run(gateway, proxy, tmp_path, monkeypatch, capsys) -> Callable[..., str]:
-    """Runs a program as its reader would, but in this process: LiteLLM takes seconds to import."""
+    """A function that runs a program in this process, since LiteLLM takes seconds to import, and returns its output."""
     environment = {
         "APIMASTER_API_KEY": "sk-first",
         "APIMASTER_API_KEY_2": "sk-second",
@@ -42,35 +42,35 @@ def run(gateway, proxy, tmp_path, monkeypatch, capsys) -> Callable[..., str]:
     return run_program
 
 
-@pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_a_block_of_the_readme_runs(number, run, gateway, tmp_path):
+@pytest.mark.parametrize("number", range(len(PYTHON_BLOCKS)))
+def test_a_code_block_of_the_readme_runs(number, run, gateway, tmp_path):
     program = tmp_path / "block.py"
-    program.write_text(PYTHON[number], encoding="utf-8")
+    program.write_text(PYTHON_BLOCKS[number], encoding="utf-8")
     assert run(program).strip()
     assert gateway.bill.standing
 
 
-def test_the_readmes_proxy_configuration_is_one():
-    (text,) = [code for language, code in BLOCK.findall(README) if language == "yaml"]
+def test_the_readme_configures_the_proxy_as_the_example_does():
+    (text,) = [code for language, code in CODE_BLOCK.findall(README) if language == "yaml"]
     config = yaml.safe_load(text)
     example = yaml.safe_load((EXAMPLES / "litellm_proxy" / "config.yaml").read_text(encoding="utf-8"))
     for key in ("litellm_settings", "general_settings"):
         assert config[key] == example[key]
 
 
-def test_the_readmes_prices_are_right(gateway):
+def test_the_readme_lists_the_prices_that_responses_report(gateway):
     rows = re.findall(r"^\| ([\dK., ]+) \| (0\.\d+) \|$", README, re.MULTILINE)
     assert rows
-    for tiers, price in rows:
-        for tier in tiers.split(", "):
-            answer = litellm.image_generation(
+    for resolutions, price in rows:
+        for resolution in resolutions.split(", "):
+            response = litellm.image_generation(
                 model="apimaster/nano-banana-2",
                 prompt="a kite",
-                resolution=tier,
+                resolution=resolution,
                 api_key="sk-first",
                 api_base=gateway.base_url,
             )
-            assert answer._hidden_params["response_cost"] == float(price)
+            assert response._hidden_params["response_cost"] == float(price)
 
 
 @pytest.mark.parametrize("name", ["litellm/functions.py", "litellm/router.py", "litellm_proxy/client.py"])

@@ -1,4 +1,4 @@
-"""What a caller sees of every fault, and what it costs: at most one charge per image, whatever LiteLLM does."""
+"""The error that a caller gets for each fault, and its cost: at most one charge per image, however LiteLLM retries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CHARGED = r"It (may have been|was) charged\."
 NO_BALANCE = getattr(litellm.exceptions, "PaymentRequiredError", litellm.APIError)
 RETRIED = "retried"
 
-# fault → class, status, and whether LiteLLM's Router may repeat it (it costs nothing then)
-TABLE: dict[str, tuple[type[Exception], int, str]] = {
+# fault: the error's class and status, and RETRIED if LiteLLM's Router retries it, since it costs nothing
+ERRORS: dict[str, tuple[type[Exception], int, str]] = {
     "bad_request": (litellm.BadRequestError, 400, ""),
     "wrong_endpoint": (litellm.BadRequestError, 400, ""),
     "moderation": (litellm.ContentPolicyViolationError, 400, ""),
@@ -61,163 +61,163 @@ TABLE: dict[str, tuple[type[Exception], int, str]] = {
     "task_no_image": (OutcomeUnknown, 424, ""),
     "task_never_ends": (WaitTimeout, 424, ""),
 }
-UNKNOWN = [name for name, (kind, _, _) in TABLE.items() if kind in (OutcomeUnknown, WaitTimeout)]
-IMPATIENT = {"hang": 0.4, "task_never_ends": 0.4}
-PATIENT = 30.0
+UNKNOWN_OUTCOMES = [name for name, (kind, _, _) in ERRORS.items() if kind in (OutcomeUnknown, WaitTimeout)]
+SHORT_TIMEOUTS = {"hang": 0.4, "task_never_ends": 0.4}
+TIMEOUT = 30.0
 
-SETTINGS = ("one deployment", "two deployments", "a fallback")
+SETUPS = ("one deployment", "two deployments", "a fallback")
 
 
-def play(gateway: Any, fault: str) -> float:
-    """The fault, for every request from now on; and how long to wait for an answer."""
-    options = {"retry_after": 0} if TABLE[fault][0] is litellm.RateLimitError else {}
+def script_fault(gateway: Any, fault: str) -> float:
+    """Script the fault for every request from now on; returns the timeout to call with."""
+    options = {"retry_after": 0} if ERRORS[fault][0] is litellm.RateLimitError else {}
     gateway.script(fault, times=None, **options)
-    return IMPATIENT.get(fault, PATIENT)
+    return SHORT_TIMEOUTS.get(fault, TIMEOUT)
 
 
-def check(error: BaseException, fault: str) -> None:
-    kind, status, _ = TABLE[fault]
+def assert_error(error: BaseException, fault: str) -> None:
+    kind, status, _ = ERRORS[fault]
     assert isinstance(error, kind), repr(error)
     assert error.status_code == status
     assert error.llm_provider == "apimaster"
     assert error.model == "nano-banana-2"
-    if fault in UNKNOWN:
+    if fault in UNKNOWN_OUTCOMES:
         assert error.billed in ("maybe", "yes")
         assert re.search(CHARGED, str(error))
     else:
         assert describe_charge("no") in str(error)
 
 
-def paid(gateway: Any) -> list[Any]:
+def standing_charges(gateway: Any) -> list[Any]:
     return list(gateway.bill.standing)
 
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
-@pytest.mark.parametrize("fault", TABLE)
-def test_the_functions(fault, blocking, gateway, account):
-    timeout = play(gateway, fault)
-    # max_retries is the core's patience with what cost nothing
-    said = {"prompt": "a red kite", "timeout": timeout, "max_retries": 0, **account}
+@pytest.mark.parametrize("fault", ERRORS)
+def test_errors_of_the_functions(fault, blocking, gateway, account):
+    timeout = script_fault(gateway, fault)
+    # max_retries: how often the core itself retries a purchase that cost nothing
+    arguments = {"prompt": "a red kite", "timeout": timeout, "max_retries": 0, **account}
     with pytest.raises(openai.APIError) as caught:
-        _ = litellm.image_generation(**said) if blocking else asyncio.run(litellm.aimage_generation(**said))
-    check(caught.value, fault)
+        _ = litellm.image_generation(**arguments) if blocking else asyncio.run(litellm.aimage_generation(**arguments))
+    assert_error(caught.value, fault)
     assert str(caught.value).count(describe_charge(getattr(caught.value, "billed", "no"))) == 1
-    assert len(paid(gateway)) <= 1
+    assert len(standing_charges(gateway)) <= 1
 
 
-def router(deploy: Any, setting: str) -> Router:
+def make_router(deploy: Any, setup: str) -> Router:
     models = [deploy()]
-    if setting == "two deployments":
+    if setup == "two deployments":
         models.append(deploy(key="sk-second"))
-    if setting == "a fallback":
+    if setup == "a fallback":
         models.append(deploy("other", key="sk-second"))
-    fallbacks = [{"image": ["other"]}] if setting == "a fallback" else []
+    fallbacks = [{"image": ["other"]}] if setup == "a fallback" else []
     return Router(model_list=models, num_retries=3, fallbacks=fallbacks, disable_cooldowns=True)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("fault", TABLE)
-def test_a_router(fault, setting, gateway, deploy):
-    timeout = play(gateway, fault)
+@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("fault", ERRORS)
+def test_errors_of_a_router(fault, setup, gateway, deploy):
+    timeout = script_fault(gateway, fault)
     with pytest.raises(openai.APIError) as caught:
-        asyncio.run(router(deploy, setting).aimage_generation(model="image", prompt="a red kite", timeout=timeout))
-    check(caught.value, fault)
-    assert len(paid(gateway)) <= 1
-    posts = len(gateway.requests_to("submit"))
-    if fault in UNKNOWN:
-        assert posts == 1
-    elif TABLE[fault][2] == RETRIED:
-        assert posts == (8 if setting == "a fallback" else 4)
+        asyncio.run(make_router(deploy, setup).aimage_generation(model="image", prompt="a red kite", timeout=timeout))
+    assert_error(caught.value, fault)
+    assert len(standing_charges(gateway)) <= 1
+    submits = len(gateway.requests_to("submit"))
+    if fault in UNKNOWN_OUTCOMES:
+        assert submits == 1
+    elif ERRORS[fault][2] == RETRIED:
+        assert submits == (8 if setup == "a fallback" else 4)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize("fault", ["proxy_504_html", "task_never_ends", "unavailable_503"])
-def test_a_blocking_router_and_edits(fault, setting, gateway, deploy, picture):
-    timeout = play(gateway, fault)
-    made = router(deploy, setting)
+def test_errors_of_a_blocking_router_and_of_edits(fault, setup, gateway, deploy, png):
+    timeout = script_fault(gateway, fault)
+    router = make_router(deploy, setup)
     with pytest.raises(openai.APIError) as caught:
-        made.image_generation(model="image", prompt="a red kite", timeout=timeout)
-    check(caught.value, fault)
-    assert len(paid(gateway)) <= 1
+        router.image_generation(model="image", prompt="a red kite", timeout=timeout)
+    assert_error(caught.value, fault)
+    assert len(standing_charges(gateway)) <= 1
     gateway.reset()
-    play(gateway, fault)
+    script_fault(gateway, fault)
     with pytest.raises(openai.APIError) as caught:
-        asyncio.run(made.aimage_edit(model="image", prompt="a red kite", image=picture, timeout=timeout))
-    check(caught.value, fault)
-    assert len(paid(gateway)) <= 1
+        asyncio.run(router.aimage_edit(model="image", prompt="a red kite", image=png, timeout=timeout))
+    assert_error(caught.value, fault)
+    assert len(standing_charges(gateway)) <= 1
 
 
 @pytest.mark.parametrize("fault", ["proxy_504_html", "unavailable_503", "unauthorized", "moderation"])
-def test_the_proxy(fault, gateway, proxy):
-    play(gateway, fault)
+def test_errors_of_the_proxy(fault, gateway, proxy):
+    script_fault(gateway, fault)
     with pytest.raises(openai.APIStatusError) as caught:
         proxy.client.images.generate(model="nano-banana", prompt="a red kite")
-    status = TABLE[fault][1]
+    status = ERRORS[fault][1]
     assert caught.value.status_code == status
-    assert len(paid(gateway)) <= 1
-    if fault in UNKNOWN:
+    assert len(standing_charges(gateway)) <= 1
+    if fault in UNKNOWN_OUTCOMES:
         assert re.search(CHARGED, caught.value.message)
-        # neither the Router, its fallback, nor the OpenAI client asked again
+        # neither the Router nor its fallback nor the OpenAI client sent a second request
         assert len(gateway.requests_to("submit")) == 1
 
 
-def test_a_retry_policy_by_class_does_not_buy_again(gateway, deploy):
-    play(gateway, "task_never_ends")
+def test_a_retry_policy_for_classes_of_errors_does_not_buy_again(gateway, deploy):
+    script_fault(gateway, "task_never_ends")
     policy = litellm.RetryPolicy(TimeoutErrorRetries=3, InternalServerErrorRetries=3, BadRequestErrorRetries=3)
-    made = Router(model_list=[deploy(), deploy(key="sk-second")], retry_policy=policy, disable_cooldowns=True)
+    router = Router(model_list=[deploy(), deploy(key="sk-second")], retry_policy=policy, disable_cooldowns=True)
     with pytest.raises(openai.APIError, match=CHARGED):
-        asyncio.run(made.aimage_generation(model="image", prompt="a red kite", timeout=0.4))
+        asyncio.run(router.aimage_generation(model="image", prompt="a red kite", timeout=0.4))
     assert len(gateway.bill.charges) == 1
 
 
 def test_retries_of_completion_do_not_buy_again(gateway, account):
-    play(gateway, "proxy_504_html")
-    turns = [{"role": "user", "content": "a red kite"}]
+    script_fault(gateway, "proxy_504_html")
+    messages = [{"role": "user", "content": "a red kite"}]
     with pytest.raises(openai.APIError, match=CHARGED):
-        litellm.completion(messages=turns, num_retries=3, **account)
+        litellm.completion(messages=messages, num_retries=3, **account)
     assert len(gateway.bill.charges) == 1
     with pytest.raises(openai.APIError, match=CHARGED):
-        asyncio.run(litellm.acompletion(messages=turns, num_retries=3, **account))
+        asyncio.run(litellm.acompletion(messages=messages, num_retries=3, **account))
     assert len(gateway.bill.charges) == 2
 
 
-def test_a_stream_that_breaks_is_not_bought_again(gateway, deploy):
-    play(gateway, "proxy_504_html")
-    made = router(deploy, "a fallback")
+def test_a_fallback_of_a_failed_stream_does_not_buy_again(gateway, deploy):
+    script_fault(gateway, "proxy_504_html")
+    router = make_router(deploy, "a fallback")
 
-    async def ask() -> None:
-        turns = [{"role": "user", "content": "a red kite"}]
-        async for _ in await made.acompletion(model="image", messages=turns, stream=True):
+    async def read_stream() -> None:
+        messages = [{"role": "user", "content": "a red kite"}]
+        async for _ in await router.acompletion(model="image", messages=messages, stream=True):
             pass
 
     with pytest.raises(openai.APIError, match=CHARGED):
-        asyncio.run(ask())
+        asyncio.run(read_stream())
     assert len(gateway.bill.charges) == 1
 
 
-def test_a_later_request_is_free_to_be_made(gateway, deploy):
-    made = router(deploy, "a fallback")
+def test_a_later_request_with_the_same_metadata_is_not_refused(gateway, deploy):
+    router = make_router(deploy, "a fallback")
     metadata = {"tags": ["a"]}
-    said = {"model": "image", "prompt": "a red kite", "metadata": metadata}
+    arguments = {"model": "image", "prompt": "a red kite", "metadata": metadata}
     gateway.script("proxy_504_html")
     with pytest.raises(OutcomeUnknown):
-        asyncio.run(made.aimage_generation(**said))
-    assert asyncio.run(made.aimage_generation(**said)).data
+        asyncio.run(router.aimage_generation(**arguments))
+    assert asyncio.run(router.aimage_generation(**arguments)).data
     gateway.script("proxy_504_html")
     with pytest.raises(OutcomeUnknown):
-        made.image_generation(**said)
-    assert made.image_generation(**said).data
+        router.image_generation(**arguments)
+    assert router.image_generation(**arguments).data
 
 
 @pytest.mark.parametrize("fault", ["proxy_504_html", "task_never_ends"])
-def test_whoever_wants_to_pay_twice_can(fault, gateway, deploy, monkeypatch):
-    timeout = play(gateway, fault)
-    made = Router(model_list=[deploy()], num_retries=2, disable_cooldowns=True)
-    said = {"model": "image", "prompt": "a red kite", "timeout": timeout}
+def test_retry_unknown_outcomes_lets_litellm_buy_again(fault, gateway, deploy, monkeypatch):
+    timeout = script_fault(gateway, fault)
+    router = Router(model_list=[deploy()], num_retries=2, disable_cooldowns=True)
+    arguments = {"model": "image", "prompt": "a red kite", "timeout": timeout}
     register(retry_unknown_outcomes=True)
     try:
         with pytest.raises((litellm.InternalServerError, litellm.Timeout)) as caught:
-            asyncio.run(made.aimage_generation(**said))
+            asyncio.run(router.aimage_generation(**arguments))
     finally:
         provider = register(retry_unknown_outcomes=False)
     assert caught.value.status_code in (408, 500)
@@ -225,60 +225,60 @@ def test_whoever_wants_to_pay_twice_can(fault, gateway, deploy, monkeypatch):
     monkeypatch.setenv("APIMASTER_RETRY_UNKNOWN_OUTCOMES", "1")
     provider.retry_unknown_outcomes = None
     with pytest.raises((litellm.InternalServerError, litellm.Timeout)):
-        asyncio.run(made.aimage_generation(**said))
+        asyncio.run(router.aimage_generation(**arguments))
     assert len(gateway.bill.charges) == 6
 
 
-def test_a_timeout_names_its_task_which_can_be_collected(gateway, account):
+def test_a_timeout_names_the_task_and_the_command_that_collects_it(gateway, account):
     gateway.latency = "manual"
     with pytest.raises(WaitTimeout) as caught:
         litellm.image_generation(prompt="a red kite", timeout=0.5, **account)
-    (name,) = caught.value.task_ids
-    assert str(caught.value).count(f"`apimaster task {name} --wait`") == 1
+    (task_id,) = caught.value.task_ids
+    assert str(caught.value).count(f"`apimaster task {task_id} --wait`") == 1
     assert caught.value.billed == "yes"
     assert isinstance(caught.value, litellm.Timeout)
 
 
-def test_rate_limits_say_when_to_come_back(gateway, account):
+def test_a_rate_limit_error_has_retry_after(gateway, account):
     gateway.script("rate_limited", times=None, retry_after=7)
     with pytest.raises(litellm.RateLimitError) as caught:
         litellm.image_generation(prompt="a red kite", max_retries=0, **account)
     assert caught.value.response.headers["retry-after"] == "7"
 
 
-def test_a_refused_key_leaves_the_work_to_the_other_deployment(gateway, deploy):
-    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
+def test_a_router_uses_the_other_deployment_if_the_gateway_refuses_a_key(gateway, deploy):
+    router = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
 
-    async def many() -> list[Any]:
+    async def generate_six() -> list[Any]:
         return await asyncio.gather(
-            *(made.aimage_generation(model="image", prompt=f"kite {number}") for number in range(6))
+            *(router.aimage_generation(model="image", prompt=f"kite {number}") for number in range(6))
         )
 
-    assert all(answer.data for answer in asyncio.run(many()))
+    assert all(response.data for response in asyncio.run(generate_six()))
     assert len(gateway.bill.standing) == 6
 
 
 def test_a_failing_deployment_cools_down(gateway, deploy):
-    made = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
+    router = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
 
-    async def one_after_the_other() -> None:
+    async def generate_in_turn() -> None:
         for number in range(8):
-            await made.aimage_generation(model="image", prompt=f"kite {number}")
+            await router.aimage_generation(model="image", prompt=f"kite {number}")
 
-    asyncio.run(one_after_the_other())
-    statuses = Counter(seen.status for seen in gateway.requests_to("submit"))
+    asyncio.run(generate_in_turn())
+    statuses = Counter(purchase.status for purchase in gateway.requests_to("submit"))
     assert statuses[200] == 8
     assert statuses[401] <= 2
 
 
-def test_a_fallback_is_used_where_nothing_was_billed(gateway, deploy):
-    made = Router(
+def test_a_router_falls_back_after_an_error_that_cost_nothing(gateway, deploy):
+    router = Router(
         model_list=[deploy(key="sk-wrong"), deploy("other")],
         num_retries=1,
         fallbacks=[{"image": ["other"]}],
         disable_cooldowns=True,
     )
-    assert made.image_generation(model="image", prompt="a red kite").data
+    assert router.image_generation(model="image", prompt="a red kite").data
     assert len(gateway.bill.standing) == 1
 
 
@@ -348,17 +348,17 @@ DESCRIPTIONS = {
 
 
 @pytest.mark.parametrize("case", DESCRIPTIONS)
-def test_a_message_holds_each_fact_once(case):
-    error, words = DESCRIPTIONS[case]
-    assert describe(error) == words
-    shown = to_litellm(error, model="m", retry_unknown=False)
-    assert shown.message.endswith(words)
+def test_a_message_states_each_fact_once(case):
+    error, description = DESCRIPTIONS[case]
+    assert describe(error) == description
+    converted = to_litellm(error, model="m", retry_unknown=False)
+    assert converted.message.endswith(description)
     if error.billed != "no":
-        assert shown.billed == error.billed
-        assert shown.task_ids == tuple(dict.fromkeys(task.id for task in error.tasks))
+        assert converted.billed == error.billed
+        assert converted.task_ids == tuple(dict.fromkeys(task.id for task in error.tasks))
 
 
-def test_a_refused_retry_repeats_what_became_of_the_first_attempt():
+def test_the_error_of_a_refused_retry_describes_the_first_attempt():
     error = refused_retry("No answer came back. It may have been charged.", model="m")
     assert isinstance(error, OutcomeUnknown)
     assert error.message.endswith(

@@ -1,4 +1,4 @@
-"""Every parameter, through every door, compared with what the gateway received."""
+"""Every parameter, through every entry point, compared with what the gateway received."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ import pytest
 from litellm import Router
 
 URLS = ["https://example.com/a.png", "https://example.com/b.jpg"]
-RATIO, TIER = "size", "resolution"  # the gateway's own names
+# The gateway's names for them.
+ASPECT_RATIO, RESOLUTION = "size", "resolution"
 
-# what is said → what the gateway must receive beside model and prompt, and how many jobs
+# case: the arguments of the call, what the gateway must receive besides model and prompt, and how many purchases
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "nothing": ({}, {}, 1),
-    "size: a ratio": ({"size": "16:9"}, {RATIO: "16:9"}, 1),
-    "size: auto": ({"size": "auto"}, {RATIO: "auto"}, 1),
-    "size: exact pixels": ({"size": "1024x1024"}, {RATIO: "1:1", TIER: "1K"}, 1),
-    "size: other pixels": ({"size": "1920x1080"}, {RATIO: "16:9", TIER: "2K"}, 1),
-    "size: small pixels": ({"size": "256x256"}, {RATIO: "1:1", TIER: "0.5K"}, 1),
-    "aspect_ratio": ({"aspect_ratio": "4:5"}, {RATIO: "4:5"}, 1),
-    "resolution": ({"resolution": "4k"}, {TIER: "4K"}, 1),
-    "aspect_ratio and resolution": ({"aspect_ratio": "21:9", "resolution": "0.5K"}, {RATIO: "21:9", TIER: "0.5K"}, 1),
-    "size in pixels and resolution": ({"size": "1920x1080", "resolution": "4K"}, {RATIO: "16:9", TIER: "4K"}, 1),
-    "quality: low": ({"quality": "low"}, {TIER: "0.5K"}, 1),
+    "size: a ratio": ({"size": "16:9"}, {ASPECT_RATIO: "16:9"}, 1),
+    "size: auto": ({"size": "auto"}, {ASPECT_RATIO: "auto"}, 1),
+    "size: exact pixels": ({"size": "1024x1024"}, {ASPECT_RATIO: "1:1", RESOLUTION: "1K"}, 1),
+    "size: other pixels": ({"size": "1920x1080"}, {ASPECT_RATIO: "16:9", RESOLUTION: "2K"}, 1),
+    "size: small pixels": ({"size": "256x256"}, {ASPECT_RATIO: "1:1", RESOLUTION: "0.5K"}, 1),
+    "aspect_ratio": ({"aspect_ratio": "4:5"}, {ASPECT_RATIO: "4:5"}, 1),
+    "resolution": ({"resolution": "4k"}, {RESOLUTION: "4K"}, 1),
+    "aspect_ratio and resolution": (
+        {"aspect_ratio": "21:9", "resolution": "0.5K"},
+        {ASPECT_RATIO: "21:9", RESOLUTION: "0.5K"},
+        1,
+    ),
+    "size in pixels and resolution": (
+        {"size": "1920x1080", "resolution": "4K"},
+        {ASPECT_RATIO: "16:9", RESOLUTION: "4K"},
+        1,
+    ),
+    "quality: low": ({"quality": "low"}, {RESOLUTION: "0.5K"}, 1),
     "quality: medium": ({"quality": "medium"}, {}, 1),
     "quality: standard": ({"quality": "standard"}, {}, 1),
     "quality: auto": ({"quality": "auto"}, {}, 1),
-    "quality: high": ({"quality": "high"}, {TIER: "2K"}, 1),
-    "quality: hd": ({"quality": "hd"}, {TIER: "2K"}, 1),
-    "quality and resolution": ({"quality": "hd", "resolution": "1K"}, {TIER: "1K"}, 1),
-    "quality and pixels": ({"quality": "hd", "size": "1024x1024"}, {RATIO: "1:1", TIER: "1K"}, 1),
+    "quality: high": ({"quality": "high"}, {RESOLUTION: "2K"}, 1),
+    "quality: hd": ({"quality": "hd"}, {RESOLUTION: "2K"}, 1),
+    "quality and resolution": ({"quality": "hd", "resolution": "1K"}, {RESOLUTION: "1K"}, 1),
+    "quality and pixels": ({"quality": "hd", "size": "1024x1024"}, {ASPECT_RATIO: "1:1", RESOLUTION: "1K"}, 1),
     "n": ({"n": 3}, {}, 3),
     "google_search": ({"google_search": True}, {"google_search": True}, 1),
     "google_image_search": ({"google_image_search": True}, {"google_image_search": True}, 1),
@@ -43,7 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "response_format": ({"response_format": "url"}, {}, 1),
     "extra_body": (
         {"extra_body": {"resolution": "2K", "google_search": True, "aspect_ratio": "3:2"}},
-        {TIER: "2K", "google_search": True, RATIO: "3:2"},
+        {RESOLUTION: "2K", "google_search": True, ASPECT_RATIO: "3:2"},
         1,
     ),
     "an unknown field": ({"extra_body": {"style_preset": "woodcut"}}, {"style_preset": "woodcut"}, 1),
@@ -51,83 +60,82 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 
 
 @pytest.fixture(autouse=True)
-def at_once(gateway):
-    """Submits are answered with the picture: nothing here is about waiting."""
+def submit_as_image(gateway):
+    """The gateway answers a submit with the image itself, so that the client does not poll."""
     gateway.dialect = "submit_as_image"
 
 
-def received(order: Any) -> dict[str, Any]:
-    """What was asked for, without what every request has and without the references."""
-    own = {"model", "prompt", "image_urls"}
-    assert order.body["model"] == "gemini-3.1-flash-image-preview"
-    assert order.body["prompt"] == "a red kite"
-    return {name: value for name, value in order.body.items() if name not in own}
+def parameters_of(purchase: Any) -> dict[str, Any]:
+    """The fields of a purchase's body, except model, prompt and references."""
+    omitted = {"model", "prompt", "image_urls"}
+    assert purchase.body["model"] == "gemini-3.1-flash-image-preview"
+    assert purchase.body["prompt"] == "a red kite"
+    return {name: value for name, value in purchase.body.items() if name not in omitted}
 
 
-def check(orders: Any, expected: dict[str, Any], jobs: int) -> None:
-    seen = orders()
-    assert [received(order) for order in seen] == [expected] * jobs
+def assert_received(purchases: Any, expected: dict[str, Any], count: int) -> None:
+    assert [parameters_of(purchase) for purchase in purchases()] == [expected] * count
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_generation_parameter_arrives(case, generate, orders):
-    said, expected, jobs = CASES[case]
-    answer = generate(prompt="a red kite", **said)
-    check(orders, expected, jobs)
-    assert len(answer.data) == jobs
-    assert all(image.url.startswith("http://127.0.0.1:") for image in answer.data)
+def test_a_parameter_of_a_generation_reaches_the_gateway(case, generate, purchases):
+    arguments, expected, count = CASES[case]
+    response = generate(prompt="a red kite", **arguments)
+    assert_received(purchases, expected, count)
+    assert len(response.data) == count
+    assert all(image.url.startswith("http://127.0.0.1:") for image in response.data)
 
 
-# LiteLLM 1.80 itself loses these on the way from aimage_edit to image_edit, before a handler can see them.
-LOST_BY_LITELLM = {"extra_body", "extra_headers"} - set(
+# LiteLLM 1.80 itself drops these between aimage_edit and image_edit, before it calls the provider.
+DROPPED_BY_LITELLM = {"extra_body", "extra_headers"} - set(
     re.findall(r"^\s+(extra_\w+)=extra_\w+,$", inspect.getsource(inspect.unwrap(litellm.aimage_edit)), re.MULTILINE)
 )
 
 
-def skip_if_lost(said, request):
-    if LOST_BY_LITELLM & said.keys() and "async" in request.node.callspec.id:
-        pytest.skip(f"this LiteLLM's aimage_edit drops {', '.join(LOST_BY_LITELLM)}")
+def skip_if_dropped(arguments, request):
+    if DROPPED_BY_LITELLM & arguments.keys() and "async" in request.node.callspec.id:
+        pytest.skip(f"this LiteLLM's aimage_edit drops {', '.join(DROPPED_BY_LITELLM)}")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_edit_parameter_arrives(case, edit, orders, picture, request):
-    said, expected, jobs = CASES[case]
-    skip_if_lost(said, request)
-    answer = edit(prompt="a red kite", image=picture, **said)
-    check(orders, expected, jobs)
-    assert len(answer.data) == jobs
-    assert {len(order.references) for order in orders()} == {1}
+def test_a_parameter_of_an_edit_reaches_the_gateway(case, edit, purchases, png, request):
+    arguments, expected, count = CASES[case]
+    skip_if_dropped(arguments, request)
+    response = edit(prompt="a red kite", image=png, **arguments)
+    assert_received(purchases, expected, count)
+    assert len(response.data) == count
+    assert {len(purchase.references) for purchase in purchases()} == {1}
 
 
-def test_reference_urls_of_a_generation_arrive(generate, orders):
+def test_reference_urls_of_a_generation_reach_the_gateway(generate, purchases):
     generate(prompt="a red kite", image_urls=URLS)
-    assert [seen.url for seen in orders()[0].references] == URLS
+    assert [reference.url for reference in purchases()[0].references] == URLS
 
 
-def test_reference_urls_of_an_edit_come_after_its_pictures(edit, orders, picture):
-    edit(prompt="a red kite", image=picture, image_urls=URLS)
-    assert [seen.url for seen in orders()[0].references] == [None, *URLS]
+def test_reference_urls_of_an_edit_follow_its_images(edit, purchases, png):
+    edit(prompt="a red kite", image=png, image_urls=URLS)
+    assert [reference.url for reference in purchases()[0].references] == [None, *URLS]
 
 
 @pytest.mark.parametrize("count", [1, 3, 14])
-def test_so_many_pictures_of_an_edit_arrive(count, edit, orders, picture, tmp_path):
-    pictures = [("a.png", io.BytesIO(picture)) for _ in range(count)]
-    edit(prompt="a red kite", image=pictures)
-    assert [seen.size for seen in orders()[0].references] == [len(picture)] * count
+def test_every_image_of_an_edit_reaches_the_gateway(count, edit, purchases, png, tmp_path):
+    images = [("a.png", io.BytesIO(png)) for _ in range(count)]
+    edit(prompt="a red kite", image=images)
+    assert [reference.size for reference in purchases()[0].references] == [len(png)] * count
 
 
-def test_b64_json_comes_back_as_a_picture(generate):
-    answer = generate(prompt="a red kite", response_format="b64_json", n=2)
-    assert [image.url for image in answer.data] == [None, None]
-    assert all(image.b64_json.startswith("iVBORw0KGgo") for image in answer.data)
+def test_b64_json_of_a_generation_holds_the_image(generate):
+    response = generate(prompt="a red kite", response_format="b64_json", n=2)
+    assert [image.url for image in response.data] == [None, None]
+    assert all(image.b64_json.startswith("iVBORw0KGgo") for image in response.data)
 
 
-def test_b64_json_of_an_edit_comes_back_as_a_picture(edit, picture):
-    answer = edit(prompt="a red kite", response_format="b64_json", image=picture)
-    assert answer.data[0].b64_json.startswith("iVBORw0KGgo")
+def test_b64_json_of_an_edit_holds_the_image(edit, png):
+    response = edit(prompt="a red kite", response_format="b64_json", image=png)
+    assert response.data[0].b64_json.startswith("iVBORw0KGgo")
 
 
-FORMS = {
+IMAGE_FORMS = {
     "bytes": lambda data, path: data,
     "open file": lambda data, path: path.open("rb"),
     "bytes in a file": lambda data, path: io.BytesIO(data),
@@ -139,26 +147,26 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_a_picture_is_taken(form, account, orders, picture, tmp_path):
+@pytest.mark.parametrize("form", IMAGE_FORMS)
+def test_an_edit_accepts_each_form_of_an_image(form, account, purchases, png, tmp_path):
     path = tmp_path / "a.png"
-    path.write_bytes(picture)
-    given = FORMS[form](picture, path)
-    litellm.image_edit(image=given, prompt="a red kite", **account)
-    assert [seen.size for seen in orders()[0].references] == [len(picture)]
-    if hasattr(given, "close"):
-        given.close()
+    path.write_bytes(png)
+    image = IMAGE_FORMS[form](png, path)
+    litellm.image_edit(image=image, prompt="a red kite", **account)
+    assert [reference.size for reference in purchases()[0].references] == [len(png)]
+    if hasattr(image, "close"):
+        image.close()
 
 
-def test_a_url_and_a_data_uri_are_taken_as_pictures(account, orders, picture_uri):
-    litellm.image_edit(image=[URLS[0], picture_uri], prompt="a red kite", **account)
-    assert [seen.kind for seen in orders()[0].references] == ["url", "data"]
+def test_an_edit_accepts_a_url_and_a_data_uri(account, purchases, data_uri):
+    litellm.image_edit(image=[URLS[0], data_uri], prompt="a red kite", **account)
+    assert [reference.kind for reference in purchases()[0].references] == ["url", "data"]
 
 
-def test_arguments_by_position_arrive(gateway, orders):
-    here = {"api_key": "sk-first", "api_base": gateway.base_url}
-    litellm.image_generation("a red kite", "apimaster/nano-banana-2", 2, "hd", None, "16:9", **here)
-    check(orders, {RATIO: "16:9", TIER: "2K"}, 2)
+def test_positional_arguments_reach_the_gateway(gateway, purchases):
+    account = {"api_key": "sk-first", "api_base": gateway.base_url}
+    litellm.image_generation("a red kite", "apimaster/nano-banana-2", 2, "hd", None, "16:9", **account)
+    assert_received(purchases, {ASPECT_RATIO: "16:9", RESOLUTION: "2K"}, 2)
 
 
 UNSUPPORTED = {
@@ -172,30 +180,30 @@ UNSUPPORTED = {
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_is_not_supported_is_an_error_and_costs_nothing(name, generate, gateway):
+def test_an_unsupported_parameter_is_an_error_and_costs_nothing(name, generate, gateway):
     with pytest.raises(Exception, match=f"does not support: {name}") as caught:
         generate(prompt="a red kite", **{name: UNSUPPORTED[name]})
     assert caught.value.status_code == 400
     assert not gateway.bill.charges
 
 
-def test_a_mask_is_not_supported(edit, gateway, picture):
+def test_a_mask_is_not_supported(edit, gateway, png):
     with pytest.raises(Exception, match="does not support: mask") as caught:
-        edit(prompt="a red kite", image=picture, mask=("mask.png", picture))
+        edit(prompt="a red kite", image=png, mask=("mask.png", png))
     assert caught.value.status_code == 400
     assert not gateway.bill.charges
 
 
-def test_what_is_not_supported_is_dropped_on_demand(account, orders, picture, monkeypatch):
+def test_drop_params_drops_unsupported_parameters(account, purchases, png, monkeypatch):
     litellm.image_generation(prompt="a red kite", drop_params=True, **UNSUPPORTED, **account)
-    litellm.image_edit(prompt="a red kite", image=picture, mask=picture, drop_params=True, style="vivid", **account)
+    litellm.image_edit(prompt="a red kite", image=png, mask=png, drop_params=True, style="vivid", **account)
     monkeypatch.setattr(litellm, "drop_params", True)
     litellm.image_generation(prompt="a red kite", style="vivid", **account)
     litellm.image_generation(prompt="a red kite", additional_drop_params=["resolution"], resolution="4K", **account)
-    assert [received(order) for order in orders()] == [{}] * 4
+    assert [parameters_of(purchase) for purchase in purchases()] == [{}] * 4
 
 
-BAD = {
+INVALID = {
     "size": ({"size": "7:8"}, "'7:8'.*accepted: auto, 1:1"),
     "too many pixels": ({"size": "20000x20000"}, "too large"),
     "resolution": ({"resolution": "8K"}, "'8K'.*accepted: 0.5K, 1K, 2K, 4K"),
@@ -209,104 +217,104 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_value_is_named_and_costs_nothing(case, generate, gateway):
-    said, words = BAD[case]
-    with pytest.raises(Exception, match=words) as caught:
-        generate(prompt="a red kite", **said)
+@pytest.mark.parametrize("case", INVALID)
+def test_the_error_about_an_invalid_value_names_it_and_costs_nothing(case, generate, gateway):
+    arguments, pattern = INVALID[case]
+    with pytest.raises(Exception, match=pattern) as caught:
+        generate(prompt="a red kite", **arguments)
     assert caught.value.status_code == 400
     assert not gateway.requests
 
 
-def test_a_15th_picture_is_an_error(edit, gateway, picture):
+def test_a_15th_image_is_an_error(edit, gateway, png):
     with pytest.raises(Exception, match="at most 14") as caught:
-        edit(prompt="a red kite", image=[("a.png", picture)] * 15)
+        edit(prompt="a red kite", image=[("a.png", png)] * 15)
     assert caught.value.status_code == 400
     assert not gateway.requests
 
 
-def test_a_client_of_the_proxy_cannot_name_a_file_of_its_machine(proxy, gateway, tmp_path, picture):
+def test_a_client_of_the_proxy_cannot_name_a_file_on_the_proxys_machine(proxy, gateway, tmp_path, png):
     path = tmp_path / "secret.png"
-    path.write_bytes(picture)
-    ask = proxy.client.images
+    path.write_bytes(png)
+    images = proxy.client.images
     for name in ("image", "image_urls", "image_urls[]"):
         with pytest.raises(Exception, match=r"4\d\d") as caught:
-            ask.edit(model="nano-banana-1", prompt="a cat", image=("a.png", picture), extra_body={name: str(path)})
+            images.edit(model="nano-banana-1", prompt="a cat", image=("a.png", png), extra_body={name: str(path)})
         assert 400 <= caught.value.status_code < 500
-    assert not any(seen.route == "submit" for seen in gateway.requests)
+    assert not any(received.route == "submit" for received in gateway.requests)
 
 
-def test_a_list_that_litellms_proxy_would_cut_short_is_an_error(proxy, gateway, picture):
+def test_a_list_sent_as_several_form_fields_is_an_error(proxy, gateway, png):
     with pytest.raises(Exception, match="several fields of a form") as caught:
         proxy.client.images.edit(
-            model="nano-banana-1", prompt="a cat", image=("a.png", picture), extra_body={"image_urls": URLS}
+            model="nano-banana-1", prompt="a cat", image=("a.png", png), extra_body={"image_urls": URLS}
         )
     assert caught.value.status_code == 400
     assert not gateway.bill.charges
 
 
-def test_parameters_of_other_models_are_passed_on(account, orders):
-    said = {"quality": "high", "background": "transparent", "size": "1536x1024"}
-    litellm.image_generation(prompt="a red kite", **said, **account | {"model": "apimaster/gpt-image-2"})
-    body = orders()[0].body
-    assert {name: body[name] for name in said} == said
+def test_parameters_of_other_models_reach_the_gateway_unchanged(account, purchases):
+    arguments = {"quality": "high", "background": "transparent", "size": "1536x1024"}
+    litellm.image_generation(prompt="a red kite", **arguments, **account | {"model": "apimaster/gpt-image-2"})
+    body = purchases()[0].body
+    assert {name: body[name] for name in arguments} == arguments
     assert "resolution" not in body
 
 
 PRECEDENCE = {
-    # what the deployment sets, what the call says, what the gateway must receive
-    "default": ({"resolution": "2K", "aspect_ratio": "16:9"}, {}, {TIER: "2K", RATIO: "16:9"}),
-    "same name": ({"resolution": "2K"}, {"resolution": "4K"}, {TIER: "4K"}),
-    "call in extra_body": ({"resolution": "2K"}, {"extra_body": {"resolution": "4K"}}, {TIER: "4K"}),
-    "deployment in extra_body": ({"extra_body": {"resolution": "2K"}}, {"resolution": "4K"}, {TIER: "4K"}),
+    # case: the parameters of the deployment, the arguments of the call, what the gateway must receive
+    "default": ({"resolution": "2K", "aspect_ratio": "16:9"}, {}, {RESOLUTION: "2K", ASPECT_RATIO: "16:9"}),
+    "same name": ({"resolution": "2K"}, {"resolution": "4K"}, {RESOLUTION: "4K"}),
+    "call in extra_body": ({"resolution": "2K"}, {"extra_body": {"resolution": "4K"}}, {RESOLUTION: "4K"}),
+    "deployment in extra_body": ({"extra_body": {"resolution": "2K"}}, {"resolution": "4K"}, {RESOLUTION: "4K"}),
     "both in extra_body": (
         {"extra_body": {"resolution": "2K", "google_search": True}},
         {"extra_body": {"resolution": "4K"}},
-        {TIER: "4K", "google_search": True},
+        {RESOLUTION: "4K", "google_search": True},
     ),
-    "size over aspect_ratio": ({"aspect_ratio": "16:9"}, {"size": "3:4"}, {RATIO: "3:4"}),
-    "aspect_ratio over size": ({"size": "16:9"}, {"aspect_ratio": "3:4"}, {RATIO: "3:4"}),
-    "pixels over resolution": ({"resolution": "4K"}, {"size": "1024x1024"}, {RATIO: "1:1", TIER: "1K"}),
-    "quality under resolution": ({"resolution": "4K"}, {"quality": "hd"}, {TIER: "4K"}),
-    "resolution over quality": ({"quality": "hd"}, {"resolution": "1K"}, {TIER: "1K"}),
-    "unknown field": ({"extra_body": {"lens": "wide"}}, {"size": "1:1"}, {RATIO: "1:1", "lens": "wide"}),
+    "size over aspect_ratio": ({"aspect_ratio": "16:9"}, {"size": "3:4"}, {ASPECT_RATIO: "3:4"}),
+    "aspect_ratio over size": ({"size": "16:9"}, {"aspect_ratio": "3:4"}, {ASPECT_RATIO: "3:4"}),
+    "pixels over resolution": ({"resolution": "4K"}, {"size": "1024x1024"}, {ASPECT_RATIO: "1:1", RESOLUTION: "1K"}),
+    "quality under resolution": ({"resolution": "4K"}, {"quality": "hd"}, {RESOLUTION: "4K"}),
+    "resolution over quality": ({"quality": "hd"}, {"resolution": "1K"}, {RESOLUTION: "1K"}),
+    "unknown field": ({"extra_body": {"lens": "wide"}}, {"size": "1:1"}, {ASPECT_RATIO: "1:1", "lens": "wide"}),
 }
 
 
 @pytest.mark.parametrize("case", PRECEDENCE)
-def test_the_call_is_stronger_than_the_deployment(case, deploy, orders):
-    defaults, said, expected = PRECEDENCE[case]
+def test_the_call_overrides_the_deployment(case, deploy, purchases):
+    defaults, arguments, expected = PRECEDENCE[case]
     router = Router(model_list=[deploy(**defaults)], num_retries=0)
-    router.image_generation(model="image", prompt="a red kite", **said)
-    assert received(orders()[0]) == expected
+    router.image_generation(model="image", prompt="a red kite", **arguments)
+    assert parameters_of(purchases()[0]) == expected
 
 
-def test_a_litellm_that_keeps_its_routers_elsewhere_is_reported(deploy, orders, monkeypatch, caplog):
+def test_a_warning_says_that_this_package_finds_no_router(deploy, purchases, monkeypatch, caplog):
     monkeypatch.setattr("litellm_apimaster.deployment_defaults._routers", lambda: iter(()))
     router = Router(model_list=[deploy(aspect_ratio="16:9")], num_retries=0)
     router.image_generation(model="image", prompt="a red kite", size="3:4")
-    assert len(orders()) == 1
+    assert len(purchases()) == 1
     assert "does not keep its Routers where this package knows to look" in caplog.text
 
 
-def test_a_deployments_defaults_hold_for_the_proxys_clients(proxy, orders, gateway):
-    draw = proxy.client.images.generate
-    draw(model="nano-banana-wide", prompt="a red kite")
-    draw(model="nano-banana-wide", prompt="a red kite", extra_body={"resolution": "4K"})
-    draw(model="nano-banana-wide", prompt="a red kite", size="1:1")
-    assert [received(order) for order in orders()] == [
-        {RATIO: "16:9", TIER: "2K"},
-        {RATIO: "16:9", TIER: "4K"},
-        {RATIO: "1:1", TIER: "2K"},
+def test_the_defaults_of_a_deployment_apply_to_the_proxys_clients(proxy, purchases, gateway):
+    images = proxy.client.images
+    images.generate(model="nano-banana-wide", prompt="a red kite")
+    images.generate(model="nano-banana-wide", prompt="a red kite", extra_body={"resolution": "4K"})
+    images.generate(model="nano-banana-wide", prompt="a red kite", size="1:1")
+    assert [parameters_of(purchase) for purchase in purchases()] == [
+        {ASPECT_RATIO: "16:9", RESOLUTION: "2K"},
+        {ASPECT_RATIO: "16:9", RESOLUTION: "4K"},
+        {ASPECT_RATIO: "1:1", RESOLUTION: "2K"},
     ]
 
 
 def test_extra_headers_reach_the_gateway(generate, gateway):
     generate(prompt="a red kite", extra_headers={"x-trace": "7"})
-    assert {seen.headers.get("x-trace") for seen in gateway.requests} == {"7"}
+    assert {received.headers.get("x-trace") for received in gateway.requests} == {"7"}
 
 
-LITELLMS_OWN = {
+LITELLM_PARAMETERS = {
     "metadata": {"tags": ["a"]},
     "tags": ["b"],
     "num_retries": 1,
@@ -323,14 +331,14 @@ LITELLMS_OWN = {
 }
 
 
-@pytest.mark.parametrize("name", LITELLMS_OWN)
-def test_no_parameter_of_litellms_own_reaches_the_gateway(name, generate, orders):
-    # A copy: LiteLLM writes its own notes into a caller's metadata.
-    generate(prompt="a red kite", **{name: copy.deepcopy(LITELLMS_OWN[name])})
-    assert [received(order) for order in orders()] == [{}]
+@pytest.mark.parametrize("name", LITELLM_PARAMETERS)
+def test_a_generation_sends_no_parameter_of_litellms_own(name, generate, purchases):
+    # A copy, because LiteLLM adds entries to the metadata of a call.
+    generate(prompt="a red kite", **{name: copy.deepcopy(LITELLM_PARAMETERS[name])})
+    assert [parameters_of(purchase) for purchase in purchases()] == [{}]
 
 
-@pytest.mark.parametrize("name", LITELLMS_OWN)
-def test_none_of_an_edit_does_either(name, edit, orders, picture):
-    edit(prompt="a red kite", image=picture, **{name: copy.deepcopy(LITELLMS_OWN[name])})
-    assert [received(order) for order in orders()] == [{}]
+@pytest.mark.parametrize("name", LITELLM_PARAMETERS)
+def test_an_edit_sends_no_parameter_of_litellms_own(name, edit, purchases, png):
+    edit(prompt="a red kite", image=png, **{name: copy.deepcopy(LITELLM_PARAMETERS[name])})
+    assert [parameters_of(purchase) for purchase in purchases()] == [{}]
