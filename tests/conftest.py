@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from apimaster._flows.retry import RetryPolicy
 from apimaster.emulator import Emulator
@@ -25,6 +27,24 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 settings.register_profile("search", max_examples=20_000)
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+
+class Scheduler(LoadFileScheduling):
+    """Distributes files over the workers, those of LiteLLM to one of them: its proxy takes 15 s to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "litellm" if file.startswith("integrations/litellm-apimaster/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
+    """The scheduler above, unless the command line asks for another distribution."""
+    return Scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: a good part of the tests waits for servers and processes."""
+    return (os.cpu_count() or 2) * 3 // 2
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_anthropic import convert_to_anthropic_tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from langchain_google_genai._function_utils import convert_to_genai_function_declarations
 
 from apimaster import BadRequestError, ImageRequest
 from langchain_apimaster import (
@@ -30,10 +28,14 @@ def for_openai(tool: Any) -> Any:
 
 
 def for_anthropic(tool: Any) -> Any:
+    from langchain_anthropic import convert_to_anthropic_tool  # here, since every worker collects, and it takes 3 s
+
     return convert_to_anthropic_tool(tool)
 
 
 def for_gemini(tool: Any) -> Any:
+    from langchain_google_genai._function_utils import convert_to_genai_function_declarations  # the same
+
     (declared,) = convert_to_genai_function_declarations([tool])
     return json.loads(declared.model_dump_json(exclude_none=True))
 
