@@ -1,1 +1,1 @@
-"""When to look at a task again."""
+"""When to poll a task again."""
