@@ -130,6 +130,15 @@ def test_a_retry_after_beyond_the_deadline_does_not_lose_the_last_look() -> None
     assert driver.looks()[-1] <= 31
 
 
+def test_a_rate_that_other_tasks_fill_hardly_moves_the_deadline() -> None:
+    limiter = RateLimiter(0.5)
+    driver = HandDriver(gateway(40.0))
+    for _ in range(100):
+        limiter.reserve(driver.now)
+    assert make(driver, timeout=60, rate_limiter=limiter).images
+    assert driver.looks() == [pytest.approx(70.0, abs=1.0)]
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

@@ -35,6 +35,7 @@ _log = logging.getLogger("apimaster")
 Report = Callable[[Task], Flow[None]]
 
 _SHORTEST_TIMEOUT: Final = 1.0
+_LATEST: Final = 10.0  # seconds after the deadline: the last poll waits no longer for its turn
 _INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a clock that counts in floats
 _AFTER_A_REFUSAL: Final = (
     "Fix the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
@@ -100,7 +101,8 @@ def poll_until_done(
         now = yield Now()
         turn = context.rate_limiter.reserve(now.monotonic)
         if turn > 0:
-            yield Sleep(turn)
+            # The polls of other tasks may fill the rate until long after the deadline.
+            yield Sleep(min(turn, max(0.0, deadline + _LATEST - now.monotonic)))
             now = yield Now()
         sent = now.monotonic
         try:
