@@ -21,13 +21,14 @@ PACKAGE = Path(apimaster.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 
 # Folders and modules of the package, and what each may import of the others. ``client`` stands for both clients.
-DATA = {"catalog", "errors", "request", "results", "settings"}
+DATA = {"account", "catalog", "errors", "request", "results", "settings"}
 PUBLIC_MODULES = {"", "adapters", "async_client", "client", "webhooks", *DATA}
 MAY_IMPORT: dict[str, set[str]] = {
     # what callers import
     "_version": set(),
     "errors": set(),
     "catalog": set(),
+    "account": set(),
     "request": {"_images", "_references", "catalog", "errors"},
     "results": {"errors", "request"},
     "settings": {"errors"},
@@ -38,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_storage": {"_images", "errors"},
     "_polling": {"errors"},
     "_transport": {"_version"},
-    "_wire": {"_flows.operations", "_references", "errors", "request", "results"},
+    "_wire": {"_flows.operations", "_references", "account", "catalog", "errors", "request", "results"},
     "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *DATA},
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
@@ -66,7 +67,7 @@ HARMLESS = {
     "webhooks.py": {"time"},  # the age of a delivery, where the caller does not hand in the time
 }
 # What decides, and so can be tested without waiting: these import nothing that acts.
-PURE = {"_flows", "_polling", "_wire", "catalog", "errors", "request", "results"}
+PURE = {"_flows", "_polling", "_wire", "account", "catalog", "errors", "request", "results"}
 ACTING = {"os", "pathlib", "io", "threading"}
 HARMLESS_IN_PURE = {
     "_polling/history.py": {"threading"},
@@ -280,10 +281,11 @@ def test_importing_the_package_loads_no_extra_and_no_event_loop() -> None:
 
 
 PUBLIC = """
-    APIConnectionError APIMaster APIMasterError AsyncAPIMaster AuthenticationError BadRequestError BudgetExceededError
-    ContentPolicyError DownloadError GeneratedImage GenerationFailedError ImageFailure ImageRequest ImageResult
-    InsufficientBalanceError InternalServerError NoImageError NotFoundError OutcomeUnknownError PermissionDeniedError
-    Progress RateLimitError ReferenceImageError ResultExpiredError Task TaskTimeoutError Webhook
+    APIConnectionError APIMaster APIMasterError Account AsyncAPIMaster AuthenticationError BadRequestError
+    BudgetExceededError Charge ContentPolicyError DownloadError GeneratedImage GenerationFailedError ImageFailure
+    ImageRequest ImageResult InsufficientBalanceError InternalServerError NoImageError NotFoundError
+    OutcomeUnknownError PermissionDeniedError Progress RateLimitError ReferenceImageError ResultExpiredError Task
+    TaskTimeoutError Webhook
 """.split()  # noqa: SIM905  # a list of names reads better without its quotes
 
 

@@ -1,5 +1,6 @@
 """Images from the APIMaster endpoint: Nano Banana 2 and its other models."""
 
+from .account import Account, Charge
 from .async_client import AsyncAPIMaster
 from .client import APIMaster
 from .errors import (
@@ -29,10 +30,12 @@ __all__ = [
     "APIConnectionError",
     "APIMaster",
     "APIMasterError",
+    "Account",
     "AsyncAPIMaster",
     "AuthenticationError",
     "BadRequestError",
     "BudgetExceededError",
+    "Charge",
     "ContentPolicyError",
     "DownloadError",
     "GeneratedImage",
