@@ -68,7 +68,8 @@ class HttpxCodec:
         headers = {**operation.headers, "Authorization": f"Bearer {self._key}", "Accept": "application/json"}
         seconds = operation.timeout
         timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT), pool=None)
-        url = self.base_url + call.path + _query(call)
+        base = self.base_url.removesuffix("/v1") if call.beside_v1 else self.base_url
+        url = base + call.path + _query(call)
         body = call.body
         if body is None or isinstance(body, bytes):
             if body is not None:

@@ -51,12 +51,16 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP request to the gateway: ``path`` is relative to the base URL and starts with a slash."""
+    """An HTTP request to the gateway: ``path`` is relative to the base URL and starts with a slash.
+
+    With ``beside_v1`` it is relative to the base URL without its ``/v1``.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body | None = None
+    beside_v1: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from .._wire.errors import error_from
-from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, sentence
+from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, RateLimitError, sentence
 from ..settings import hint_for_404
 from .context import Context
 from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
@@ -34,13 +34,29 @@ def buy(
     return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long))
 
 
-def ask(context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT) -> Flow[Reply]:
-    """Send a call that is free and may be retried after any passing fault."""
-    return (yield from _exchange(context, call, deadline, timeout, paid=False, long=False))
+def ask(
+    context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT, retry_rate_limit: bool = True
+) -> Flow[Reply]:
+    """Send a call that is free and may be retried after any passing fault.
+
+    ``retry_rate_limit=False`` is for a route whose limit is so low that retries would use it up: a 429 ends the call.
+    """
+    return (
+        yield from _exchange(
+            context, call, deadline, timeout, paid=False, long=False, retry_rate_limit=retry_rate_limit
+        )
+    )
 
 
 def _exchange(
-    context: Context, call: Call, deadline: float, timeout: float | None, *, paid: bool, long: bool
+    context: Context,
+    call: Call,
+    deadline: float,
+    timeout: float | None,
+    *,
+    paid: bool,
+    long: bool,
+    retry_rate_limit: bool = True,
 ) -> Flow[Reply]:
     policy = context.purchases if paid and context.purchases is not None else context.policy
     attempt = 0
@@ -71,7 +87,8 @@ def _exchange(
                 return reply
             now = yield Now()
             last = with_hint(error_from(reply, paid=paid, wall=now.wall), context.base_url)
-        pause = policy.pause(attempt, last)
+        final = isinstance(last, RateLimitError) and not retry_rate_limit
+        pause = None if final else policy.pause(attempt, last)
         now = yield Now()
         if pause is None or now.monotonic + pause >= deadline:
             _log.debug("%s %s: no retry after %s", call.method, call.path, describe_fault(last))

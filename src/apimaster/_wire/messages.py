@@ -12,7 +12,7 @@ a picture's URL              ``url``: a string, or a list of strings; or ``b64_j
 the reason of a failure      ``error``: text, or an object with ``message``; often nothing at all
 ===========================  =================================================================
 
-``errors.py``, beside this module, reads error replies.
+``errors.py``, beside this module, reads error replies, and ``account.py`` the account's own books.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
         Empty: the reply is well formed and holds neither a task nor a picture.
         Unreadable: the reply is not a JSON object, or it is an error with a success status.
     """
-    document = _document(reply)
+    document = object_in(reply)
     items = _items(document.get("data", document))
     images = tuple(_images(items, task_id=None))
     if images:
@@ -117,7 +117,7 @@ def read_task(reply: Reply, known: Task) -> Task:
     Raises:
         Unreadable: the reply is not a JSON object with a status. This is a passing fault: poll again.
     """
-    document = _document(reply)
+    document = object_in(reply)
     items = _items(document.get("data", document))
     if not items or not isinstance(items[0].get("status"), str):
         raise Unreadable(f"no task status in {excerpt(reply)}")
@@ -130,7 +130,7 @@ def read_models(reply: Reply) -> list[str]:
     Raises:
         Unreadable: the reply is not a list of models.
     """
-    listed = _document(reply).get("data")
+    listed = object_in(reply).get("data")
     if not isinstance(listed, list):
         raise Unreadable(f"no list of models in {excerpt(reply)}")
     return [item["id"] for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)]
@@ -149,17 +149,34 @@ def text_of(value: object) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
-# --- parts ------------------------------------------------------------------------------------------------
+def number_of(value: object) -> float | None:
+    """A finite number, or None. The gateway writes some as text, with or without a percent sign."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().rstrip("%"))
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 1e15 else None  # also false for NaN
 
 
-def _document(reply: Reply) -> dict[str, Any]:
+def object_in(reply: Reply) -> dict[str, Any]:
+    """The JSON object that is the body.
+
+    Raises:
+        Unreadable: there is none.
+    """
     try:
         document = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unreadable(f"no JSON in {excerpt(reply)}") from None
     if not isinstance(document, dict):
         raise Unreadable(f"no JSON object in {excerpt(reply)}")
     return cast("dict[str, Any]", document)
+
+
+# --- parts ------------------------------------------------------------------------------------------------
 
 
 def _items(data: object) -> list[dict[str, Any]]:
@@ -170,10 +187,10 @@ def _items(data: object) -> list[dict[str, Any]]:
 def _task(item: Mapping[str, Any], known: Task) -> Task:
     status = _status(item.get("status"))
     changes: dict[str, object] = {"status": status}
-    percent = _number(item.get("progress"))
+    percent = number_of(item.get("progress"))
     if percent is not None and 0 <= percent <= 100:
         changes["progress"] = percent
-    estimate = _number(item.get("estimated_time"))
+    estimate = number_of(item.get("estimated_time"))
     if estimate is not None and estimate > 0:
         changes["estimated_time"] = estimate
     if status == "succeeded":
@@ -205,7 +222,7 @@ def _images(items: Sequence[Mapping[str, Any]], task_id: str | None) -> Iterator
     position = 0
     for item in items:
         urls = item.get("url")
-        expires = _number(item.get("expires_at"))
+        expires = number_of(item.get("expires_at"))
         for url in urls if isinstance(urls, list) else [urls]:
             if isinstance(url, str) and url:
                 yield GeneratedImage(
@@ -229,15 +246,3 @@ def _inline_image(encoded: str, task_id: str | None, position: int) -> Generated
     image = GeneratedImage(task_id=task_id, output_index=position)
     image._data = data
     return image
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or None. The legacy dialect writes some as text, with or without a percent sign."""
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().rstrip("%"))
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < 1e15 else None  # also false for NaN
