@@ -109,6 +109,7 @@ DOWNLOAD: dict[str, int | type[Exception]] = {
     "download_redirect_private": 302,
     "download_redirect_loop": 302,
 }
+LOG = {"log_500": 500, "log_429": 429, "log_refused": 200, "log_html_200": 200, "log_garbage": 200}
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def client(server: Emulator) -> Iterator[httpx.Client]:
 
 
 def test_this_file_tests_every_fault() -> None:
-    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, "ok", "reply"} == set(FAULTS)
+    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *LOG, "ok", "reply"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("path", [SYNC, SUBMIT])
@@ -269,6 +270,15 @@ def check_content(name: str, response: httpx.Response, content: bytes, size: int
         assert location == "http://10.0.0.1/picture.png"
     elif name == "download_redirect_loop":
         assert location == response.request.url.path
+
+
+@pytest.mark.parametrize("name", LOG)
+def test_faults_of_the_usage_log(emu: Emulator, client: httpx.Client, name: str) -> None:
+    emu.script(name)
+    url = f"{emu.url}/api/log/token"
+    assert client.get(url).status_code == LOG[name]
+    assert emu.requests[-1].fault == name
+    assert client.get(url).json() == {"success": True, "message": "", "data": []}
 
 
 def test_the_second_origin_serves_a_redirected_download(emu: Emulator, client: httpx.Client) -> None:

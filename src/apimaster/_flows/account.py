@@ -44,7 +44,7 @@ def charges(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
     Raises:
         NotFoundError: the gateway keeps no log, or this key can't read it.
         RateLimitError: the gateway has answered too many reads already. The flow does not retry that, since the pause
-            is minutes long and each further request makes it longer.
+            is minutes long.
         APIMasterError: the gateway could not be asked. The call is free.
     """
     try:

@@ -43,6 +43,8 @@ class App:
                 Route("/v1/tasks/{task_id}/outputs/{index:int}/content", self._output, methods=["GET"]),
                 Route("/imgs/{name}", self._picture, methods=["GET"]),
                 Route("/v1/models", self._models, methods=["GET"]),
+                Route("/api/usage/token", self._usage, methods=["GET"]),
+                Route("/api/log/token", self._log, methods=["GET"]),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 *control_routes(gateway),
                 Route("/{path:path}", self._unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
@@ -133,6 +135,35 @@ class App:
             for model in (*self._gateway.options.models, "gpt-5.5")
         ]
         return Response(200, dump({"object": "list", "data": listed}), record=record)
+
+    async def _usage(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "usage")
+        key = self._gateway.identify(record)
+        if not self._gateway.options.account_routes:
+            return Response(404, _NO_SUCH_PAGE, HTML, record=record)
+        if key is None:
+            return self._unauthorized(record)
+        return Response(200, self._gateway.books.usage_body(key, self._gateway.balance), record=record)
+
+    async def _log(self, request: Request) -> Response:
+        gateway = self._gateway
+        record = gateway.request_log.add(request.scope, "log")
+        key = gateway.identify(record)
+        if not gateway.options.account_routes:
+            return Response(404, _NO_SUCH_PAGE, HTML, record=record)
+        # The limit comes before the key, and its answer is empty, as at the gateway.
+        if not gateway.books.admit(request.client.host if request.client else ""):
+            return Response(429, b"", "", record=record)
+        if key is None:
+            return self._unauthorized(record)
+        try:
+            fault = gateway.settings_for(record, "log").fault or gateway.script.next_fault("log")
+        except ValueError as error:
+            return gateway.error(record, 400, str(error))
+        if fault is not None and fault.wire not in ("slow", "truncate"):
+            return gateway.fault_response(fault, record)
+        body = gateway.books.log_body(key)
+        return gateway.fault_response(fault, record, body) if fault is not None else Response(200, body, record=record)
 
     async def _chat(self, request: Request) -> Response:
         record = self._gateway.request_log.add(request.scope, "chat")

@@ -47,6 +47,9 @@ class Emulator:
         cdn: result URLs point to the second origin, which refuses requests with a key.
         models: the ids that the emulator serves.
         history: how many requests, image jobs and pictures the emulator keeps.
+        account_routes: whether the gateway keeps books that a key can read; False: 404, like an older gateway.
+        log_limit: how often one address may read the usage log in 20 minutes; None: no limit.
+        log_delay: seconds until a row appears in the usage log.
 
     Raises:
         ValueError: a setting has a value that is not accepted; the message names both and what is accepted.
@@ -170,7 +173,8 @@ class Emulator:
         return list(self.gateway.complaints)
 
     def requests_to(self, route: str) -> list[RecordedRequest]:
-        """The requests to one route: ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``, …"""
+        """The requests to one route: ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``,
+        ``usage``, ``log``, …"""
         return [record for record in self.requests if record.route == route]
 
     @property
@@ -199,7 +203,8 @@ class Emulator:
         Args:
             faults: names of `faults.FAULTS`, or mappings with ``fault`` and any of the other arguments.
             times: how often each happens; None: always.
-            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download`` or ``output``.
+            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download``, ``output`` or
+                ``log``.
             prompt: only for prompts that contain this text.
             task: only for this task id.
             options: attributes of the fault to change: ``retry_after=3``, ``status=599``, ``accepted=False``.

@@ -1,9 +1,10 @@
 """Everything that can go wrong, by name: one row for each error of the gateway, of a proxy and of the network.
 
 A fault happens at one *place*: when a client asks for an image (``generate``: one-shot calls and submits), to the
-image job itself (``task``), when a client polls it (``poll``), or when a client fetches the picture (``download``).
-Each row says what goes on the wire. A row at ``generate`` also says whether the gateway accepted the job all the
-same: then it charges for the job and runs it, although the client never learns of it.
+image job itself (``task``), when a client polls it (``poll``), when a client fetches the picture (``download``), or
+when it reads the account's usage log (``log``). Each row says what goes on the wire. A row at ``generate`` also says
+whether the gateway accepted the job all the same: then it charges for the job and runs it, although the client never
+learns of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-Place = Literal["generate", "task", "poll", "download", "output"]
+Place = Literal["generate", "task", "poll", "download", "output", "log"]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
 Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
 
@@ -220,12 +221,21 @@ _DOWNLOAD: Final = (
     Fault("download_redirect_loop", "download", status=302, location="self"),
 )  # fmt: skip
 
+_LOG: Final = (
+    _json("log_500", 500, "internal server error", _SERVER, place="log"),
+    Fault("log_429", "log", status=429),
+    Fault("log_refused", "log", body='{"success":false,"message":"this token may not read the log"}',
+          content_type="application/json"),
+    Fault("log_html_200", "log", body="<!doctype html><title>Console</title><div id=root></div>"),
+    Fault("log_garbage", "log", body='{"success": true, "data": [{"crea', content_type="application/json"),
+)  # fmt: skip
+
 _GENERAL: Final = (
     Fault("ok", "generate"),  # lets a request pass, so that a script can say "the third one fails"
     Fault("reply", "generate", content_type="application/json"),  # any response that a script spells out
 )
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_GENERAL)}
+    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_LOG, *_GENERAL)}
 )
 """Every fault by name."""

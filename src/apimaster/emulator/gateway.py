@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
+from .account import AccountBooks
 from .bill import Bill
 from .clock import Clock
 from .dialects import Dialect
@@ -48,6 +49,7 @@ class Gateway:
         self.request_log = RequestLog(options.history, self.clock.unix_time)
         self.threads = WorkerThreads()
         self.pictures = PictureStore(options, self.clock, self.threads)
+        self.books = AccountBooks(options, self.clock, self.bill, self.jobs, self.urls)
         self.script = FaultScript(options.fault_rates, options.seed)
         self.dialect = options.dialect
         self.latency = options.latency
@@ -67,6 +69,7 @@ class Gateway:
         self.jobs.clear()
         self.pictures.clear()
         self.bill.clear()
+        self.books.clear()
         self.script.clear()
         self.script.set_rates(self.options.fault_rates)
         self.complaints.clear()
@@ -176,6 +179,8 @@ class Gateway:
             images=dialect.images_for(request.n, submit=submit),
             tracked=dialect.sync_as_task if not submit else not dialect.submit_as_image,
         )
+        if not job.tracked:
+            job.polls_needed = None  # nobody polls this job, so time has to end it
         record.task_id = job.id
         self.pictures.remember_references(job)
         return job

@@ -64,6 +64,7 @@ async def _accepted_with_fault(
     gateway: Gateway, record: RecordedRequest, job: ImageJob, fault: Fault, *, submit: bool
 ) -> Response:
     if fault.refunded:
+        job.tracked = False  # the client never gets a task to poll
         gateway.jobs.end(job, "failed", fault.message)
         return gateway.fault_response(fault, record)
     body = b""
@@ -75,7 +76,6 @@ async def _accepted_with_fault(
 async def _job_response(gateway: Gateway, record: RecordedRequest, job: ImageJob, *, submit: bool) -> Response:
     if job.tracked:
         return Response(200, submit_body(job, one_shot=not submit), record=record)
-    job.polls_needed = None  # nobody polls this job, so time has to end it
     if not await gateway.wait_for(job):
         return gateway.fault_response(FAULTS["gateway_timeout_408"], record)
     if job.outcome in ("failed", "cancelled"):

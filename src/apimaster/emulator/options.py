@@ -7,6 +7,7 @@ The constructor, the command line and the control routes accept the same spellin
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -42,6 +43,9 @@ class Settings(TypedDict, total=False):
     cdn: bool
     models: Sequence[str]
     history: int
+    account_routes: bool
+    log_limit: int | None
+    log_delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Options:
     cdn: bool
     models: tuple[str, ...]
     history: int
+    account_routes: bool
+    log_limit: int | None
+    log_delay: float
 
 
 def make_options(
@@ -81,6 +88,9 @@ def make_options(
     cdn: bool = False,
     models: Sequence[str] = KNOWN_MODELS,
     history: int = 20_000,
+    account_routes: bool = True,
+    log_limit: int | None = 20,
+    log_delay: float = 0.0,
 ) -> Options:
     """Check every option.
 
@@ -102,6 +112,10 @@ def make_options(
         raise ValueError(f"url_lifetime {url_lifetime!r} must be more than 0 seconds")
     if history < 1:
         raise ValueError(f"history {history!r} must be at least 1")
+    if log_limit is not None and log_limit < 1:
+        raise ValueError(f"log_limit {log_limit!r} must be at least 1, or None for no limit")
+    if not 0 <= log_delay < math.inf:
+        raise ValueError(f"log_delay {log_delay!r} must be a number of seconds, 0 or more")
     keys = (api_keys,) if isinstance(api_keys, str) else None if api_keys is None else tuple(api_keys)
     if keys is not None and not all(key and key.isascii() and key.isprintable() and " " not in key for key in keys):
         raise ValueError("api_keys must be printable ASCII without spaces; None accepts every key")
@@ -120,6 +134,9 @@ def make_options(
         cdn=cdn,
         models=tuple(models),
         history=history,
+        account_routes=account_routes,
+        log_limit=log_limit,
+        log_delay=log_delay,
     )
 
 

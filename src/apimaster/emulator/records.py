@@ -36,7 +36,8 @@ class RecordedRequest:
         number: counted from 1.
         id: the ``x-request-id`` of the response.
         origin: ``"gateway"`` or ``"cdn"``, the second origin.
-        route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat`` or ``other``.
+        route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat``,
+            ``usage``, ``log`` or ``other``.
         method, path, query: as received.
         key: which of the emulator's keys the request held, counted from 0; None for no key or a wrong one.
         had_authorization: whether the request had an ``Authorization`` header of any kind.

@@ -25,6 +25,7 @@ _CHAT_MODELS: Final = frozenset({"gpt-5.5", "claude-sonnet-4-6"})
 _PIXEL_SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
 _RATIO: Final = re.compile(r"(\d{1,3}):(\d{1,3})")
 _RESOLUTION_BY_NAME: Final = {name.lower(): name for name in RESOLUTIONS}
+_LOGGED: Final = ("size", "resolution", "quality")
 _MAX_SIDE: Final = 16_384
 
 
@@ -54,6 +55,7 @@ class GenerationRequest:
         n: how many pictures the client asks for.
         price: US dollars per picture, or None.
         b64: whether the client asks for pictures inside the response.
+        as_sent: ``size``, ``resolution`` and ``quality`` as they were sent, for the usage log; absent if they were not.
         references: the reference images, in order.
         reference_data: the bytes of those inside the body, for the thumbnails.
     """
@@ -66,6 +68,7 @@ class GenerationRequest:
     n: int
     price: Decimal | None
     b64: bool
+    as_sent: Mapping[str, str] = field(default_factory=dict)
     references: tuple[ReceivedReference, ...] = ()
     reference_data: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -124,6 +127,7 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
         n=n,
         price=spec.price(resolution),
         b64=response_format == "b64_json",
+        as_sent={name: document[name] for name in _LOGGED if isinstance(document.get(name), str) and document[name]},
         references=references,
         reference_data=data,
     )
