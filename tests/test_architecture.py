@@ -306,6 +306,8 @@ METHODS = {
     "download": "image path",
     "read": "image",
     "models": "",
+    "account": "",
+    "charges": "",
     "with_options": "extra_headers purchase_retries",
 }
 

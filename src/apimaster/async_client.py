@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._base_client import BaseClient
-from ._flows import download, generation
+from ._flows import account, download, generation
+from .account import Account, Charge
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .request import ImageRequest, Mode, ReferenceLike, Webhook
 from .results import GeneratedImage, ImageResult, OnProgress, Task
@@ -256,6 +257,14 @@ class AsyncAPIMaster(BaseClient):
     async def models(self) -> list[str]:
         """The ids of all models that the gateway lists now: see ``APIMaster.models``."""
         return await self._driver.run(generation.models(self._context, self._ask_timeout))
+
+    async def account(self) -> Account:
+        """What this key may spend and has spent, in US dollars: see ``APIMaster.account``."""
+        return await self._driver.run(account.account(self._context, self._ask_timeout))
+
+    async def charges(self) -> tuple[Charge, ...]:
+        """The newest 1,000 rows of this key's usage log, in US dollars: see ``APIMaster.charges``."""
+        return await self._driver.run(account.charges(self._context, self._ask_timeout))
 
     async def aclose(self) -> None:
         """Close the connections, on all event loops. Closing twice does no harm."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._base_client import BaseClient
 from ._drivers.sync import SyncDriver
-from ._flows import download, generation
+from ._flows import account, download, generation
+from .account import Account, Charge
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .errors import BadRequestError
 from .request import ImageRequest, Mode, ReferenceLike, Webhook
@@ -277,6 +278,32 @@ class APIMaster(BaseClient):
             APIMasterError: the gateway gave no list. The call is free.
         """
         return self._driver.run(generation.models(self._context, self._ask_timeout))
+
+    def account(self) -> Account:
+        """What this key may spend and has spent, in US dollars, as the gateway's own books have it.
+
+        It comes from ``GET /api/usage/token``, which lies beside ``/v1``. The call is free.
+
+        Raises:
+            NotFoundError: this gateway does not tell.
+            APIMasterError: the gateway could not be asked.
+        """
+        return self._driver.run(account.account(self._context, self._ask_timeout))
+
+    def charges(self) -> tuple[Charge, ...]:
+        """The newest 1,000 rows of this key's usage log, newest first: charges, refunds and errors, in US dollars.
+
+        It comes from ``GET /api/log/token``, which lies beside ``/v1``. The call is free, but the gateway allows only
+        about 20 in 20 minutes from one address. The row of a task appears when it is submitted, that of a one-shot call
+        when it ends, even if the client lost the connection long before: so the log tells whether a request with an
+        ``OutcomeUnknownError`` was charged, and where its picture is.
+
+        Raises:
+            NotFoundError: this gateway keeps no usage log that this key can read.
+            RateLimitError: the log was read too often; the client does not retry that.
+            APIMasterError: the gateway could not be asked.
+        """
+        return self._driver.run(account.charges(self._context, self._ask_timeout))
 
     def as_async(self) -> AsyncAPIMaster:
         """An asyncio client with the same settings, poll rate and history of durations. Close it separately.

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing_extensions import assert_type
 
 from apimaster import (
+    Account,
     APIMaster,
     APIMasterError,
     AsyncAPIMaster,
+    Charge,
     GeneratedImage,
     ImageRequest,
     ImageResult,
@@ -40,6 +42,9 @@ def blocking() -> None:
         assert_type(client.download(result.images[0], "cat.png"), Path | str)
         assert_type(client.read(result.images[0]), bytes)
         assert_type(client.models(), list[str])
+        assert_type(client.account(), Account)
+        assert_type(client.account().available, Decimal | None)
+        assert_type(client.charges(), tuple[Charge, ...])
 
 
 async def asynchronous() -> None:
