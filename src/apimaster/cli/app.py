@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from ..errors import APIMasterError
+from .account import account
 from .batch.app import register as register_batch
 from .doctor import doctor
 from .emulator import emulator
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, task, models, cost, emulator, doctor):
+for _command in (generate, task, account, models, cost, emulator, doctor):
     app.command()(_command)
 register_batch(app)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -31,12 +32,17 @@ def result_rows(result: ImageResult) -> list[str]:
         )
         for image in result.images
     ]
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines = aligned(cells)
     requested = result.request.n if result.request is not None else len(result.images)
     if requested > 1:
         lines.append(f"{len(result.images)} of {requested} images, {dollars(result.cost)}")
     return lines
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Each row as a line, with its cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def print_result(text: str) -> None:

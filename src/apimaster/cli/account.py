@@ -1,0 +1,118 @@
+"""``apimaster account``: what the key may still spend, and what it was charged for, from the gateway's own books."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from .. import Account, APIMasterError, AsyncAPIMaster, Charge, NotFoundError, RateLimitError
+from . import options
+from .client_runner import Endpoint, run_with_client
+from .error_output import error_paragraph
+from .exit_codes import OK
+from .printing import aligned, dollars, print_json, print_message, print_result
+from .resume import CommandStopped, ResumeCommand
+
+T = TypeVar("T")
+
+_NO_BOOKS: Final = (
+    "Look at the account in the console of the gateway; if the base URL may be wrong, `apimaster doctor` checks it."
+)
+_PROMPT_LENGTH: Final = 50
+
+
+def account(
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="COUNT", min=0, help="How many charges, the latest first; 0: none.")
+    ] = 20,
+    base_url: options.BaseUrl = None,
+    as_json: options.AsJson = False,
+) -> int:
+    """Print what the key may still spend, and its latest charges.
+
+    Both come from the gateway's own books. It costs nothing.
+    """
+
+    async def work(client: AsyncAPIMaster) -> tuple[Account | APIMasterError, tuple[Charge, ...] | APIMasterError]:
+        figures = await _or_missing(client.account())
+        return figures, (await _or_missing(client.charges()) if limit else ())
+
+    figures, charges = run_with_client(work, Endpoint(base_url=base_url), resume=ResumeCommand("."))
+    if isinstance(figures, APIMasterError) and (isinstance(charges, APIMasterError) or not limit):
+        missing = figures if isinstance(charges, tuple) else charges
+        raise CommandStopped(missing, advice=_advice(missing))
+    shown = None if isinstance(charges, APIMasterError) else charges[:limit]
+    if as_json:
+        print_json(
+            {
+                "account": figures.model_dump(mode="json") if isinstance(figures, Account) else None,
+                "charges": None if shown is None else [charge.model_dump(mode="json") for charge in shown],
+            }
+        )
+    else:
+        if isinstance(figures, Account):
+            print_result(_balance(figures))
+        if shown is not None and limit:
+            for line in aligned([_cells(charge) for charge in shown]) or ["No charges yet."]:
+                print_result(line)
+    for each in (figures, charges):
+        if isinstance(each, APIMasterError):
+            print_message(error_paragraph(each, advice=_advice(each)))
+    return OK
+
+
+async def _or_missing(call: Awaitable[T]) -> T | APIMasterError:
+    """What ``call`` gives, or why the gateway does not tell: one half of the books is still worth printing."""
+    try:
+        return await call
+    except (NotFoundError, RateLimitError) as error:
+        return error
+
+
+def _advice(error: APIMasterError) -> str | None:
+    return _NO_BOOKS if isinstance(error, NotFoundError) else None
+
+
+def _balance(figures: Account) -> str:
+    name = _one_line(figures.name or "this key")
+    parts = []
+    if figures.unlimited:
+        parts.append("no limit of its own, so the account's balance is the limit")
+    elif figures.available is not None:
+        granted = f" of {dollars(figures.granted)}" if figures.granted is not None else ""
+        parts.append(f"{dollars(figures.available)}{granted} left")
+    if figures.used is not None:
+        parts.append(f"{dollars(figures.used)} used")
+    if figures.expires_at is not None:
+        parts.append(f"expires {_moment(figures.expires_at)}")
+    return f"{name}: {', '.join(parts) or 'no figures'}"
+
+
+def _cells(charge: Charge) -> tuple[str, ...]:
+    prompt = _one_line(charge.prompt or charge.content or "")
+    cells = (
+        _moment(charge.at),
+        f"{charge.kind}, refunded" if charge.refunded else charge.kind,
+        dollars(charge.cost),
+        charge.model or "",
+        charge.aspect_ratio or "",
+        charge.effective_resolution or charge.resolution or "",
+        charge.task_id or "",
+        prompt if len(prompt) <= _PROMPT_LENGTH else f"{prompt[: _PROMPT_LENGTH - 1].rstrip()}…",
+    )
+    return tuple(map(_one_line, cells))
+
+
+def _moment(unix_time: int) -> str:
+    try:
+        return datetime.fromtimestamp(unix_time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # a date that the system does not know
+        return str(unix_time)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control codes: a terminal would carry out what a prompt contains."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
