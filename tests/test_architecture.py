@@ -22,7 +22,9 @@ REPOSITORY = Path(__file__).parent.parent
 
 # Folders and modules of the package, and what each may import of the others. ``client`` stands for both clients.
 DATA = {"account", "catalog", "errors", "request", "results", "settings"}
-PUBLIC_MODULES = {"", "adapters", "async_client", "client", "webhooks", *DATA}
+PUBLIC_MODULES = {"", "adapters", "async_client", "client", "ledger", "webhooks", *DATA}
+# The rules of the ledger, without its stores and its thread.
+LEDGER_RULES = {f"ledger.{name}" for name in ("digest", "purchase", "rows", "schema", "settling", "steps")}
 MAY_IMPORT: dict[str, set[str]] = {
     # what callers import
     "_version": set(),
@@ -40,10 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_polling": {"errors"},
     "_transport": {"_version"},
     "_wire": {"_flows.operations", "_references", "account", "catalog", "errors", "request", "results"},
-    "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *DATA},
+    "ledger": {"_references", *DATA},
+    "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *LEDGER_RULES, *DATA},
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
-    "_base_client": {"_drivers", "_flows", "_polling", "_storage", *DATA},
+    "_base_client": {"_drivers", "_flows", "_polling", "_storage", "ledger", *DATA},
     "client": {"_base_client", "_drivers", "_flows", "async_client", *DATA},
     "async_client": {"_base_client", "_drivers", "_flows", *DATA},
     "": {"async_client", "client", *DATA},
@@ -64,6 +67,10 @@ NETWORK = {"httpx", "httpcore", "aiohttp", "httpx_aiohttp"}
 HARMLESS = {
     "_wire/json_body.py": {"asyncio"},  # an asynchronous body reads its files in threads
     "_storage/target.py": {"urllib.request"},  # for its reading of file: URLs
+    "ledger/backend.py": {"socket"},  # the name of this machine
+    "ledger/group_writer.py": {"time"},  # how long a store that can't be reached is tried
+    "ledger/postgres.py": {"time"},  # the pause before a transaction starts over
+    "ledger/sqlite.py": {"time"},  # its clock is the machine's
     "webhooks.py": {"time"},  # the age of a delivery, where the caller does not hand in the time
 }
 # What decides, and so can be tested without waiting: these import nothing that acts.
@@ -147,7 +154,7 @@ def test_the_map_in_contributing_says_the_same() -> None:
     assert all(purpose.strip() for _, purpose, _ in rows)
     written = {}
     for name, _, imports in rows:
-        words = {"data": DATA, "public": PUBLIC_MODULES, "nothing": set()}
+        words = {"data": DATA, "public": PUBLIC_MODULES, "the rules of the ledger": LEDGER_RULES, "nothing": set()}
         parts = [part.strip() for part in imports.split(",")]
         written[name] = {each for part in parts for each in words.get(part, {part.strip("`")})}
     assert written == {name: allowed for name, allowed in MAY_IMPORT.items() if name}
@@ -170,7 +177,8 @@ def test_only_the_drivers_and_the_transport_touch_network_clock_and_sleep(name: 
 
 def test_every_field_name_of_the_wire_is_known_to_one_folder() -> None:
     words = ('"task_id"', '"b64_json"', '"image_urls"', '"estimated_time"', '"expires_at"', '"actual_time"')
-    allowed = {"_wire", "request", "webhooks"}  # request guards extra_body; a delivery is a format of its own
+    # request guards extra_body, a delivery is a format of its own, and the ledger has a column of that name
+    allowed = {"_wire", "ledger", "request", "webhooks"}
     for name in CORE:
         text = FILES[name].read_text(encoding="utf-8")
         assert room(name) in allowed or not any(word in text for word in words), name
@@ -181,7 +189,7 @@ INTEGRATIONS = {
     for package in ("langchain-apimaster", "litellm-apimaster")
 }
 # Adapters map: they have the core's clients for all of this, and the page ``adapters`` for what is not a public name.
-MAY_INTEGRATIONS_IMPORT = {"", "adapters", "webhooks", *DATA}
+MAY_INTEGRATIONS_IMPORT = {"", "adapters", "ledger", "webhooks", *DATA}
 NOT_IN_AN_INTEGRATION = {*NETWORK, "requests", "urllib3", "socket", "urllib.request", "sqlite3", "psycopg"}
 # What the clients, tasks and pictures keep for themselves.
 PRIVATE = {"_codec", "_context", "_data", "_driver", "_given", "_settings", "_timeout"}
@@ -283,7 +291,7 @@ def test_importing_the_package_loads_no_extra_and_no_event_loop() -> None:
 PUBLIC = """
     APIConnectionError APIMaster APIMasterError Account AsyncAPIMaster AuthenticationError BadRequestError
     BudgetExceededError Charge ContentPolicyError DownloadError GeneratedImage GenerationFailedError ImageFailure
-    ImageRequest ImageResult InsufficientBalanceError InternalServerError NoImageError NotFoundError
+    ImageRequest ImageResult InsufficientBalanceError InternalServerError LedgerError NoImageError NotFoundError
     OutcomeUnknownError PermissionDeniedError Progress RateLimitError ReferenceImageError ResultExpiredError Task
     TaskTimeoutError Webhook
 """.split()  # noqa: SIM905  # a list of names reads better without its quotes
@@ -298,9 +306,9 @@ def test_public_names_are_pinned_and_sorted() -> None:
 
 METHODS = {
     "generate": "prompt model aspect_ratio resolution n references google_search google_image_search mode save_to "
-    "client_reference_id webhook extra_body timeout on_progress",
+    "client_reference_id webhook extra_body timeout on_progress idempotency_key budget",
     "submit": "prompt model aspect_ratio resolution references google_search google_image_search client_reference_id "
-    "webhook extra_body timeout on_progress",
+    "webhook extra_body timeout on_progress idempotency_key budget",
     "retrieve": "task_id model",
     "wait": "task_or_id model timeout save_to on_progress",
     "download": "image path",
@@ -308,7 +316,8 @@ METHODS = {
     "models": "",
     "account": "",
     "charges": "",
-    "with_options": "extra_headers purchase_retries",
+    "settle": "keys save_to timeout",
+    "with_options": "extra_headers purchase_retries ledger purchase_alias",
 }
 
 
@@ -367,7 +376,7 @@ def test_both_clients_are_made_the_same_way() -> None:
     transport = awaited.pop("transport")
     assert transport.default == "httpx"
     assert list(blocking) == list(awaited)
-    assert " ".join(blocking) == "api_key base_url model timeout max_retries http_client max_polls_per_second"
+    assert " ".join(blocking) == "api_key base_url model timeout max_retries http_client max_polls_per_second ledger"
     for name, parameter in blocking.items():
         assert parameter.default == awaited[name].default
         if name != "http_client":

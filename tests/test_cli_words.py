@@ -37,6 +37,7 @@ EXPECTED = {
     "RateLimitError": 5,
     "InternalServerError": 6,
     "GenerationFailedError": 6,
+    "LedgerError": 6,
     "NoImageError": 7,
     "OutcomeUnknownError": 7,
     "TaskTimeoutError": 7,

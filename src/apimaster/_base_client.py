@@ -6,25 +6,29 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from pydantic import SecretStr
 
 from ._drivers.httpx import HttpxCodec, checked
 from ._flows.context import Context
-from ._flows.generation import CallOptions
+from ._flows.image_run import CallOptions
+from ._flows.purchase import checked_key
 from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
 from .catalog import spec_for
 from .errors import BadRequestError
+from .ledger.digest import account_of
 from .request import ImageRequest, Mode
 from .results import OnProgress, Task
 from .settings import resolve
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .ledger import Ledger
 
 _MODES: Final = get_args(Mode)
 _ASK_TIMEOUT: Final = 60.0
@@ -43,6 +47,7 @@ class BaseClient:
         timeout: float | None,
         max_retries: int,
         max_polls_per_second: float | None,
+        ledger: Ledger | str | os.PathLike[str] | None,
     ) -> None:
         self._settings = resolve(api_key, base_url)
         self._codec = HttpxCodec(self._settings)
@@ -50,8 +55,18 @@ class BaseClient:
         self.model = spec_for(model).id
         rate_limiter = RateLimiter(max_polls_per_second)
         self._context = Context(
-            self._settings.base_url, RetryPolicy(_count("max_retries", max_retries)), History(), rate_limiter
+            self._settings.base_url,
+            RetryPolicy(_count("max_retries", max_retries)),
+            History(),
+            rate_limiter,
+            ledger=_resolved(ledger),
+            account=account_of(self._settings.base_url, self._settings.api_key.get_secret_value()),
         )
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger that this client writes its purchases into; None if it has none."""
+        return cast("Ledger | None", self._context.ledger)
 
     @property
     def base_url(self) -> str:
@@ -64,7 +79,12 @@ class BaseClient:
         return self._context.policy
 
     def with_options(
-        self, *, extra_headers: Mapping[str, str] | None = None, purchase_retries: int | None = None
+        self,
+        *,
+        extra_headers: Mapping[str, str] | None = None,
+        purchase_retries: int | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        purchase_alias: str | None = None,
     ) -> Self:
         """The same client with other options. Both share connections, the poll rate and the history of durations.
 
@@ -74,6 +94,8 @@ class BaseClient:
             extra_headers: HTTP headers for every call to the gateway (never for downloads), such as those of a tracer.
             purchase_retries: retries of a call that buys, after a fault that provably cost nothing; polls and
                 downloads keep the client's own ``max_retries``. Set 0 if your own code retries.
+            ledger: the ledger for its purchases.
+            purchase_alias: another name by which adapters find its purchases in the ledger.
 
         Raises:
             BadRequestError: the client sets such a header itself, a header is not valid, or the number is negative.
@@ -85,6 +107,10 @@ class BaseClient:
         if purchase_retries is not None:
             policy = RetryPolicy(_count("purchase_retries", purchase_retries))
             made._context = replace(made._context, purchases=policy)
+        if ledger is not None:
+            made._context = replace(made._context, ledger=_resolved(ledger))
+        if purchase_alias is not None:
+            made._context = replace(made._context, alias=purchase_alias)
         return made
 
     @property
@@ -105,12 +131,23 @@ class BaseClient:
         return ImageRequest.build(prompt, changes)
 
     def _call_options(
-        self, timeout: float | None, save_to: str | os.PathLike[str] | None, on_progress: OnProgress | None
+        self,
+        timeout: float | None,
+        save_to: str | os.PathLike[str] | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
     ) -> CallOptions:
         if on_progress is not None and not self._takes_async_callbacks and inspect.iscoroutinefunction(on_progress):
             raise BadRequestError("on_progress is an async function; this client takes a plain one")
         seconds = self._timeout if timeout is None else _seconds(timeout)
-        return CallOptions(seconds, None if save_to is None else self._target(save_to), on_progress)
+        return CallOptions(
+            seconds,
+            None if save_to is None else self._target(save_to),
+            on_progress,
+            key=None if idempotency_key is None else checked_key(idempotency_key),
+            budget=budget,
+        )
 
     def _target(self, place: str | os.PathLike[str]) -> Target:
         return Target.parse(place)
@@ -126,6 +163,14 @@ class BaseClient:
         if not isinstance(task, str) or not task.strip():
             raise BadRequestError(f"task must be a task or its id, not {task!r}")
         return Task(id=task.strip(), model=self.model if model is None else spec_for(model).id)
+
+
+def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
+    if ledger is None and not os.environ.get("APIMASTER_LEDGER", "").strip():
+        return None
+    from .ledger.ledger import resolve_ledger  # with its threads and databases; most programs have no ledger
+
+    return resolve_ledger(ledger)
 
 
 def _count(name: str, value: int) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._drivers.aio import AsyncTransport
+    from .ledger import Ledger, Settlement
 
 
 class AsyncAPIMaster(BaseClient):
@@ -49,9 +50,10 @@ class AsyncAPIMaster(BaseClient):
         max_retries: int = 3,
         http_client: httpx.AsyncClient | None = None,
         max_polls_per_second: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
         transport: AsyncTransport = "httpx",
     ) -> None:
-        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
+        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger)
         from ._drivers.aio import AsyncDriver  # imports asyncio, which takes as long as all the rest
 
         self._driver = AsyncDriver(self._codec, http_client, transport)
@@ -74,6 +76,8 @@ class AsyncAPIMaster(BaseClient):
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
     ) -> ImageResult:
         """Make ``n`` images and wait for them.
 
@@ -104,6 +108,9 @@ class AsyncAPIMaster(BaseClient):
                 resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
             on_progress: a function, plain or async, that is called with a ``Progress`` at each step; keep its ``task``
                 to resume later.
+            idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
+                pictures, whoever asks, and is bought once. None: each call buys. It needs a ledger.
+            budget: the name of a budget in the ledger that must hold the price.
 
         Returns:
             The pictures that were delivered, their cost, and the failures if some of several were not.
@@ -117,6 +124,8 @@ class AsyncAPIMaster(BaseClient):
             OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
             TaskTimeoutError: the wait ended and the task goes on; ``wait(error.task)`` resumes.
             DownloadError: the picture is made and paid for, and could not be saved; ``download`` tries again.
+            BudgetExceededError: the budget does not hold the price. Nothing was charged.
+            LedgerError: the ledger can't be written. Nothing was charged.
         """
         request = self._request(
             prompt,
@@ -131,7 +140,7 @@ class AsyncAPIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, save_to, on_progress)
+        options = self._call_options(timeout, save_to, on_progress, idempotency_key, budget)
         return await self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
 
     async def submit(
@@ -149,6 +158,8 @@ class AsyncAPIMaster(BaseClient):
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
     ) -> Task:
         """Submit one image and return its task at once. It is charged now, and refunded if it fails.
 
@@ -172,6 +183,9 @@ class AsyncAPIMaster(BaseClient):
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the submit alone; None: as for ``generate``.
             on_progress: a function, plain or async, that is called with a ``Progress`` at each step.
+            idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
+                picture, whoever asks, and is bought once. None: each call buys. It needs a ledger.
+            budget: the name of a budget in the ledger that must hold the price.
 
         Returns:
             The task, to be collected with ``wait``, in another process too. If the gateway answers with the finished
@@ -198,7 +212,7 @@ class AsyncAPIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, None, on_progress)
+        options = self._call_options(timeout, None, on_progress, idempotency_key, budget)
         return await self._driver.run(generation.submit(self._context, request, options))
 
     async def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
@@ -253,6 +267,31 @@ class AsyncAPIMaster(BaseClient):
     async def read(self, image: GeneratedImage) -> bytes:
         """Download a picture and return its bytes: see ``APIMaster.read``."""
         return await self._driver.run(download.read(self._context, image))
+
+    async def settle(
+        self, *keys: str, save_to: str | os.PathLike[str] | None = None, timeout: float | None = None
+    ) -> Settlement:
+        """Find out what became of purchases that nobody knows the outcome of, from the gateway's usage log.
+
+        The log tells which charge was for which prompt (docs/endpoint.md, "The account's own books"). What was charged
+        is collected, for nothing; what provably was not may be bought again with the same key.
+
+        Args:
+            keys: idempotency keys; none: all unknown purchases of this client's account.
+            save_to: where to save the pictures; None: their URLs are recorded.
+            timeout: seconds to wait for tasks that are still running; None: 60.
+
+        Returns:
+            What was recovered, what was not charged, and what is still unknown, with the reason.
+
+        Raises:
+            BadRequestError: the client has no ledger.
+            LedgerError: the ledger can't be read or written.
+        """
+        from ._flows.settle import settle  # rarely needed
+
+        options = self._call_options(timeout, save_to)
+        return await self._driver.run(settle(self._context, keys, options))
 
     async def models(self) -> list[str]:
         """The ids of all models that the gateway lists now: see ``APIMaster.models``."""

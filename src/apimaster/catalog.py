@@ -90,6 +90,16 @@ class ModelSpec:
         return None
 
 
+# The gateway gives up on a one-shot call after so many seconds (docs/endpoint.md, "Time").
+_ONE_SHOT_LIMIT: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
+_ONE_SHOT_MARGIN: Final = 30.0
+
+
+def one_shot_limit(resolution: str | None) -> float:
+    """Seconds after which a one-shot call has ended: a little longer than the gateway's own limit."""
+    return _ONE_SHOT_LIMIT[resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN
+
+
 _NANO_BANANA_2: Final = ModelSpec(
     id=DEFAULT_MODEL,
     prices=_BASE_PRICES,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .async_client import AsyncAPIMaster
+    from .ledger import Ledger, Settlement
 
 
 class APIMaster(BaseClient):
@@ -38,6 +39,8 @@ class APIMaster(BaseClient):
         max_retries: retries of one request after a fault that provably cost nothing.
         http_client: an ``httpx.Client`` of your own (proxies, certificates, tests); this client does not close it.
         max_polls_per_second: for all tasks of this client together: polls are free, but others use the gateway too.
+        ledger: a ``Ledger``, or the path or URL of one, in which each purchase is written before its request goes out;
+            None: ``APIMASTER_LEDGER``, else none. See docs/ledger.md.
 
     Raises:
         AuthenticationError: there is no key.
@@ -54,8 +57,9 @@ class APIMaster(BaseClient):
         max_retries: int = 3,
         http_client: httpx.Client | None = None,
         max_polls_per_second: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second)
+        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger)
         self._driver = SyncDriver(self._codec, http_client)
 
     def generate(
@@ -76,6 +80,8 @@ class APIMaster(BaseClient):
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
     ) -> ImageResult:
         """Make ``n`` images and wait for them.
 
@@ -106,6 +112,9 @@ class APIMaster(BaseClient):
                 resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
             on_progress: a function that is called with a ``Progress`` at each step; keep its ``task``
                 to resume later.
+            idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
+                pictures, whoever asks, and is bought once. None: each call buys. It needs a ledger.
+            budget: the name of a budget in the ledger that must hold the price.
 
         Returns:
             The pictures that were delivered, their cost, and the failures if some of several were not.
@@ -119,6 +128,8 @@ class APIMaster(BaseClient):
             OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
             TaskTimeoutError: the wait ended and the task goes on; ``wait(error.task)`` resumes.
             DownloadError: the picture is made and paid for, and could not be saved; ``download`` tries again.
+            BudgetExceededError: the budget does not hold the price. Nothing was charged.
+            LedgerError: the ledger can't be written. Nothing was charged.
         """
         request = self._request(
             prompt,
@@ -133,7 +144,7 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, save_to, on_progress)
+        options = self._call_options(timeout, save_to, on_progress, idempotency_key, budget)
         return self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
 
     def submit(
@@ -151,6 +162,8 @@ class APIMaster(BaseClient):
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
     ) -> Task:
         """Submit one image and return its task at once. It is charged now, and refunded if it fails.
 
@@ -174,6 +187,9 @@ class APIMaster(BaseClient):
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the submit alone; None: as for ``generate``.
             on_progress: a function that is called with a ``Progress`` at each step.
+            idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
+                picture, whoever asks, and is bought once. None: each call buys. It needs a ledger.
+            budget: the name of a budget in the ledger that must hold the price.
 
         Returns:
             The task, to be collected with ``wait``, in another process too. If the gateway answers with the finished
@@ -200,7 +216,7 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, None, on_progress)
+        options = self._call_options(timeout, None, on_progress, idempotency_key, budget)
         return self._driver.run(generation.submit(self._context, request, options))
 
     def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
@@ -270,6 +286,31 @@ class APIMaster(BaseClient):
             DownloadError: it is paid for and could not be downloaded. Another download is free.
         """
         return self._driver.run(download.read(self._context, image))
+
+    def settle(
+        self, *keys: str, save_to: str | os.PathLike[str] | None = None, timeout: float | None = None
+    ) -> Settlement:
+        """Find out what became of purchases that nobody knows the outcome of, from the gateway's usage log.
+
+        The log tells which charge was for which prompt (docs/endpoint.md, "The account's own books"). What was charged
+        is collected, for nothing; what provably was not may be bought again with the same key.
+
+        Args:
+            keys: idempotency keys; none: all unknown purchases of this client's account.
+            save_to: where to save the pictures; None: their URLs are recorded.
+            timeout: seconds to wait for tasks that are still running; None: 60.
+
+        Returns:
+            What was recovered, what was not charged, and what is still unknown, with the reason.
+
+        Raises:
+            BadRequestError: the client has no ledger.
+            LedgerError: the ledger can't be read or written.
+        """
+        from ._flows.settle import settle  # rarely needed
+
+        options = self._call_options(timeout, save_to)
+        return self._driver.run(settle(self._context, keys, options))
 
     def models(self) -> list[str]:
         """The ids of all models that the gateway lists now, not only of image models.

@@ -17,7 +17,8 @@ APIMasterError            .message  .billed "no" | "maybe" | "yes"  .advice  .re
 ├─ TaskTimeoutError         the wait ended, the task goes on: .task resumes it (also a TimeoutError)
 ├─ DownloadError            .billed == "yes": never generate again for this
 │   └─ ResultExpiredError
-└─ BudgetExceededError      a limit of the caller's own: nothing was sent
+├─ BudgetExceededError      a limit of the caller's own: nothing was sent
+└─ LedgerError              the ledger can't be read or written
 
 Facts and advice are apart: ``message`` says what happened and nothing else, ``billed`` what it cost, ``advice`` what to
 do next. ``str(error)`` puts the three together. Code that needs to know something reads an attribute, never a text.
@@ -250,3 +251,12 @@ class BudgetExceededError(APIMasterError):
     """A limit that the caller set would be exceeded. Nothing was sent."""
 
     advice = "Raise the limit, or wait until images that are under way have failed and freed their share of it."
+
+
+class LedgerError(APIMasterError):
+    """The ledger can't be read or written, or a step does not follow from the state of a purchase.
+
+    Before a request this costs nothing, because nothing is sent without a row in the ledger.
+    """
+
+    advice = "Make the ledger writable again, then ask once more with the same key."

@@ -135,6 +135,8 @@ class ImageResult(_Frozen):
         tasks: the tasks behind the pictures, in order; empty after one-shot calls.
         failures: the images that did not arrive, if the call asked for several.
         request: the request behind it; None if ``wait`` got only the id of a task.
+        replayed: True if an idempotency key brought pictures that other calls bought, and this call bought none.
+        replayed_cost: the part of ``cost`` that those other calls report: add up ``cost - replayed_cost``.
     """
 
     images: tuple[GeneratedImage, ...]
@@ -143,6 +145,8 @@ class ImageResult(_Frozen):
     tasks: tuple[Task, ...] = ()
     failures: tuple[ImageFailure, ...] = ()
     request: ImageRequest | None = None
+    replayed: bool = False
+    replayed_cost: Decimal = Decimal(0)
 
 
 class Progress(_Frozen):

@@ -14,10 +14,10 @@ import pytest
 from apimaster.batch.image_list import ImageListBuilder, PlannedImage
 from apimaster.batch.items import BatchItem
 from apimaster.batch.ledger import BatchLedger
-from apimaster.batch.ledger_records import LedgerError, Transition
+from apimaster.batch.ledger_records import Transition
 from apimaster.batch.ledger_writer import LedgerWriter
 from apimaster.batch.tally import Tally
-from apimaster.errors import BadRequestError
+from apimaster.errors import BadRequestError, LedgerError
 from apimaster.results import GeneratedImage, Task
 
 TASK = Task(id="task_1", model="gemini-3.1-flash-image-preview")

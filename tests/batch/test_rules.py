@@ -134,6 +134,7 @@ _BEFORE = {
     "DownloadError": "mark_unknown",
     "ResultExpiredError": "mark_unknown",
     "BudgetExceededError": "fail",
+    "LedgerError": "stop",
     "APIMasterError": "fail",
     "BadRequestError": "stop",
 }

@@ -171,8 +171,16 @@ class _Server:
         self._process.wait(10)
 
 
-@cache
+_starting = threading.Lock()
+
+
 def _server() -> _Server:
+    with _starting:  # threads that come together must not start one each
+        return _only_server()
+
+
+@cache
+def _only_server() -> _Server:
     return _Server()
 
 

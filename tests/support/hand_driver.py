@@ -14,6 +14,7 @@ from typing import Any
 
 from apimaster._flows.context import Context
 from apimaster._flows.operations import (
+    Await,
     Fetch,
     Flow,
     Gather,
@@ -172,6 +173,11 @@ class HandDriver:
             case RunBlocking(function):
                 try:
                     return 0.0, function()
+                except Exception as error:
+                    return 0.0, error
+            case Await(start):
+                try:
+                    return 0.0, start().result()
                 except Exception as error:
                     return 0.0, error
             case Send():

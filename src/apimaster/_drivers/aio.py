@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 import httpx
 
 from .._flows.operations import (
+    Await,
     Fetch,
     Flow,
     Gather,
@@ -27,6 +28,7 @@ from .._transport import LeanAsyncClient, build_aiohttp_client, build_async_clie
 from .._transport.per_loop import PerLoop
 from ..errors import APIMasterError
 from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
+from .mailbox import Mailbox
 from .sync import check_open, log, notify
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ class _Session:
         self.gateway = gateway
         self.outside = outside
         self.short_calls = asyncio.Semaphore(MAX_SHORT_CALLS)
+        self.mailbox = Mailbox()
 
     async def aclose(self) -> None:
         for client in (self.gateway, self.outside):
@@ -98,6 +101,8 @@ class AsyncDriver:
                 return None
             case RunBlocking(function):
                 return await asyncio.to_thread(function)
+            case Await(start):
+                return await self._session().mailbox.wait(start())
             case Fetch():
                 return await self._fetch(operation)
             case Gather():

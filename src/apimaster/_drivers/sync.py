@@ -21,7 +21,20 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from .._flows.operations import Fetch, Flow, Gather, Instant, Notify, Now, Operation, Reply, RunBlocking, Send, Sleep
+from .._flows.operations import (
+    Await,
+    Fetch,
+    Flow,
+    Gather,
+    Instant,
+    Notify,
+    Now,
+    Operation,
+    Reply,
+    RunBlocking,
+    Send,
+    Sleep,
+)
 from .._transport import build_client
 from ..errors import APIMasterError
 from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
@@ -85,6 +98,8 @@ class SyncDriver:
                 return notify(operation)
             case RunBlocking(function):
                 return function()
+            case Await(start):
+                return start().result()
             case Fetch():
                 return self._fetch(operation)
             case Gather():

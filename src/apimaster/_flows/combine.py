@@ -18,10 +18,17 @@ from ..results import GeneratedImage, ImageFailure, ImageResult, Task
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One image that was delivered, with its pictures and its task."""
+    """One image that was delivered, with its pictures and its task.
+
+    ``replayed``: an earlier call bought it, or another one did; ``cost``: US dollars as the ledger knows them, None for
+    the list price; ``counted``: another call reports that cost.
+    """
 
     images: tuple[GeneratedImage, ...]
     task: Task | None
+    replayed: bool = False
+    cost: Decimal | None = None
+    counted: bool = False
 
 
 # Of several errors, a call raises the one that costs most if the caller ignores it.
@@ -41,12 +48,17 @@ def combine(
     images: list[GeneratedImage] = []
     tasks: list[Task] = []
     failures: list[ImageFailure] = []
-    charged = 0
+    costs: list[Decimal | None] = []
+    counted: list[Decimal | None] = []
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, APIMasterError):
             failures.append(ImageFailure.of(index, outcome))
         pictures = outcome.images if isinstance(outcome, (Delivery, DownloadError)) else ()
-        charged += bool(pictures)
+        if pictures:
+            cost = outcome.cost if isinstance(outcome, Delivery) and outcome.cost is not None else price
+            costs.append(cost)
+            if isinstance(outcome, Delivery) and outcome.counted:
+                counted.append(cost)
         first = len(images)
         images.extend(picture.model_copy(update={"index": first + offset}) for offset, picture in enumerate(pictures))
         if outcome.task is not None:
@@ -56,12 +68,20 @@ def combine(
         raise worst(errors, images, tasks, failures)
     return ImageResult(
         images=tuple(images),
-        cost=None if price is None else price * charged,
+        cost=_sum(costs),
+        replayed=all(outcome.replayed for outcome in outcomes if isinstance(outcome, Delivery)),
+        replayed_cost=_sum(counted) or Decimal(0),
         model=model,
         tasks=tuple(tasks),
         failures=tuple(failures),
         request=request,
     )
+
+
+def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum, or None if an amount is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None
 
 
 def worst(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .._polling.history import History
 from .._polling.rate_limit import RateLimiter
+from .purchase import LedgerLike
 from .retry import RetryPolicy
 
 
@@ -15,7 +16,8 @@ class Context:
     """Settings and state that the flows of one client share.
 
     ``purchases`` is the policy for calls that buy, None if it is ``policy`` too; ``headers`` go on every call to the
-    gateway.
+    gateway; ``account`` is the fingerprint under which ``ledger`` knows the gateway and the key, and
+    ``alias`` another name by which it finds the purchases of these flows.
     """
 
     base_url: str
@@ -24,3 +26,6 @@ class Context:
     rate_limiter: RateLimiter
     purchases: RetryPolicy | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    ledger: LedgerLike | None = None
+    account: str = ""
+    alias: str | None = None

@@ -11,24 +11,29 @@ wait      ─┬─ poll
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from .._references.checked import CheckedReference, check_references
-from .._storage.target import Target
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
-from ..catalog import DEFAULT_RESOLUTION, spec_for
-from ..errors import APIMasterError, DownloadError, NoImageError, NotFoundError, OutcomeUnknownError
+from ..catalog import DEFAULT_RESOLUTION, one_shot_limit, spec_for
+from ..errors import APIMasterError, BadRequestError, NoImageError, NotFoundError, OutcomeUnknownError
+from ..ledger.rows import Row
 from ..request import ImageRequest, Mode
-from ..results import GeneratedImage, ImageResult, OnProgress, Progress, Stage, Task
+from ..results import GeneratedImage, ImageResult, Task
+from .collect import collect, collect_known, deliver
 from .combine import Delivery, combine
 from .context import Context
-from .download import GRACE, Destination, save
-from .operations import Flow, Gather, Instant, Notify, Now, Reply, RunBlocking, Sleep
-from .poll import describe_state, outcome_of, poll_once, poll_until_done
+from .image_run import CallOptions, ImageRun
+from .operations import Flow, Gather, Instant, Now, Reply, RunBlocking, Sleep
+from .poll import describe_state, poll_once
+from .purchase import Record, open_records, record_of_task
 from .send import ask, buy, describe_fault, with_hint
+
+T = TypeVar("T")
 
 SUBMIT_TIMEOUT: Final = 120.0
 """Seconds for a submit. The gateway answers at once, but the upload of ten megabytes of references takes time."""
@@ -36,66 +41,20 @@ SUBMIT_TIMEOUT: Final = 120.0
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
 
-# The gateway gives up on a one-shot call after so many seconds (docs/endpoint.md, "Time"); the client waits a little
-# longer, so that it gets that answer. The whole call gets more: a task may queue, and a poll is free.
-_ONE_SHOT_LIMIT: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
-_ONE_SHOT_MARGIN: Final = 30.0
+# The whole call gets more than a one-shot call: a task may queue, and a poll is free.
 _DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
 _LARGEST_RESOLUTION: Final = "4K"
 
 _log = logging.getLogger("apimaster")
 
 
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """The options of a call: its timeout, the place for its pictures, and the function to call with its progress.
-
-    ``timeout`` is seconds for the whole call; None: by resolution.
-    """
-
-    timeout: float | None = None
-    target: Target | None = None
-    on_progress: OnProgress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _ImageRun:
-    """One image of a call: its place in the call, its deadline, and the options of the caller."""
-
-    options: CallOptions
-    begun: Instant
-    deadline: float
-    index: int = 0
-    total: int = 1
-    references: Sequence[CheckedReference] = field(default=())
-
-    def report(self, stage: Stage, task: Task | None = None, image: GeneratedImage | None = None) -> Flow[None]:
-        if self.options.on_progress is None:
-            return
-        now: Instant = yield Now()
-        progress = Progress(
-            stage=stage,
-            index=self.index,
-            total=self.total,
-            elapsed=now.monotonic - self.begun.monotonic,
-            percent=100.0 if stage == "done" else task.progress if task is not None else None,
-            task=task,
-            image=image,
-        )
-        yield Notify(self.options.on_progress, progress)
-
-    def report_task(self, task: Task) -> Flow[None]:
-        if task.status != "succeeded":
-            yield from self.report(task.status, task)
-
-
 def generate(context: Context, request: ImageRequest, mode: Mode, options: CallOptions) -> Flow[ImageResult]:
     """``n`` images side by side, each with a task and a charge of its own."""
     run = yield from _begin_purchase(request, options)
+    runs = yield from _runs(context, request, run)
     if request.n == 1:
-        outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, run))]
+        outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, runs[0]))]
     else:
-        runs = [replace(run, index=index) for index in range(request.n)]
         single = request.model_copy(update={"n": 1})
         flows = [_one_image(context, single, mode, each) for each in runs]
         outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
@@ -109,12 +68,23 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
     since there is nothing to poll.
     """
     run = yield from _begin_purchase(request, options)
+    (run,) = yield from _runs(context, request, run)
     yield from run.report("submitting")
-    accepted = yield from _submit(context, request, run)
-    if isinstance(accepted, Task):
-        yield from run.report_task(accepted)
-        return accepted
-    return Task(id="", model=request.model, status="succeeded", images=accepted, request=request)
+
+    def work() -> Flow[Task]:
+        known = yield from run.record.begin(run.deadline, one_shot=False)
+        if known is not None:
+            task = known.task or Task(id="", model=request.model, request=request)
+            return task.model_copy(update={"status": "succeeded", "images": known.images}) if known.images else task
+        accepted = yield from _submit(context, request, run)
+        if isinstance(accepted, Task):
+            yield from run.record.submitted(accepted, keep=False)
+            yield from run.report_task(accepted)
+            return accepted
+        yield from run.record.delivered(accepted)
+        return Task(id="", model=request.model, status="succeeded", images=accepted, request=request)
+
+    return (yield from _recorded(run.record, work()))
 
 
 def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
@@ -146,7 +116,9 @@ def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult
     """Wait for a task that was submitted earlier, in this process or another one."""
     _log.debug("task %s: joined, to be collected", task.id)
     run = yield from _begin(task.request, options)
-    delivery = yield from _collect(context, task, run, begun=None)
+    if context.ledger is not None and task.id:
+        run = replace(run, record=(yield from record_of_task(context.ledger, task)))
+    delivery = yield from _recorded(run.record, collect(context, task, run, begun=None))
     request, spec = task.request, spec_for(task.model)
     if request is not None:
         price = spec.price(request.resolution)
@@ -169,7 +141,7 @@ def models(context: Context, timeout: float) -> Flow[list[str]]:
         ) from None
 
 
-def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageRun]:
+def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[ImageRun]:
     """Start the clock, and check the place for the pictures before any money is spent."""
     begun: Instant = yield Now()
     timeout = options.timeout
@@ -177,10 +149,10 @@ def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[_ImageRun
         timeout = _DEFAULT_TIMEOUT[(request.resolution or DEFAULT_RESOLUTION) if request else _LARGEST_RESOLUTION]
     if options.target is not None:
         yield RunBlocking(options.target.check)
-    return _ImageRun(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
+    return ImageRun(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
 
 
-def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageRun]:
+def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[ImageRun]:
     """The same for a purchase; it also reads and checks the references, once for all images."""
     run = yield from _begin(request, options)
     if not request.references:
@@ -194,18 +166,68 @@ def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[_ImageR
     return replace(run, references=references)
 
 
-def _one_image(context: Context, request: ImageRequest, mode: Mode, run: _ImageRun) -> Flow[Delivery]:
+def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[ImageRun]]:
+    """The images of a call, each with its record in the ledger, if the client has one."""
+    options, ledger = run.options, context.ledger
+    if ledger is None:
+        if options.key is not None or options.budget is not None:
+            named = "idempotency_key" if options.key is not None else "budget"
+            raise BadRequestError(
+                f"{named} needs a ledger, and this client has none",
+                advice="Give it one: APIMaster(ledger=…), or APIMASTER_LEDGER in the environment.",
+            )
+        return [replace(run, index=index) for index in range(request.n)]
+
+    def settle(rows: Sequence[Row]) -> Flow[object]:
+        from .settle import settle_rows  # rarely needed
+
+        return (yield from settle_rows(context, rows))
+
+    claim = secrets.token_hex(8)
+    records = yield from open_records(
+        ledger,
+        request,
+        run.references,
+        key=options.key or f"call-{claim}",
+        claim=claim,
+        budget=options.budget,
+        account=context.account,
+        alias=context.alias,
+        settle=settle,
+    )
+    return [replace(run, index=index, record=record) for index, record in enumerate(records)]
+
+
+def _one_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
     yield from run.report("submitting")
+    return (yield from _recorded(run.record, _buy_and_collect(context, request, mode, run)))
+
+
+def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
+    known = yield from run.record.begin(run.deadline, one_shot=mode == "sync")
+    if known is not None:
+        return (yield from collect_known(context, known, request, run))
     accepted = yield from _buy(context, request, mode, run)
     if not isinstance(accepted, Task):
-        return (yield from _deliver(context, accepted, None, request, run))
+        return (yield from deliver(context, accepted, None, request, run))
+    yield from run.record.submitted(accepted)
     now: Instant = yield Now()
-    return (yield from _collect(context, accepted, run, begun=now.monotonic))
+    return (yield from collect(context, accepted, run, begun=now.monotonic))
 
 
-def _buy(
-    context: Context, request: ImageRequest, mode: Mode, run: _ImageRun
-) -> Flow[Task | tuple[GeneratedImage, ...]]:
+def _recorded(record: Record, flow: Flow[T]) -> Flow[T]:
+    """Run ``flow``, and write into the ledger how it ended if it did not end well."""
+    try:
+        return (yield from flow)
+    except APIMasterError as error:
+        yield from record.failed(error)
+        raise
+    except BaseException:
+        record.abandon()
+        raise
+
+
+def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
     if mode != "sync":
         try:
             return (yield from _submit(context, request, run))
@@ -213,13 +235,14 @@ def _buy(
             # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
             if mode == "async":
                 raise
-    timeout = _ONE_SHOT_LIMIT[request.resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN
+        yield from run.record.turn_to_one_shot()
+    timeout = one_shot_limit(request.resolution)
     call = generation_call(request, run.references, submit=False)
     reply = yield from buy(context, call, deadline=run.deadline, timeout=timeout, long=True)
     return (yield from _accepted(context, reply, request))
 
 
-def _submit(context: Context, request: ImageRequest, run: _ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
+def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
     call = generation_call(request, run.references, submit=True)
     reply = yield from buy(context, call, deadline=run.deadline, timeout=SUBMIT_TIMEOUT, long=bool(run.references))
     return (yield from _accepted(context, reply, request))
@@ -242,41 +265,3 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
     if isinstance(accepted, Task):
         _log.debug("task %s: submitted", accepted.id)
     return accepted
-
-
-def _collect(context: Context, task: Task, run: _ImageRun, *, begun: float | None) -> Flow[Delivery]:
-    """Poll a task until it has succeeded, and deliver its pictures."""
-    yield from run.report_task(task)
-    if task.done:
-        outcome_of(task)
-    else:
-        task = yield from poll_until_done(context, task, begun=begun, deadline=run.deadline, report=run.report_task)
-    return (yield from _deliver(context, task.images, task, task.request, run))
-
-
-def _deliver(
-    context: Context,
-    images: tuple[GeneratedImage, ...],
-    task: Task | None,
-    request: ImageRequest | None,
-    run: _ImageRun,
-) -> Flow[Delivery]:
-    """Save the pictures if the caller named a place for them."""
-    target = run.options.target
-    if target is None:
-        yield from run.report("done", task, images[0])
-        return Delivery(images, task)
-    saved: list[GeneratedImage] = []
-    total = max(run.total, len(images))
-    for offset, image in enumerate(images):
-        yield from run.report("downloading", task, image)
-        stem = f"{task.id}-{image.output_index}" if task and task.id else f"image-{run.begun.wall:.0f}-{run.index}"
-        destination = Destination(target, stem, run.index + offset, total)
-        try:
-            saved.append((yield from save(context, image, destination, request=request, deadline=run.deadline + GRACE)))
-        except DownloadError as error:
-            error.images = (*saved, *images[offset:])
-            error.task, error.tasks = task, (task,) if task else ()
-            raise
-    yield from run.report("done", task, saved[0])
-    return Delivery(tuple(saved), task)

@@ -8,6 +8,7 @@ Fetch           one GET, streamed into a sink               Reply (body empty on
 Sleep           waits, in seconds                           None
 Now             reads the monotonic and the wall clock      Instant
 RunBlocking     runs a blocking function off the loop       what it returns
+Await           waits for the future of another thread      what it holds, or its exception is thrown in
 Gather          runs flows side by side, bounded            a list of results or exceptions
 Notify          calls the caller's progress callback        None
 ==============  ==========================================  ======================================
@@ -23,6 +24,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..results import Progress
 
 T = TypeVar("T")
@@ -139,6 +142,16 @@ class RunBlocking:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Start something that another thread does, such as a step of the ledger, and wait for it.
+
+    It is done even if the flow is stopped meanwhile.
+    """
+
+    start: Callable[[], Future[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Gather:
     """Run flows side by side, at most ``limit`` at once; an APIMasterError of one does not stop the others."""
 
@@ -154,7 +167,7 @@ class Notify:
     progress: Progress
 
 
-Operation = Send | Fetch | Sleep | Now | RunBlocking | Gather | Notify
+Operation = Send | Fetch | Sleep | Now | RunBlocking | Await | Gather | Notify
 
 # The answer depends on the operation, which a type can't express: so Any, narrowed where it is used.
 Flow: TypeAlias = Generator[Operation, Any, T]

@@ -51,6 +51,16 @@ def is_folder(url: str) -> bool:
         raise BadRequestError(f"save_to {url!r} can't be read: {error}") from error
 
 
+def exists(url: str) -> bool:
+    """True if the file at ``url`` exists, or if its storage can't be asked."""
+    try:
+        files, path = _filesystem(url)
+        with as_os_errors():
+            return bool(files.exists(path))
+    except (OSError, BadRequestError):
+        return True
+
+
 def _filesystem(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]

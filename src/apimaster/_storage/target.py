@@ -28,7 +28,7 @@ from .sinks import MemorySink, PendingFile, SavedPicture
 if TYPE_CHECKING:
     from .sinks import Folder
 
-__all__ = ["MemorySink", "PendingFile", "SavedPicture", "Target"]
+__all__ = ["MemorySink", "PendingFile", "SavedPicture", "Target", "is_there"]
 
 _URL: Final = "[A-Za-z][A-Za-z0-9+.:-]+://"  # also chains, as in simplecache::s3://bucket/folder
 _ACCEPTED: Final = "a folder, or a file ending in .png, .jpg, .jpeg or .webp"
@@ -101,6 +101,16 @@ class Target:
             name = Name(f"{name.stem}-{position + 1}", name.ending)
         return PendingFile(folder, name)
 
+    def holds(self, path: Path | str) -> bool:
+        """Whether a picture that was saved as ``path`` lies in this place, so that it need not be saved again. Blocks.
+
+        True only for a folder on this machine: elsewhere, and for a file's name, to save it again finds out.
+        """
+        if self.path is None or not isinstance(path, Path):
+            return False
+        folder, name = self._folder()
+        return name is None and isinstance(folder, LocalFolder) and folder.path.absolute() == path.absolute().parent
+
     def _folder(self) -> tuple[Folder, Name | None]:
         """The folder, and the name that the caller chose for the file, if any."""
         if self.path is None:
@@ -137,3 +147,14 @@ class Target:
                 f"save_to {self.given!r}: Windows reserves the name {stem!r}", advice="Choose another file name."
             )
         return Name(stem, ending)
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether the file of a saved picture still exists. Blocks. True where its storage can't be asked."""
+    if isinstance(path, Path):
+        return path.is_file()
+    if not re.match(_URL, path):
+        return os.path.isfile(path)
+    from .remote import exists  # fsspec is an extra
+
+    return exists(path)

@@ -6,7 +6,7 @@ too many requests                                  again              all pause;
 the gateway can't be reached                       again              all pause
 the gateway reports its own failure                again, few times   go on
 refused: prompt, reference, parameters             failed             go on
-key, permission, balance, wrong base URL           planned again      no more submits
+key, permission, balance, wrong base URL, ledger   planned again      no more submits
 it may have been charged                           unknown            go on
 
 once there is a task                            →  this image         the others
@@ -31,6 +31,7 @@ from ..errors import (
     ContentPolicyError,
     DownloadError,
     InsufficientBalanceError,
+    LedgerError,
     NoImageError,
     NotFoundError,
     PermissionDeniedError,
@@ -54,7 +55,7 @@ def action_before_task(error: APIMasterError) -> ErrorAction:
         return "slow_down"
     if isinstance(error, APIConnectionError):
         return "wait_for_network"
-    if isinstance(error, (*_STOPPING, NotFoundError)):
+    if isinstance(error, (*_STOPPING, NotFoundError, LedgerError)):
         return "stop"
     if isinstance(error, BadRequestError):
         # The request was checked before the run; a local check that fails now concerns the folder, so all images.

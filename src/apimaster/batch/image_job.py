@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import APIMasterError, DownloadError, ResultExpiredError
+from ..errors import APIMasterError, DownloadError, LedgerError, ResultExpiredError
 from ..results import GeneratedImage, ImageResult, Progress, Task
 from .error_actions import ErrorAction, action_after_task, action_before_task
 from .items import BatchItem, State
-from .ledger_records import LedgerError, Transition
+from .ledger_records import Transition
 from .ledger_writer import LedgerWriter
 
 if TYPE_CHECKING:

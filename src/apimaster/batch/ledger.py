@@ -20,10 +20,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from ..errors import BadRequestError
+from ..errors import BadRequestError, LedgerError
 from .image_list import PlannedImage
 from .items import SPENT, STATES, ZERO, BatchItem, State
-from .ledger_records import LedgerError, PlannedGroup, StateCount, Transition
+from .ledger_records import PlannedGroup, StateCount, Transition
 from .ledger_schema import (
     CHANGEABLE_COLUMNS,
     COLUMNS,

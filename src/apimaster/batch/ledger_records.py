@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from ..errors import APIMasterError
 from .items import State
-
-
-class LedgerError(APIMasterError):
-    """The ledger can't be read or written, or a transition does not follow from the state before. Nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..errors import LedgerError
 from ..request import ImageRequest
 from ..results import Task
 from .items import BatchItem, State
-from .ledger_records import LedgerError
 
 VERSION: Final = 1
 

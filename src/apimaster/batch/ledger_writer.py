@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ..errors import LedgerError
 from .ledger import BatchLedger
-from .ledger_records import LedgerError, Transition
+from .ledger_records import Transition
 
 T = TypeVar("T")
 _Query = Callable[[BatchLedger], object]

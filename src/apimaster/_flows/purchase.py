@@ -1,0 +1,314 @@
+"""What the ledger has to know of one image, and when: the record of a purchase.
+
+``Record`` does nothing: it is the record of a call without a ledger. ``LedgerRecord`` writes each step before the act
+that it announces. A step before the request that can't be written stops the purchase; a step after it does not, because
+the image is paid for: it is logged and written later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from ..errors import (
+    APIMasterError,
+    BadRequestError,
+    LedgerError,
+    NoImageError,
+)
+from ..ledger.digest import request_digest, stored_request
+from ..ledger.purchase import images_json, images_of, task_json, task_of
+from ..ledger.rows import Row
+from ..ledger.schema import Where
+from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
+from ..results import GeneratedImage, ImageFailure, Task
+from . import purchase_errors
+from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from .._references.checked import CheckedReference
+    from ..ledger.backend import Backend
+    from ..request import ImageRequest
+
+T = TypeVar("T")
+_log = logging.getLogger("apimaster")
+
+_PAUSES: Final = (0.05, 0.2)  # seconds between two looks at a purchase that another call is submitting
+
+
+class LedgerLike(Protocol):
+    """What the flows need of a ledger."""
+
+    store_prompts: bool
+    lease: float
+    settle_after: float
+
+    def take(self, step: Step) -> Future[Any]: ...
+    def call(self, function: Callable[[Backend], T]) -> Future[T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image that the ledger knows to be paid for: by an earlier call, or by another one under way.
+
+    Attributes:
+        task: its task, if there is one.
+        images: its pictures, if they are made.
+        cost: US dollars; None: the price list's.
+        counted: whether another call reports the cost.
+    """
+
+    task: Task | None
+    images: tuple[GeneratedImage, ...]
+    cost: Decimal | None
+    counted: bool
+
+
+class Record:
+    """The record of an image without a ledger: every step does nothing."""
+
+    __slots__ = ()
+
+    def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
+        """None: buy it, and the ledger says so already. Otherwise it is paid for."""
+        return None
+        yield
+
+    def turn_to_one_shot(self) -> Flow[None]:
+        """The gateway has no async route: the request goes out once more, as a one-shot call."""
+        return
+        yield
+
+    def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
+        """There is a task. ``keep``: this call waits for it."""
+        return
+        yield
+
+    def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
+        """The pictures are made, or saved. ``keep``: this call goes on to save them."""
+        return
+        yield
+
+    def failed(self, error: APIMasterError) -> Flow[None]:
+        """The call ends with ``error``."""
+        return
+        yield
+
+    def abandon(self) -> None:
+        """The call is stopped, wherever it is. Must not wait."""
+
+
+NO_RECORD: Final = Record()
+
+
+@dataclass(slots=True)
+class LedgerRecord(Record):
+    """The record of one image in a ledger.
+
+    Attributes:
+        ledger: the ledger.
+        begin_step: what the image is; ``claim`` is this call's own id.
+        request: the request, to complete a task from the ledger.
+        settle: asks the usage log what became of a purchase.
+        held: whether the ledger takes this call for the one at work on the image.
+        has_task: whether the gateway has a task for it, or has answered with the pictures.
+        sending: whether the request may have gone out.
+    """
+
+    ledger: LedgerLike
+    begin_step: Begin
+    request: ImageRequest
+    settle: Callable[[Sequence[Row]], Flow[object]]
+    held: bool = False
+    has_task: bool = False
+    sending: bool = False
+
+    def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
+        """Wait until this call may buy, or the image is known to be paid for.
+
+        Raises:
+            BadRequestError: the key stands for another request, or the budget does not exist.
+            BudgetExceededError: the budget does not hold the price.
+            LedgerError: the ledger can't be written. Nothing was sent.
+            OutcomeUnknownError: nobody knows whether an earlier call bought it.
+        """
+        step = self.begin_step = replace(self.begin_step, one_shot=one_shot)
+        pause, longest = _PAUSES
+        while True:
+            self.held = True  # if the flow is stopped while the step is on its way, it must be taken back
+            try:
+                answer: Beginning = yield Await(lambda: self.ledger.take(step))
+            except APIMasterError:
+                self.held = False  # refused: there is nothing to take back
+                raise
+            row = answer.row
+            self.held = answer.kind == "buy" or answer.owned
+            self.has_task = row.task_id is not None and answer.kind != "buy"
+            if answer.kind == "buy":
+                self.sending = True
+                return None
+            elsewhere = answer.kind == "join" and row.account != step.account
+            if answer.kind in ("join", "done") and not elsewhere:
+                _log.debug("purchase %s [%d]: %s, bought before", step.key, step.index, row.state)
+                return Known(task_of(row, self.request), images_of(row), row.cost, counted=not answer.owned)
+            if answer.kind == "charged":
+                raise purchase_errors.charged(row)
+            if answer.kind == "unknown":
+                if not answer.settle:
+                    raise purchase_errors.unknown(row)
+                yield from self.settle([row])
+                continue
+            if elsewhere and not answer.at_work:
+                raise purchase_errors.of_another_account(row, self.request)
+            now: Instant = yield Now()
+            if now.monotonic + pause >= deadline:
+                raise purchase_errors.under_way(row)
+            yield Sleep(pause)
+            pause = min(longest, pause * 1.5)
+
+    def turn_to_one_shot(self) -> Flow[None]:
+        step = self.begin_step
+        yield Await(
+            lambda: self.ledger.take(Submitting(key=step.key, index=step.index, claim=step.claim, one_shot=True))
+        )
+
+    def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
+        self.has_task = True
+        yield from self._take(Submitted, task_id=task.id, task=task_json(task), keep=keep)
+        self.held = keep
+
+    def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
+        self.has_task = True
+        yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
+        self.held = self.held and keep
+
+    def failed(self, error: APIMasterError) -> Flow[None]:
+        text = error_text(error, prompts=self.ledger.store_prompts)
+        if error.billed == "no" and self.has_task and not _ended_the_task(error):
+            yield from self._release(text)  # the gateway refuses to tell, but the task goes on
+        elif error.billed == "no":
+            if self.held or self.has_task:
+                yield from self._take(Ended, state="failed", error=text)
+        elif isinstance(error, NoImageError) or not self.has_task:
+            if self.held or self.has_task:
+                yield from self._take(Ended, state="unknown", error=text)
+        else:
+            yield from self._release(text)
+        self.held = False
+
+    def abandon(self) -> None:
+        if self.held:
+            step = self.begin_step
+            sent = self.sending or self.has_task
+            self.ledger.take(Release(key=step.key, index=step.index, claim=step.claim, left=True, unsent=not sent))
+            self.held = False
+
+    def _release(self, error: str) -> Flow[None]:
+        if self.held:
+            yield from self._take(Release, error=error)
+
+    def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
+        """A step after the request: if it can't be written, the image is paid for all the same."""
+        begin = self.begin_step
+        step = kind(key=begin.key, index=begin.index, claim=begin.claim, **fields)
+        try:
+            yield Await(lambda: self.ledger.take(step))
+        except LedgerError as error:
+            _log.warning("purchase %s [%d]: %s", begin.key, begin.index, error.message)
+
+
+def open_records(
+    ledger: LedgerLike,
+    request: ImageRequest,
+    references: Sequence[CheckedReference],
+    *,
+    key: str,
+    claim: str,
+    budget: str | None,
+    account: str,
+    alias: str | None,
+    settle: Callable[[Sequence[Row]], Flow[object]],
+) -> Flow[list[LedgerRecord]]:
+    """A record for each image of a call."""
+    if references:
+        digest: str = yield RunBlocking(lambda: request_digest(request, references))
+    else:
+        digest = request_digest(request)
+    single = request if request.n == 1 else request.model_copy(update={"n": 1})
+    stored = stored_request(single, prompts=ledger.store_prompts)
+    price = request.spec.price(request.resolution)
+    begin = Begin(
+        key=key,
+        claim=claim,
+        digest=digest,
+        request=stored,
+        price=price,
+        budget=budget,
+        account=account,
+        alias=alias,
+        settle_after=ledger.settle_after,
+    )
+    return [
+        LedgerRecord(ledger, replace(begin, index=index, claim=f"{claim}.{index}"), single, settle)
+        for index in range(request.n)
+    ]
+
+
+def record_of_task(ledger: LedgerLike, task: Task) -> Flow[TaskRecord]:
+    """The record of a task: of the purchases that it belongs to, if the ledger knows any."""
+    where = Where(task_id=task.id, states=("submitted", "delivered", "saved", "unknown"))
+    rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 10)))
+    return TaskRecord(ledger, [row.id for row in rows])
+
+
+@dataclass(slots=True)
+class TaskRecord(Record):
+    """The record of a task that somebody collects by its id: the purchases in the ledger that it belongs to."""
+
+    ledger: LedgerLike
+    rows: Iterable[tuple[str, int]]
+
+    def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
+        yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
+
+    def failed(self, error: APIMasterError) -> Flow[None]:
+        if _ended_the_task(error):
+            text = error_text(error, prompts=self.ledger.store_prompts)
+            yield from self._take(Ended, state="failed" if error.billed == "no" else "unknown", error=text)
+
+    def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
+        for key, index in self.rows:
+            step = kind(key=key, index=index, **fields)
+            try:
+                yield Await(lambda step=step: self.ledger.take(step))  # type: ignore[misc]
+            except LedgerError as error:
+                _log.warning("purchase %s [%d]: %s", key, index, error.message)
+
+
+def error_text(error: APIMasterError, *, prompts: bool) -> str:
+    """An error as a row stores it. A gateway may quote the prompt in its reason, so that goes where prompts go."""
+    failure = ImageFailure.of(0, error)
+    if not prompts:
+        failure = failure.model_copy(update={"message": failure.error})
+    return failure.model_dump_json(exclude={"task"}, exclude_none=True)
+
+
+def _ended_the_task(error: APIMasterError) -> bool:
+    """Whether the gateway said that the task is over, without a picture."""
+    return error.task is not None and error.task.status in ("failed", "succeeded")
+
+
+def checked_key(key: str) -> str:
+    """An idempotency key, as given.
+
+    Raises:
+        BadRequestError: it is not a text, is empty, or is longer than 512 characters.
+    """
+    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key:
+        raise BadRequestError(f"idempotency_key must be a text of 1 to 512 characters, not {str(key)[:40]!r}")
+    return key

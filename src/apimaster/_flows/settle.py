@@ -1,0 +1,164 @@
+"""Find out what became of purchases that nobody knows the outcome of: read the usage log, match, collect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from ..account import Charge
+from ..errors import APIMasterError, BadRequestError
+from ..ledger.purchase import Purchase, Settlement, purchase_from
+from ..ledger.rows import Row, RowId
+from ..ledger.schema import PAGE, Where
+from ..ledger.settling import Log, settle_steps
+from ..ledger.steps import Reap, Settle, error_json
+from .account import charges as read_charges
+from .collect import collect, deliver
+from .combine import Delivery
+from .context import Context
+from .image_run import CallOptions, ImageRun
+from .operations import Await, Flow, Instant, Now, RunBlocking
+from .purchase import LedgerLike, Record, TaskRecord, record_of_task
+
+_log = logging.getLogger("apimaster")
+
+LOG_LIMIT: Final = 15
+LOG_PERIOD: Final = 1200.0
+"""The gateway answers about 20 readings of the log in 20 minutes per address: some are left for people."""
+
+_READ_TIMEOUT: Final = 60.0
+
+
+def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[Settlement]:
+    """Settle the unknown purchases with these keys, or all of the account's; collect what was charged."""
+    ledger = context.ledger
+    if ledger is None:
+        raise BadRequestError(
+            "settle needs a ledger, and this client has none",
+            advice="Give it one: APIMaster(ledger=…), or APIMASTER_LEDGER in the environment.",
+        )
+    begun: Instant = yield Now()
+    if options.target is not None:
+        yield RunBlocking(options.target.check)
+    yield from _reap(ledger)
+    unknown = yield from _unknown(context, ledger, keys)
+    if not unknown and keys:
+        return Settlement()
+    note = yield from settle_rows(context, unknown)
+    timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
+    run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
+    found: list[Purchase] = []
+    for before in unknown:
+        purchase = yield from _purchase(ledger, before.id)
+        if purchase is not None and purchase.task is not None and purchase.state == "submitted":
+            record: Record = yield from record_of_task(ledger, purchase.task)
+            yield from _recorded(record, collect(context, purchase.task, replace(run, record=record), begun=None))
+            purchase = yield from _purchase(ledger, before.id)
+        elif purchase is not None and purchase.state == "delivered" and options.target is not None:
+            record = TaskRecord(ledger, [before.id])
+            once = deliver(context, purchase.images, purchase.task, purchase.request, replace(run, record=record))
+            yield from _recorded(record, once)
+            purchase = yield from _purchase(ledger, before.id)
+        if purchase is not None:
+            found.append(purchase)
+    return Settlement(
+        recovered=tuple(each for each in found if each.state in ("submitted", "delivered", "saved")),
+        not_charged=tuple(each for each in found if each.state == "failed"),
+        still_unknown=tuple(each for each in found if each.state == "unknown"),
+        note=note,
+    )
+
+
+def settle_rows(context: Context, rows: Sequence[Row]) -> Flow[str]:
+    """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read."""
+    ledger = context.ledger
+    assert ledger is not None
+    account = context.account
+    wait: float = yield Await(
+        lambda: ledger.call(lambda each: each.reserve_log_read(account, limit=LOG_LIMIT, period=LOG_PERIOD))
+    )
+    if wait > 0:
+        note = f"The usage log was read too often: it can be read again in {wait:.0f} s."
+        yield from _note(ledger, rows, note)
+        return note
+    try:
+        # One reading is one request: a retry would count against the gateway's limit, too.
+        once = replace(context, policy=replace(context.policy, max_retries=0))
+        charges: tuple[Charge, ...] = yield from read_charges(once, _READ_TIMEOUT)
+    except APIMasterError as error:
+        _log.warning("The usage log could not be read: %s", error.message)
+        yield from _note(ledger, rows, error.message)
+        return error.message
+    known = yield from _known(context, ledger, charges)
+    now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
+    instant: Instant = yield Now()
+    log = Log(charges, known, now, ledger.settle_after, clock_offset=instant.wall - now)
+    for step in settle_steps(rows, log):
+        yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
+    return ""
+
+
+def _note(ledger: LedgerLike, rows: Sequence[Row], reason: str) -> Flow[None]:
+    for row in rows:
+        step = Settle(key=row.key, index=row.index, error=error_json("OutcomeUnknownError", reason, "maybe"))
+        yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
+
+
+def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> Flow[list[Row]]:
+    """The account's purchases that the log may name: by their tasks, by tasks of earlier attempts, one-shot calls."""
+    tasks = tuple({charge.task_id for charge in charges if charge.task_id is not None})
+    known: list[Row] = []
+    for start in range(0, len(tasks), PAGE):
+        part = tasks[start : start + PAGE]
+        known += yield from _rows(ledger, Where(account=context.account, task_ids=part))
+    oldest = min((float(charge.at) for charge in charges), default=None)
+    since = None if oldest is None else oldest - 2 * 86400  # clocks may differ
+    known += yield from _rows(ledger, Where(account=context.account, retried=True, since=since))
+    known += yield from _rows(
+        ledger, Where(account=context.account, one_shot=True, states=("delivered", "saved"), since=since)
+    )
+    return list({row.id: row for row in known}.values())
+
+
+def _unknown(context: Context, ledger: LedgerLike, keys: Sequence[str]) -> Flow[list[Row]]:
+    if not keys:
+        return (yield from _rows(ledger, Where(states=("unknown",), account=context.account)))
+    found: list[Row] = []
+    for key in keys:
+        found += yield from _rows(ledger, Where(key=key, states=("unknown",), account=context.account))
+    return found
+
+
+def _rows(ledger: LedgerLike, where: Where) -> Flow[list[Row]]:
+    rows: list[Row] = []
+    while True:
+        after = (rows[-1].created_at, *rows[-1].id) if rows else None
+        page: list[Row] = yield Await(
+            lambda after=after: ledger.call(lambda each: each.rows(where, after, PAGE))  # type: ignore[misc]
+        )
+        rows += page
+        if len(page) < PAGE:
+            return rows
+
+
+def _reap(ledger: LedgerLike) -> Flow[None]:
+    lease = ledger.lease
+    dead: list[RowId] = yield Await(lambda: ledger.call(lambda each: each.orphans(lease)))
+    for key, index in dead:
+        yield Await(lambda key=key, index=index: ledger.take(Reap(key=key, index=index)))  # type: ignore[misc]
+
+
+def _purchase(ledger: LedgerLike, row_id: RowId) -> Flow[Purchase | None]:
+    rows = yield from _rows(ledger, Where(key=row_id[0]))
+    return next((purchase_from(row) for row in rows if row.id == row_id), None)
+
+
+def _recorded(record: Record, flow: Flow[Delivery]) -> Flow[None]:
+    """Collect what settling has found; what fails is recorded, and stops nothing else."""
+    try:
+        yield from flow
+    except APIMasterError as error:
+        _log.warning("A picture that settling has found could not be collected: %s", error.message)
+        yield from record.failed(error)

@@ -1,0 +1,110 @@
+"""What a store of a ledger has to do. ``sqlite.py`` and ``postgres.py`` do it; everything here blocks.
+
+A backend is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from ..errors import APIMasterError, LedgerError
+from .rows import Books, BudgetRow, Row, RowId
+from .rules import apply_step
+from .schema import Where
+from .steps import Begin, Step
+
+Answer = object
+"""What a step returned, or the exception that it raised."""
+
+PageKey = tuple[float, str, int]
+"""Where a page ended: the time at which the last row was made, its key and its index."""
+
+
+class Unavailable(LedgerError):
+    """The store can't be reached now: the same transaction may succeed in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """This process at this start: a fresh random id, so that nobody takes it for one that died before."""
+
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+
+class Backend(Protocol):
+    """A store. Each method is one transaction, and raises ``LedgerError`` if the store can't be used."""
+
+    name: str
+    """For messages: the file, or the URL without its password."""
+
+    def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
+        """Take steps in one transaction: an answer or an exception for each. With ``beat``, renew the worker's row."""
+
+    def beat(self, worker: Worker) -> None:
+        """Say that this process is alive."""
+
+    def leave(self, worker: Worker) -> None:
+        """This process takes no more steps: remove its row."""
+
+    def orphans(self, lease: float) -> list[RowId]:
+        """Purchases whose worker is dead or missing."""
+
+    def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
+        """The next purchases, by the time at which they were made."""
+
+    def budgets(self) -> list[BudgetRow]:
+        """All budgets, by name."""
+
+    def set_budget(self, name: str, max_usd: Decimal | None, max_images: int | None) -> BudgetRow:
+        """Make a budget, or change its limits; what counts against it stays."""
+
+    def prune(self, before: float) -> int:
+        """Remove purchases that ended before this time; give how many."""
+
+    def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
+        """Count one reading of an account's usage log: 0, or seconds to wait if there were too many."""
+
+    def now(self) -> float:
+        """Unix seconds by the store's clock."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def budget_names(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:
+    """The budgets that these steps may touch, in one order for all processes."""
+    named = {step.budget for step in steps if isinstance(step, Begin)} | {row.budget for row in rows}
+    return sorted(name for name in named if name is not None)
+
+
+def row_ids(steps: Sequence[Step]) -> list[RowId]:
+    """The rows that these steps name, in one order for all processes: so no two lock each other out."""
+    return sorted({step.id for step in steps})
+
+
+def apply_group(books: Books, steps: Sequence[Step]) -> list[Answer]:
+    """Apply steps one after another; a step that is refused changes nothing, and stops no other."""
+    answers: list[Answer] = []
+    for step in steps:
+        try:
+            answers.append(apply_step(books, step))
+        except APIMasterError as refusal:  # noqa: PERF203  # one refusal must not stop the others
+            answers.append(refusal)
+    return answers
+
+
+def count_log_read(stored: str | None, now: float, *, limit: int, period: float) -> tuple[float, str]:
+    """Seconds to wait before the next reading of a usage log, and the readings to store if there is nothing to wait."""
+    reads = [at for at in json.loads(stored or "[]") if now - period < at <= now]
+    if len(reads) >= limit:
+        return reads[-limit] + period - now, json.dumps(reads)
+    return 0.0, json.dumps([*reads, now])

@@ -1,0 +1,38 @@
+"""What a person tells a ledger: an amount of money, and what became of a purchase."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ..errors import BadRequestError
+from ..results import Task
+from .purchase import purchase_from, task_json
+from .rows import Row
+from .steps import Settle, error_json
+
+
+def dollars(name: str, value: Decimal | str | float) -> Decimal:
+    """An amount of US dollars, exact: a float counts as it is written.
+
+    Raises:
+        BadRequestError: it is negative, or not a number.
+    """
+    try:
+        amount = Decimal(str(value))
+    except ArithmeticError:
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise BadRequestError(f"{name} must be an amount of US dollars, 0 or more, not {value!r}")
+    return amount
+
+
+def resolved(row: Row, charged: bool | None, task: Task | str | None) -> Settle:
+    """The step that records what a person has found out: that it was charged or not, or its task."""
+    if task is not None:
+        known = task if isinstance(task, Task) else Task(id=task.strip(), model=purchase_from(row).request.model)
+        return Settle(key=row.key, index=row.index, state="submitted", task_id=known.id, task=task_json(known))
+    if charged:
+        error = error_json("NoImageError", "It was charged, and its picture is lost, as somebody found out.", "yes")
+        return Settle(key=row.key, index=row.index, state="failed", error=error, billed="yes")
+    error = error_json("InternalServerError", "It was not charged, as somebody found out.", "no")
+    return Settle(key=row.key, index=row.index, state="failed", error=error)

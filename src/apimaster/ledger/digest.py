@@ -1,0 +1,82 @@
+"""What stands behind a key: digests of requests, of their references, and of accounts.
+
+Two requests with the same digest ask for the same thing: defaults are filled in, and a reference counts by its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ..catalog import DEFAULT_RESOLUTION
+from ..errors import ReferenceImageError
+
+if TYPE_CHECKING:
+    from .._references.checked import CheckedReference
+    from ..request import ImageRequest
+
+_PIECE: Final = 1024 * 1024
+_DIGEST: Final = "sha256:"
+
+
+def request_digest(request: ImageRequest, references: Sequence[CheckedReference] = ()) -> str:
+    """The digest of everything that ``request`` asks for. Blocking if there are references: it reads their files.
+
+    Raises:
+        ReferenceImageError: a file can't be read any more, or has changed since it was checked.
+    """
+    asked: dict[str, Any] = request.model_dump(mode="json", exclude={"references"}, exclude_none=True)
+    asked["resolution"] = asked.get("resolution") or DEFAULT_RESOLUTION
+    asked["references"] = [reference_digest(reference) for reference in references]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def reference_digest(reference: CheckedReference) -> str:
+    """A URL counts by itself, since the gateway fetches it; everything else by its bytes."""
+    if reference.url is not None:
+        return reference.url
+    if reference.data is not None:
+        return _DIGEST + hashlib.sha256(reference.data).hexdigest()
+    digest = hashlib.sha256()
+    with reference.open() as file:
+        try:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+        except OSError as error:
+            raise ReferenceImageError(f"reference {reference.name} can't be read any more: {error}") from error
+        reference.check_unchanged(file)
+    return _DIGEST + digest.hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """A text as ``sha256:…``, for a ledger that stores no prompts."""
+    return _DIGEST + hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest from ``text_digest``."""
+    return text.startswith(_DIGEST) and len(text) == len(_DIGEST) + 64
+
+
+def stored_request(request: ImageRequest, *, prompts: bool) -> str:
+    """A request as a row stores it; without ``prompts``, digests take the place of everything that a caller wrote."""
+    fields = request.model_dump(mode="json", exclude_none=True)
+    fields["n"] = 1
+    if not prompts:
+        fields["prompt"] = text_digest(request.prompt)
+        fields.pop("references", None)
+        fields.pop("extra_body", None)
+        fields.pop("client_reference_id", None)
+    elif not fields.get("extra_body"):
+        fields.pop("extra_body", None)
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def account_of(base_url: str, api_key: str) -> str:
+    """A fingerprint of an account: the gateway's origin and the key, neither of which it shows."""
+    parts = urlsplit(base_url)
+    text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}\n{api_key}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

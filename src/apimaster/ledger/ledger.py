@@ -1,0 +1,365 @@
+"""The ledger as callers use it: open one, read purchases and budgets, settle by hand."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ..errors import BadRequestError, LedgerError
+from ..results import Task
+from .backend import Backend, PageKey
+from .by_hand import dollars, resolved
+from .group_writer import GroupWriter
+from .location import LEDGER_VARIABLE, Location, parse
+from .purchase import Budget, Purchase, budget_from, purchase_from
+from .rows import Row
+from .schema import PAGE, Where
+from .states import STATES, PurchaseState
+from .steps import Reap, Step
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+HEARTBEAT: Final = 10.0
+LEASE: Final = 60.0
+MAX_OPEN_SUBMITS: Final = 16
+PATIENCE: Final = 30.0
+SETTLE_AFTER: Final = 60.0
+
+_shared: dict[tuple[int, str], Ledger] = {}
+_shared_lock = threading.Lock()
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_inherited: list[GroupWriter] = []
+"""Writers of the process that this one was forked from. They are kept, because their connections are its own: to let
+go of one would close it."""
+
+
+def _renew_locks() -> None:
+    """After a fork: a thread of the other process may have held them."""
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for ledger in _ledgers:
+        ledger._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Ledger:
+    """Who bought what, once: for all processes that open the same one. Threads and event loops can share an object.
+
+    ``open`` makes one. A client that gets the ledger writes each image into it before the request goes out, so that the
+    same key never buys twice.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        *,
+        store_prompts: bool = True,
+        heartbeat: float = HEARTBEAT,
+        lease: float = LEASE,
+        max_open_submits: int = MAX_OPEN_SUBMITS,
+        patience: float = PATIENCE,
+        settle_after: float = SETTLE_AFTER,
+    ) -> None:
+        """Not for callers: ``open`` checks its argument."""
+        self.store_prompts = store_prompts
+        self._location = location
+        self.lease = lease
+        self.settle_after = settle_after
+        self._make: Callable[[], GroupWriter] = lambda: GroupWriter(
+            self._open_backend,
+            heartbeat=heartbeat,
+            lease=lease,
+            max_open_submits=max_open_submits,
+            patience=patience,
+        )
+        self._lock = threading.Lock()
+        self._writer: GroupWriter | None = None
+        self._pid = 0
+        self._closed = False
+        _ledgers.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        place: str | os.PathLike[str],
+        *,
+        store_prompts: bool = True,
+        heartbeat: float = HEARTBEAT,
+        lease: float = LEASE,
+        max_open_submits: int = MAX_OPEN_SUBMITS,
+        patience: float = PATIENCE,
+        settle_after: float = SETTLE_AFTER,
+    ) -> Ledger:
+        """Open a ledger; a new SQLite file, or the tables in a PostgreSQL database, are made if there are none.
+
+        Args:
+            place: a path or ``sqlite:///purchases.db`` (many processes on one machine), or
+                ``postgresql://user@host/database`` (many machines; needs the extra ``postgres``).
+            store_prompts: False stores digests in the place of prompts and references.
+            heartbeat: seconds between two signs of life of this process.
+            lease: seconds without one after which others take it for dead. All processes should use the same.
+            max_open_submits: requests of this process that may be open at once: so many images become unknown at most
+                if it is killed. One-shot calls are not limited.
+            patience: seconds that a step waits for a database that can't be reached.
+            settle_after: seconds after which a charge must be in the gateway's usage log, so that its absence counts.
+
+        Raises:
+            BadRequestError: the place is not accepted, a newer version wrote it, or psycopg is missing.
+            LedgerError: it can't be opened.
+        """
+        ledger = cls(
+            parse(place),
+            store_prompts=store_prompts,
+            heartbeat=heartbeat,
+            lease=lease,
+            max_open_submits=max_open_submits,
+            patience=patience,
+            settle_after=settle_after,
+        )
+        ledger._running()
+        return ledger
+
+    @classmethod
+    def shared(cls, place: str | os.PathLike[str]) -> Ledger:
+        """The one ledger of this process for a place, opened at its first use and closed when the process ends.
+
+        Raises:
+            BadRequestError, LedgerError: as ``open``.
+        """
+        location = parse(place)
+        key = (os.getpid(), location.url or str(location.path))
+        with _shared_lock:
+            found = _shared.get(key)
+            if found is None or found._closed:
+                found = _shared[key] = cls.open(place)
+            return found
+
+    @property
+    def name(self) -> str:
+        """The file, or the URL without its password."""
+        return self.call(lambda backend: backend.name).result()
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def get(self, key: str, index: int = 0) -> Purchase | None:
+        """The purchase with this key, or None. A call for several images has one for each ``index``, from 0.
+
+        Raises:
+            LedgerError: the ledger can't be read.
+        """
+        for row in self._rows(Where(key=key)):
+            if row.index == index:
+                return purchase_from(row)
+        return None
+
+    def purchases(
+        self,
+        *,
+        state: PurchaseState | Sequence[PurchaseState] | None = None,
+        budget: str | None = None,
+        since: datetime | float | None = None,
+        key: str | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Purchase]:
+        """The purchases, in the order in which they were first asked for; read in pieces, so memory stays constant.
+
+        Args:
+            state: a state, or several; None: all.
+            budget: the name of a budget; None: all, and those without one.
+            since: made at this time or later: a datetime, or unix seconds.
+            key: one idempotency key.
+            newest_first: the other way round.
+
+        Raises:
+            BadRequestError: there is no such state.
+            LedgerError: the ledger can't be read.
+        """
+        states = None if state is None else (state,) if isinstance(state, str) else tuple(state)
+        for each in states or ():
+            if each not in STATES:
+                raise BadRequestError(f"state {each!r} is not known; accepted: {', '.join(STATES)}")
+        if isinstance(since, datetime):
+            since = (since if since.tzinfo else since.astimezone()).astimezone(timezone.utc).timestamp()
+        where = Where(key=key, states=states, budget=budget, since=since)
+        return map(purchase_from, self._rows(where, newest=newest_first))
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """All budgets, by name.
+
+        Raises:
+            LedgerError: the ledger can't be read.
+        """
+        return tuple(map(budget_from, self.call(lambda backend: backend.budgets()).result()))
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def set_budget(self, name: str, *, usd: Decimal | str | float | None = None, images: int | None = None) -> Budget:
+        """Make a budget, or change its limits. What counts against it stays.
+
+        Args:
+            name: its name, as ``budget=`` of a call says it.
+            usd: US dollars in all; None: no limit in dollars.
+            images: images in all; None: no limit in images.
+
+        Raises:
+            BadRequestError: a limit is negative or not a number, or the name is empty.
+            LedgerError: the ledger can't be written.
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise BadRequestError(f"the name of a budget must be a text that is not empty, not {name!r}")
+        if images is not None and (type(images) is not int or images < 0):
+            raise BadRequestError(f"images must be a whole number, 0 or more, not {images!r}")
+        limit = None if usd is None else dollars("usd", usd)
+        return budget_from(self.call(lambda backend: backend.set_budget(name, limit, images)).result())
+
+    def resolve(
+        self, key: str, *, index: int | None = None, charged: bool | None = None, task: Task | str | None = None
+    ) -> tuple[Purchase, ...]:
+        """Say what became of an unknown purchase, when you have found out: in the account's log, or from the vendor.
+
+        Args:
+            key: its idempotency key.
+            index: one image of the call; None: all of them that are unknown.
+            charged: False: nothing was charged, and the key may buy again. True: it was charged and the picture is
+                lost: it stays in the budget, and the key buys no more.
+            task: the gateway's task, or its id: the next call with this key collects its picture.
+
+        Raises:
+            BadRequestError: neither or both of ``charged`` and ``task`` are given, or there is nothing unknown.
+            LedgerError: the ledger can't be written.
+        """
+        if (charged is None) == (task is None):
+            raise BadRequestError("resolve takes either charged= or task=")
+        self.reap()
+        rows = [row for row in self._rows(Where(key=key)) if index is None or row.index == index]
+        unknown = [row for row in rows if row.state == "unknown"]
+        if not unknown:
+            found = ", ".join(f"{row.key} [{row.index}] is {row.state}" for row in rows) or "there is no such purchase"
+            raise BadRequestError(f"nothing about {key!r} is unknown: {found}")
+        if task is not None and len(unknown) > 1:
+            raise BadRequestError(
+                f"{len(unknown)} images of {key!r} are unknown, and a task is one image", advice="Name the index."
+            )
+        steps = [resolved(row, charged, task) for row in unknown]
+        for each in [self.take(step) for step in steps]:
+            each.result()
+        return tuple(purchase for step in steps if (purchase := self.get(step.key, step.index)) is not None)
+
+    def prune(self, older_than: float | datetime) -> int:
+        """Remove purchases that ended (delivered, saved or failed); budgets keep what they counted. Give how many.
+
+        A removed key buys again. What is planned, under way or unknown stays.
+
+        Args:
+            older_than: seconds since their last change, or the time of it.
+
+        Raises:
+            LedgerError: the ledger can't be written.
+        """
+        if isinstance(older_than, datetime):
+            before = older_than.astimezone(timezone.utc).timestamp()
+            return self.call(lambda backend: backend.prune(before)).result()
+        return self.call(lambda backend: backend.prune(backend.now() - older_than)).result()
+
+    def close(self) -> None:
+        """Write what is waiting, and close the store. Closing twice does no harm."""
+        with self._lock:
+            writer, self._writer, self._closed = self._writer, None, True
+            mine = self._pid == os.getpid()
+        if writer is not None and mine:
+            writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self._location.path or 'in memory') if self._location.url is None else 'postgresql'!r})"
+
+    # --- for the flows --------------------------------------------------------------------------------
+
+    def take(self, step: Step) -> Future[Any]:
+        """Queue one step of a purchase; the future has its answer, or the error that refused it."""
+        return self._running().take(step)
+
+    def call(self, function: Callable[[Backend], T]) -> Future[T]:
+        """Run a function on the store, after the steps that came before it."""
+        return self._running().call(function)
+
+    def reap(self) -> None:
+        """Free what dead processes left behind: what they were submitting becomes unknown."""
+        lease = self.lease
+        dead = self.call(lambda backend: backend.orphans(lease)).result()
+        for each in [self.take(Reap(key=key, index=index)) for key, index in dead]:
+            each.result()
+
+    def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
+        """The rows behind ``purchases``, for adapters."""
+        return self._rows(where, newest=newest)
+
+    def _rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
+        after: PageKey | None = None
+        while True:
+            page = self.call(lambda backend, after=after: backend.rows(where, after, PAGE, newest=newest)).result()  # type: ignore[misc]
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = (page[-1].created_at, page[-1].key, page[-1].index)
+
+    def _running(self) -> GroupWriter:
+        """The writer of this process: a fork has no threads, and must not use its parent's connections."""
+        writer = self._writer
+        if writer is not None and self._pid == os.getpid():
+            return writer
+        with self._lock:
+            if self._closed:
+                raise LedgerError("The ledger is closed.", advice="Open it again.")
+            if self._writer is None or self._pid != os.getpid():
+                if self._writer is not None:
+                    _inherited.append(self._writer)
+                self._writer = self._make()
+                self._pid = os.getpid()
+                atexit.register(self._at_exit)
+            return self._writer
+
+    def _at_exit(self) -> None:
+        """Write the last steps of a program that ends, such as that it stops work on an image that is paid for."""
+        writer = self._writer
+        if writer is not None and self._pid == os.getpid():
+            writer.close(timeout=5.0)
+
+    def _open_backend(self) -> Backend:
+        if self._location.url is not None:
+            from .postgres import PostgresBackend
+
+            return PostgresBackend(self._location.url)
+        from .sqlite import SQLiteBackend
+
+        return SQLiteBackend(self._location.path)
+
+
+def resolve_ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
+    """The ledger of a client: an object, a place, or what ``APIMASTER_LEDGER`` names; None if there is none."""
+    if isinstance(ledger, Ledger):
+        return ledger
+    place = ledger if ledger is not None else os.environ.get(LEDGER_VARIABLE, "").strip()
+    return Ledger.shared(place) if place else None

@@ -1,0 +1,278 @@
+"""A ledger in PostgreSQL, for many machines. It needs the extra ``postgres``: psycopg 3 with its pool.
+
+Leases are measured by the server's clock. Nothing relies on the session: no prepared statement, no advisory lock that
+outlives a transaction, no ``LISTEN``; so a PgBouncer in transaction mode may stand in between. Rows are locked in one
+order (purchases by key, then budgets by name); where two processes add the same row, the slower one starts over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from ..errors import BadRequestError, LedgerError, sentence
+from .backend import Answer, PageKey, Unavailable, Worker, apply_group, budget_names, count_log_read, row_ids
+from .rows import COLUMNS, Books, BudgetRow, Row, RowId
+from .schema import POSTGRES_TYPES, QUOTED, VERSION, Where, create_statements
+from .steps import Step
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+T = TypeVar("T")
+
+_EPOCH: Final = "extract(epoch FROM clock_timestamp())::double precision"
+_LOCK: Final = 7_203_104_411  # any number that is no other program's: who migrates the tables holds it
+_ATTEMPTS: Final = 20
+_CONNECT: Final = 10  # seconds
+_ARRAYS: Final = ", ".join(f"%s::{POSTGRES_TYPES[name]}[]" for name in COLUMNS)
+_INSERT: Final = (
+    f"INSERT INTO apimaster.purchase ({QUOTED}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608 -- names of this package
+    "ON CONFLICT DO NOTHING"
+)
+_UPDATE: Final = (
+    "UPDATE apimaster.purchase AS old SET "  # noqa: S608
+    + ", ".join(f'"{name}" = new."{name}"' for name in COLUMNS if name not in ("key", "index"))
+    + f" FROM unnest({_ARRAYS}) AS new ({QUOTED}) "
+    'WHERE old."key" = new."key" AND old."index" = new."index"'
+)
+_BEAT: Final = (
+    f"INSERT INTO apimaster.worker VALUES (%s, %s, %s, {_EPOCH}) "  # noqa: S608
+    "ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
+)
+
+
+class _Again(Exception):
+    """Another process added a row of this transaction first."""
+
+
+class PostgresBackend:
+    """A PostgreSQL database.
+
+    Args:
+        url: ``postgresql://user@host/database``, with whatever libpq understands.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+            import psycopg_pool
+        except ImportError as error:
+            raise BadRequestError(
+                "a ledger in PostgreSQL needs psycopg, which is not installed",
+                advice="Run pip install 'apimaster[postgres]'.",
+            ) from error
+        self._psycopg = psycopg
+        self.name = _without_password(url)
+        self._pool: psycopg_pool.ConnectionPool[Connection[Any]] = psycopg_pool.ConnectionPool(
+            url,
+            min_size=0,
+            max_size=2,
+            open=True,
+            timeout=_CONNECT,
+            reconnect_timeout=_CONNECT,
+            kwargs={"prepare_threshold": None, "connect_timeout": _CONNECT, "application_name": "apimaster"},
+        )
+        try:
+            with self._errors():
+                psycopg.connect(url, connect_timeout=_CONNECT).close()  # the pool would wait, and not say why
+            self._transaction(self._migrate)
+        except BaseException:
+            self._pool.close()
+            raise
+
+    def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
+        durable = any(step.durable for step in steps)
+
+        def transact(connection: Connection[Any]) -> list[Answer]:
+            if not durable:
+                connection.execute("SET LOCAL synchronous_commit = off")
+            if beat:
+                connection.execute(_BEAT, (worker.id, worker.host, worker.pid))
+            keys, indexes = zip(*row_ids(steps), strict=True)
+            found = connection.execute(
+                f'SELECT {QUOTED} FROM apimaster.purchase WHERE ("key", "index") IN '  # noqa: S608
+                '(SELECT * FROM unnest(%s::text[], %s::integer[])) ORDER BY "key", "index" FOR UPDATE',
+                (list(keys), list(indexes)),
+            ).fetchall()
+            books = Books(_now(connection), worker.id, lease)
+            for values in found:
+                row = Row(*values)
+                books.rows[row.id] = row
+            names = budget_names(steps, list(books.rows.values()))
+            if names:
+                for values in connection.execute(
+                    "SELECT * FROM apimaster.budget WHERE name = ANY(%s) ORDER BY name FOR UPDATE", (names,)
+                ):
+                    books.budgets[values[0]] = BudgetRow(*values)
+            owners = [row.worker for row in books.rows.values() if row.worker not in (None, worker.id)]
+            if owners:
+                alive = connection.execute(
+                    "SELECT id FROM apimaster.worker WHERE id = ANY(%s) AND seen > %s", (owners, books.now - lease)
+                )
+                books.alive = frozenset(name for (name,) in alive)
+            answers = apply_group(books, steps)
+            self._write(connection, books)
+            return answers
+
+        return self._transaction(transact)
+
+    def _write(self, connection: Connection[Any], books: Books) -> None:
+        added = [books.rows[each] for each in sorted(books.added)]
+        if added and connection.execute(_INSERT, _arrays(added)).rowcount != len(added):
+            raise _Again
+        changed = [books.rows[each] for each in sorted(books.changed - books.added)]
+        if changed:
+            connection.execute(_UPDATE, _arrays(changed))
+        for name in sorted(books.touched):
+            budget = books.budgets[name]
+            connection.execute(
+                "UPDATE apimaster.budget SET usd = %s, images = %s WHERE name = %s", (budget.usd, budget.images, name)
+            )
+
+    def beat(self, worker: Worker) -> None:
+        def transact(connection: Connection[Any]) -> None:
+            connection.execute(_BEAT, (worker.id, worker.host, worker.pid))
+            connection.execute(f"DELETE FROM apimaster.worker WHERE seen < {_EPOCH} - 86400")  # noqa: S608
+
+        self._transaction(transact)
+
+    def leave(self, worker: Worker) -> None:
+        self._transaction(lambda each: each.execute("DELETE FROM apimaster.worker WHERE id = %s", (worker.id,)))
+
+    def orphans(self, lease: float) -> list[RowId]:
+        return self._transaction(
+            lambda each: each.execute(
+                'SELECT "key", "index" FROM apimaster.purchase AS p WHERE "worker" IS NOT NULL AND NOT EXISTS '  # noqa: S608
+                f'(SELECT 1 FROM apimaster.worker AS w WHERE w.id = p."worker" AND w.seen > {_EPOCH} - %s)',
+                (lease,),
+            ).fetchall()
+        )
+
+    def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
+        condition, values = where.sql()
+        order = " DESC" if newest else ""
+        if after is not None:
+            condition += f' AND ("created_at", "key", "index") {"<" if newest else ">"} (?, ?, ?)'
+            values += after
+        query = (
+            f"SELECT {QUOTED} FROM apimaster.purchase WHERE {condition} "  # noqa: S608 -- names of this package
+            f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?'
+        ).replace("?", "%s")
+        found = self._transaction(lambda each: each.execute(query, [*values, limit]).fetchall())
+        return [Row(*each) for each in found]
+
+    def budgets(self) -> list[BudgetRow]:
+        found = self._transaction(lambda each: each.execute("SELECT * FROM apimaster.budget ORDER BY name").fetchall())
+        return [BudgetRow(*each) for each in found]
+
+    def set_budget(self, name: str, max_usd: Decimal | None, max_images: int | None) -> BudgetRow:
+        (found,) = self._transaction(
+            lambda each: each.execute(
+                "INSERT INTO apimaster.budget VALUES (%s, %s, %s, 0, 0) ON CONFLICT (name) DO UPDATE SET "
+                "max_usd = excluded.max_usd, max_images = excluded.max_images RETURNING *",
+                (name, max_usd, max_images),
+            ).fetchall()
+        )
+        return BudgetRow(*found)
+
+    def prune(self, before: float) -> int:
+        return self._transaction(
+            lambda each: (
+                each.execute(
+                    "DELETE FROM apimaster.purchase WHERE \"state\" IN ('delivered', 'saved', 'failed') "
+                    'AND "worker" IS NULL AND "updated_at" < %s',
+                    (before,),
+                ).rowcount
+            )
+        )
+
+    def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
+        def transact(connection: Connection[Any]) -> float:
+            connection.execute(
+                "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (account,)
+            )
+            found = connection.execute(
+                "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE", (account,)
+            ).fetchone()
+            stored = found[0] if found else None
+            wait, reads = count_log_read(stored, _now(connection), limit=limit, period=period)
+            if not wait:
+                connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (reads, account))
+            return wait
+
+        return self._transaction(transact)
+
+    def now(self) -> float:
+        return self._transaction(_now)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _migrate(self, connection: Connection[Any]) -> None:
+        """Make the tables, or bring them up to date. One process at a time: the others wait for its transaction."""
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS apimaster")
+        connection.execute("CREATE TABLE IF NOT EXISTS apimaster.version (version integer NOT NULL)")
+        found = connection.execute("SELECT max(version) FROM apimaster.version").fetchone()
+        version = (found[0] if found else None) or 0
+        if version > VERSION:
+            raise BadRequestError(
+                f"The ledger {self.name} was written by a newer version of apimaster.",
+                advice="Update this installation of apimaster.",
+            )
+        if version == 0:
+            for statement in create_statements(postgres=True):
+                connection.execute(statement)
+            connection.execute("INSERT INTO apimaster.version VALUES (%s)", (VERSION,))
+
+    def _transaction(self, work: Callable[[Connection[Any]], T]) -> T:
+        errors = self._psycopg.errors
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._errors(), self._pool.connection() as connection:  # it commits, or rolls back
+                    return work(connection)
+            except (_Again, errors.DeadlockDetected, errors.SerializationFailure):  # noqa: PERF203  # start over
+                time.sleep(0.002 * attempt)
+        raise Unavailable(f"The ledger {self.name} is too busy: {_ATTEMPTS} attempts at a transaction failed.")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        import psycopg_pool
+
+        errors = self._psycopg.errors
+        try:
+            yield
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            raise
+        except (self._psycopg.OperationalError, self._psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
+            raise Unavailable(f"The ledger {self.name} can't be reached: {sentence(_first_line(error))}") from error
+        except self._psycopg.Error as error:
+            raise LedgerError(f"The ledger {self.name} can't be used: {sentence(_first_line(error))}") from error
+
+
+def _now(connection: Connection[Any]) -> float:
+    found = connection.execute(f"SELECT {_EPOCH}").fetchone()
+    assert found is not None
+    return float(found[0])
+
+
+def _arrays(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    user = parts.username or ""
+    return parts._replace(netloc=f"{f'{user}@' if user else ''}{parts.netloc.rpartition('@')[2]}", query="").geturl()

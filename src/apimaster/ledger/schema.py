@@ -1,0 +1,137 @@
+"""The tables of a ledger, for both backends, and the queries that read them.
+
+==========  ===================================================================================================
+table       holds
+==========  ===================================================================================================
+purchase    one row per image
+budget      limits, and what counts against them
+worker      one row per process, which it renews: whoever does not is taken for dead
+gateway     one row per account: when its usage log was read, since the gateway limits that
+==========  ===================================================================================================
+
+Column names are quoted, because some are words of SQL. Money is ``NUMERIC`` in PostgreSQL and text in SQLite, which has
+no exact decimals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .rows import COLUMNS
+from .states import STATES, PurchaseState
+
+VERSION: Final = 2
+"""Version 1 was the ledger of a batch's folder only."""
+
+# name: type in SQLite, type in PostgreSQL
+_TYPES: Final = {
+    "key": ("TEXT NOT NULL", "text NOT NULL"),
+    "index": ("INTEGER NOT NULL", "integer NOT NULL"),
+    "digest": ("TEXT NOT NULL", "text NOT NULL"),
+    "request": ("TEXT NOT NULL", "text NOT NULL"),
+    "state": ("TEXT NOT NULL", "text NOT NULL"),
+    "price": ("TEXT", "numeric"),
+    "charge": ("TEXT", "numeric"),
+    "billed": ("TEXT NOT NULL", "text NOT NULL"),
+    "budget": ("TEXT", "text"),
+    "account": ("TEXT NOT NULL", "text NOT NULL"),
+    "worker": ("TEXT", "text"),
+    "claim": ("TEXT", "text"),
+    "attempts": ("INTEGER NOT NULL", "integer NOT NULL"),
+    "one_shot": ("INTEGER NOT NULL", "boolean NOT NULL"),
+    "task_id": ("TEXT", "text"),
+    "task": ("TEXT", "text"),
+    "images": ("TEXT", "text"),
+    "error": ("TEXT", "text"),
+    "earlier_tasks": ("TEXT NOT NULL", "text NOT NULL"),
+    "sunk": ("TEXT NOT NULL", "numeric NOT NULL"),
+    "alias": ("TEXT", "text"),
+    "left": ("INTEGER NOT NULL", "boolean NOT NULL"),
+    "joins": ("INTEGER NOT NULL", "integer NOT NULL"),
+    "settled_at": ("REAL", "double precision"),
+    "unknown_since": ("REAL", "double precision"),
+    "created_at": ("REAL NOT NULL", "double precision NOT NULL"),
+    "begun_at": ("REAL", "double precision"),
+    "updated_at": ("REAL NOT NULL", "double precision NOT NULL"),
+}
+MONEY: Final = frozenset({"price", "charge", "sunk"})
+FLAGS: Final = frozenset({"one_shot", "left"})
+
+QUOTED: Final = ", ".join(f'"{name}"' for name in COLUMNS)
+POSTGRES_TYPES: Final = {name: types[1].removesuffix(" NOT NULL") for name, types in _TYPES.items()}
+
+
+def create_statements(*, postgres: bool) -> list[str]:
+    """The statements that make the tables of this version. In PostgreSQL they lie in the schema ``apimaster``."""
+    prefix, place = ("apimaster.", 1) if postgres else ("", 0)
+    states = ", ".join(f"'{state}'" for state in STATES)
+    columns = ",\n    ".join(f'"{name}" {_TYPES[name][place]}' for name in COLUMNS)
+    money, time = ("numeric", "double precision") if postgres else ("TEXT", "REAL")
+    number = "integer" if postgres else "INTEGER"
+    options = " WITH (fillfactor = 70)" if postgres else " WITHOUT ROWID"
+    return [
+        f'CREATE TABLE {prefix}purchase (\n    {columns},\n    PRIMARY KEY ("key", "index"),\n'
+        f"    CHECK (\"state\" IN ({states})), CHECK (\"billed\" IN ('no', 'maybe', 'yes'))\n){options}",
+        f'CREATE INDEX purchase_by_time ON {prefix}purchase ("created_at", "key", "index")',
+        f'CREATE INDEX purchase_owned ON {prefix}purchase ("worker") WHERE "worker" IS NOT NULL',
+        f'CREATE INDEX purchase_planned ON {prefix}purchase ("created_at") WHERE "state" = \'planned\'',
+        f'CREATE INDEX purchase_unknown ON {prefix}purchase ("created_at") WHERE "state" = \'unknown\'',
+        f'CREATE INDEX purchase_by_task ON {prefix}purchase ("task_id") WHERE "task_id" IS NOT NULL',
+        f'CREATE INDEX purchase_by_alias ON {prefix}purchase ("alias", "created_at") WHERE "alias" IS NOT NULL',
+        f"CREATE TABLE {prefix}budget (name TEXT PRIMARY KEY, max_usd {money}, max_images {number}, "
+        f"usd {money} NOT NULL, images {number} NOT NULL)",
+        f"CREATE TABLE {prefix}worker (id TEXT PRIMARY KEY, host TEXT NOT NULL, pid {number} NOT NULL, "
+        f"seen {time} NOT NULL)",
+        f"CREATE TABLE {prefix}gateway (account TEXT PRIMARY KEY, log_reads TEXT NOT NULL)",
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which purchases to read; what is None does not matter. ``retried``: only those with tasks of earlier attempts."""
+
+    key: str | None = None
+    states: tuple[PurchaseState, ...] | None = None
+    budget: str | None = None
+    since: float | None = None
+    account: str | None = None
+    alias: str | None = None
+    task_id: str | None = None
+    task_ids: tuple[str, ...] | None = None
+    one_shot: bool | None = None
+    retried: bool = False
+    key_prefix: str | None = None
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """A condition with a question mark for each value."""
+        parts, values = [], []
+        for name in ("key", "budget", "account", "alias", "task_id"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f'"{name}" = ?')
+                values.append(value)
+        if self.task_ids is not None:
+            parts.append('"task_id" IN ({})'.format(", ".join("?" * len(self.task_ids)) or "NULL"))
+            values.extend(self.task_ids)
+        if self.one_shot is not None:
+            parts.append('"one_shot" = ?')
+            values.append(self.one_shot)
+        if self.retried:
+            parts.append("\"earlier_tasks\" <> ''")
+        if self.states is not None:
+            # Written out, because a partial index serves no query whose value is not known when it is planned.
+            assert all(state in STATES for state in self.states)
+            equal = [f"\"state\" = '{state}'" for state in self.states]
+            parts.append(f"({' OR '.join(equal) or '1 = 0'})")
+        if self.since is not None:
+            parts.append('"created_at" >= ?')
+            values.append(self.since)
+        if self.key_prefix is not None:
+            parts.append('"key" >= ? AND "key" < ?')
+            values += [self.key_prefix, self.key_prefix + "\U0010ffff"]
+        return " AND ".join(parts) or "1 = 1", values
+
+
+PAGE: Final = 500
+"""Rows that are read at a time."""

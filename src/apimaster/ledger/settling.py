@@ -1,0 +1,202 @@
+"""What the gateway's usage log says of purchases that nobody knows the outcome of. Pure.
+
+The log (docs/endpoint.md, "The account's own books") tells what each charge was for, and which task has the picture. A
+charge counts for one purchase only, and never for a task that the ledger knows already.
+
+* One or more purchases and charges that fit each other, and no others: matched, the earlier with the earlier. Equal
+  requests may take each other's place; different ones that the log can't tell apart may not.
+* More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
+* A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
+  this ledger from about that time), it reaches back far enough, and enough time has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
+from ..request import ImageRequest
+from ..results import GeneratedImage, Task
+from .digest import is_digest, text_digest
+from .purchase import images_json, images_of, task_json
+from .rows import Row
+from .steps import Settle, error_json
+
+if TYPE_CHECKING:
+    from ..account import Charge
+
+LOG_ROWS: Final = 1000
+"""The log holds so many rows; if it has fewer, it reaches back to the first charge."""
+
+_SLACK: Final = 30.0  # seconds by which the two clocks may differ after they were compared
+_ABOUT: Final = 900.0  # seconds: "about that time", for another purchase that proves that the log is alive
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The usage log, and what the ledger knows of it.
+
+    Attributes:
+        charges: all rows that the log gave.
+        known: purchases of the same account whose tasks or pictures the log may name.
+        now: unix seconds by the ledger's clock.
+        settle_after: seconds after which a submit must be in the log.
+        clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
+    """
+
+    charges: Sequence[Charge]
+    known: Sequence[Row]
+    now: float
+    settle_after: float = 60.0
+    clock_offset: float = 0.0
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An unknown purchase, its request, and the charges that it may be."""
+
+    row: Row
+    request: ImageRequest
+    charges: list[Charge] = field(default_factory=list)
+    vague: bool = False
+
+
+def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
+    """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
+    seen, steps = _known_charges(log)
+    offset, times = _clock(log)
+    free = [charge for charge in log.charges if charge.kind == "charge" and id(charge) not in seen]
+    candidates = [_Candidate(row, ImageRequest.model_validate_json(row.request)) for row in unknown]
+    for each in candidates:
+        for charge in free:
+            if not _in_time(charge.at - offset, each):
+                continue
+            if charge.prompt is None:
+                each.vague |= charge.model in (None, each.request.model)
+            elif _fits(charge, each.request):
+                each.charges.append(charge)
+    for group in _connected(candidates):
+        steps += _settle_group(group, log, offset, times)
+    return steps
+
+
+def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
+    """Which charges belong to purchases that the ledger knows, and the true charges of these."""
+    tasks = {row.task_id: row for row in log.known if row.task_id is not None}
+    earlier = {task for row in log.known for task in row.earlier_tasks.split()}
+    urls = {image.url for row in log.known if row.one_shot for image in images_of(row) if image.url}
+    seen: set[int] = set()
+    steps = []
+    for charge in log.charges:
+        row = tasks.get(charge.task_id or "")
+        if row is not None or charge.task_id in earlier or (charge.result_url in urls and charge.task_id is None):
+            seen.add(id(charge))
+        if row is not None and charge.kind == "charge" and not charge.refunded and charge.cost != row.cost:
+            steps.append(Settle(key=row.key, index=row.index, charge=charge.cost))
+    return seen, steps
+
+
+def _clock(log: Log) -> tuple[float, list[float]]:
+    """Seconds by which the gateway's clock is ahead of the ledger's, and the times of the purchases that both know."""
+    begun = {row.task_id: row.begun_at for row in log.known if row.task_id is not None and row.begun_at is not None}
+    shared = [(charge.at, begun[charge.task_id]) for charge in log.charges if charge.task_id in begun]
+    ahead = sorted(at - known for at, known in shared)
+    offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
+    return offset, [known for _, known in shared]
+
+
+def _in_time(at: float, each: _Candidate) -> bool:
+    begun = each.row.begun_at if each.row.begun_at is not None else each.row.created_at
+    return begun - _SLACK <= at <= _latest(each) + _SLACK
+
+
+def _latest(each: _Candidate) -> float:
+    """When the log has the charge at the latest, if there is one."""
+    since = each.row.unknown_since if each.row.unknown_since is not None else each.row.updated_at
+    return since + (one_shot_limit(each.request.resolution) if each.row.one_shot else 0.0)
+
+
+def _fits(charge: Charge, request: ImageRequest) -> bool:
+    prompt = text_digest(charge.prompt or "") if is_digest(request.prompt) else charge.prompt
+    resolution = charge.resolution or charge.effective_resolution or DEFAULT_RESOLUTION
+    return (charge.model, prompt, charge.aspect_ratio, resolution) == (
+        request.model,
+        request.prompt,
+        request.aspect_ratio,
+        request.resolution or DEFAULT_RESOLUTION,
+    )
+
+
+def _connected(candidates: Sequence[_Candidate]) -> Iterable[list[_Candidate]]:
+    """Purchases that share a charge, directly or through others."""
+    left = list(candidates)
+    while left:
+        group = [left.pop(0)]
+        charges = {id(charge) for charge in group[0].charges}
+        while more := [each for each in left if charges & {id(charge) for charge in each.charges}]:
+            for each in more:
+                left.remove(each)
+                charges |= {id(charge) for charge in each.charges}
+            group += more
+        yield group
+
+
+def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Sequence[float]) -> list[Settle]:
+    charges = sorted({id(charge): charge for each in group for charge in each.charges}.values(), key=lambda c: c.at)
+    group.sort(key=lambda each: each.row.begun_at or each.row.created_at)
+    same = len({each.row.digest for each in group}) == 1
+    if any(each.vague for each in group):
+        return [_stays(each, "the log has a charge that does not say what it was for") for each in group]
+    if len(charges) > len(group) or (charges and not same and len(group) > 1):
+        tasks = ", ".join(charge.task_id or charge.request_id or "a one-shot call" for charge in charges)
+        return [_stays(each, f"several charges may be it: {tasks}") for each in group]
+    steps = []
+    for charge in charges:
+        owner = next((each for each in group if charge in each.charges), None)
+        if owner is not None:
+            group.remove(owner)
+            steps.append(_matched(owner, charge))
+    return steps + [_absent(each, log, offset, times) for each in group]
+
+
+def _matched(each: _Candidate, charge: Charge) -> Settle:
+    row = each.row
+    if charge.refunded:
+        error = error_json("GenerationFailedError", "The generation failed, as the usage log says: refunded.", "no")
+        return Settle(key=row.key, index=row.index, state="failed", error=error)
+    if charge.task_id is not None:
+        task = Task(id=charge.task_id, model=each.request.model)
+        return Settle(
+            key=row.key,
+            index=row.index,
+            state="submitted",
+            task_id=task.id,
+            task=task_json(task),
+            charge=charge.cost,
+        )
+    if charge.result_url is not None:
+        images = images_json((GeneratedImage(url=charge.result_url),))
+        return Settle(key=row.key, index=row.index, state="delivered", images=images, charge=charge.cost)
+    return _stays(each, "it was charged, and the log does not name its picture")
+
+
+def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -> Settle:
+    row = each.row
+    begun = row.begun_at if row.begun_at is not None else row.created_at
+    wait = _latest(each) + log.settle_after - log.now
+    oldest = min((charge.at - offset for charge in log.charges), default=None)
+    if wait > 0:
+        return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
+    if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - _SLACK):
+        return _stays(each, "the log does not reach back to it")
+    if not any(begun - _ABOUT <= time <= _latest(each) + _ABOUT for time in times):
+        return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
+    error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
+    return Settle(key=row.key, index=row.index, state="failed", error=error)
+
+
+def _stays(each: _Candidate, reason: str) -> Settle:
+    error = error_json("OutcomeUnknownError", reason, "maybe")
+    return Settle(key=each.row.key, index=each.row.index, error=error)

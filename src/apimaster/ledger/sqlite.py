@@ -1,0 +1,260 @@
+"""A ledger in a SQLite file, for many processes on one machine.
+
+The write-ahead log lets others read while one process writes. Writers take turns: each transaction begins with
+``BEGIN IMMEDIATE``, so what it reads does not change before it writes. Steps that concern money are flushed to the disk
+and survive a power cut; the others survive the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..errors import BadRequestError, LedgerError
+from .backend import Answer, PageKey, Worker, apply_group, budget_names, count_log_read, row_ids
+from .rows import COLUMNS, Books, BudgetRow, Row, RowId
+from .schema import FLAGS, MONEY, QUOTED, VERSION, Where, create_statements
+from .steps import Step
+
+_BUSY: Final = 30.0  # seconds that a transaction waits for the writers before it
+_SWITCH: Final = 5.0  # seconds to wait for others that switch a new file to the write-ahead log
+_KEYS_AT_ONCE: Final = 400  # two values each; SQLite took at most 999 in a statement for a long time
+_IN_MEMORY: Final = ":memory:"
+
+_MONEY: Final = [COLUMNS.index(name) for name in MONEY]
+_FLAGS: Final = [COLUMNS.index(name) for name in FLAGS]
+
+_INSERT: Final = f"INSERT INTO purchase ({QUOTED}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 -- constants
+_BEAT: Final = "INSERT INTO worker VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
+
+
+class SQLiteBackend:
+    """One SQLite file; None: a ledger in this process's memory."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.name = "in memory" if path is None else str(path)
+        self._path = path
+        self._synchronous = ""
+        with self._errors():
+            self._connection = self._connect(path)
+            self._create_tables()
+
+    def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
+        with self._transaction(durable=any(step.durable for step in steps)) as execute:
+            now = time.time()
+            if beat:
+                execute(_BEAT, (worker.id, worker.host, worker.pid, now))
+            books = Books(now, worker.id, lease)
+            loaded = {row.id: row for row in self._load(row_ids(steps))}
+            books.rows.update(loaded)
+            for name in budget_names(steps, list(books.rows.values())):
+                for found in execute("SELECT * FROM budget WHERE name = ?", (name,)):
+                    books.budgets[name] = _budget(found)
+            owners = {row.worker for row in books.rows.values() if row.worker not in (None, worker.id)}
+            if owners:
+                alive = execute("SELECT id FROM worker WHERE seen > ?", (now - lease,))
+                books.alive = frozenset(owners & {name for (name,) in alive})
+            answers = apply_group(books, steps)
+            if books.added:
+                self._connection.executemany(_INSERT, [_values(books.rows[each]) for each in books.added])
+            for each in books.changed - books.added:
+                self._update(loaded[each], books.rows[each])
+            for name in books.touched:
+                budget = books.budgets[name]
+                execute("UPDATE budget SET usd = ?, images = ? WHERE name = ?", (str(budget.usd), budget.images, name))
+        return answers
+
+    def beat(self, worker: Worker) -> None:
+        with self._transaction(durable=False) as execute:
+            now = time.time()
+            execute(_BEAT, (worker.id, worker.host, worker.pid, now))
+            execute("DELETE FROM worker WHERE seen < ?", (now - 86400,))
+
+    def leave(self, worker: Worker) -> None:
+        with self._transaction(durable=False) as execute:
+            execute("DELETE FROM worker WHERE id = ?", (worker.id,))
+
+    def orphans(self, lease: float) -> list[RowId]:
+        with self._errors():
+            return self._connection.execute(
+                'SELECT "key", "index" FROM purchase WHERE "worker" IS NOT NULL '
+                "AND NOT EXISTS (SELECT 1 FROM worker WHERE id = purchase.worker AND seen > ?)",
+                (time.time() - lease,),
+            ).fetchall()
+
+    def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
+        condition, values = where.sql()
+        order = " DESC" if newest else ""
+        if after is not None:
+            condition += f' AND ("created_at", "key", "index") {"<" if newest else ">"} (?, ?, ?)'
+            values += after
+        with self._errors():
+            found = self._connection.execute(
+                f"SELECT {QUOTED} FROM purchase WHERE {condition} "  # noqa: S608 -- names of this package
+                f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?',
+                (*values, limit),
+            )
+            return [_row(each) for each in found]
+
+    def budgets(self) -> list[BudgetRow]:
+        with self._errors():
+            return [_budget(each) for each in self._connection.execute("SELECT * FROM budget ORDER BY name")]
+
+    def set_budget(self, name: str, max_usd: Decimal | None, max_images: int | None) -> BudgetRow:
+        with self._transaction(durable=True) as execute:
+            limits = (None if max_usd is None else str(max_usd), max_images)
+            execute(
+                "INSERT INTO budget VALUES (?, ?, ?, '0', 0) ON CONFLICT (name) DO UPDATE SET "
+                "max_usd = excluded.max_usd, max_images = excluded.max_images",
+                (name, *limits),
+            )
+            return _budget(execute("SELECT * FROM budget WHERE name = ?", (name,)).fetchone())
+
+    def prune(self, before: float) -> int:
+        with self._transaction(durable=True) as execute:
+            removed: int = execute(
+                "DELETE FROM purchase WHERE \"state\" IN ('delivered', 'saved', 'failed') "
+                'AND "worker" IS NULL AND "updated_at" < ?',
+                (before,),
+            ).rowcount
+            return removed
+
+    def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
+        with self._transaction(durable=False) as execute:
+            now = time.time()
+            found = execute("SELECT log_reads FROM gateway WHERE account = ?", (account,)).fetchone()
+            wait, reads = count_log_read(found[0] if found else None, now, limit=limit, period=period)
+            if not wait:
+                execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (account, reads))
+            return wait
+
+    def now(self) -> float:
+        return time.time()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _connect(self, path: Path | None) -> sqlite3.Connection:
+        target = _IN_MEMORY
+        if path is not None:
+            if not path.parent.is_dir():
+                raise LedgerError(f"The ledger {path} can't be opened: there is no folder {path.parent}.")
+            with contextlib.suppress(OSError):  # sqlite3 gives the reason if it can't be made
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # prompts are nobody else's business
+            target = f"file:{quote(str(path))}?mode=rw"
+        connection = sqlite3.connect(
+            target, uri=path is not None, isolation_level=None, check_same_thread=False, timeout=_BUSY
+        )
+        deadline = time.monotonic() + _SWITCH
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:  # noqa: PERF203  # another process may be switching it
+                # Two processes that switch at the same moment don't wait for each other by themselves. Python 3.10 does
+                # not tell which error it is.
+                busy = getattr(error, "sqlite_errorname", "SQLITE_BUSY") == "SQLITE_BUSY"
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return connection
+
+    def _create_tables(self) -> None:
+        if self._version() == VERSION:
+            return
+        with self._transaction(durable=True) as execute:
+            version = self._version()
+            if version == 0:
+                for statement in create_statements(postgres=False):
+                    execute(statement)
+                execute(f"PRAGMA user_version = {VERSION}")
+        if version > VERSION:
+            raise BadRequestError(
+                f"{self.name} was written by a newer version of apimaster.",
+                advice="Update this installation of apimaster.",
+            )
+        if version == 1:
+            raise BadRequestError(
+                f"{self.name} is the ledger of a batch, written by an earlier version of apimaster.",
+                advice="Run the batch once, which brings its ledger up to date.",
+            )
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _load(self, ids: list[RowId]) -> Iterator[Row]:
+        for start in range(0, len(ids), _KEYS_AT_ONCE):
+            part = ids[start : start + _KEYS_AT_ONCE]
+            marks = ", ".join(["(?, ?)"] * len(part))
+            found = self._connection.execute(
+                f'SELECT {QUOTED} FROM purchase WHERE ("key", "index") IN (VALUES {marks})',  # noqa: S608
+                [value for each in part for value in each],
+            )
+            yield from map(_row, found.fetchall())
+
+    def _update(self, before: Row, after: Row) -> None:
+        """Write the columns that differ: each index of a column that is written costs as much as the row."""
+        old, new = _values(before), _values(after)
+        places = [place for place, value in enumerate(new) if value != old[place]]
+        if places:
+            sets = ", ".join(f'"{COLUMNS[place]}" = ?' for place in places)
+            self._connection.execute(
+                f'UPDATE purchase SET {sets} WHERE "key" = ? AND "index" = ?',  # noqa: S608 -- names of this package
+                (*(new[place] for place in places), after.key, after.index),
+            )
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[Any]:
+        """One transaction; the value executes statements in it."""
+        with self._errors():
+            mode = "FULL" if durable else "NORMAL"
+            if mode != self._synchronous:
+                self._connection.execute(f"PRAGMA synchronous = {mode}")
+                self._synchronous = mode
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger {self.name} can't be used: {error}.") from error
+
+
+def _values(row: Row) -> list[Any]:
+    values = list(row.values())
+    for place in _MONEY:
+        if values[place] is not None:
+            values[place] = str(values[place])
+    return values
+
+
+def _row(values: Sequence[Any]) -> Row:
+    known = list(values)
+    for place in _MONEY:
+        if known[place] is not None:
+            known[place] = Decimal(known[place])
+    for place in _FLAGS:
+        known[place] = bool(known[place])
+    return Row(*known)
+
+
+def _budget(values: Sequence[Any]) -> BudgetRow:
+    name, max_usd, max_images, usd, images = values
+    return BudgetRow(name, None if max_usd is None else Decimal(max_usd), max_images, Decimal(usd), images)

@@ -1,0 +1,167 @@
+"""The steps of purchases: what a call, a dead process or the usage log says of one. ``rules.py`` has their rules.
+
+Every step may be taken twice: if a commit's answer got lost, the group is written again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Literal, TypeAlias
+
+from ..errors import Billed
+from .rows import Row, RowId
+
+Begun = Literal["buy", "join", "done", "busy", "unknown", "charged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The answer to ``Begin``: what the caller has to do, and a copy of the row.
+
+    ========  ==================================================================================
+    kind
+    ========  ==================================================================================
+    buy       send the request: the row is this call's own
+    join      the task is known: poll it; ``owned``: nobody else is at work on it
+    done      the picture is made
+    busy      another call is sending the request: ask again in a moment
+    unknown   nobody knows; ``settle``: ask the usage log now, which nobody has done yet
+    charged   a person found out that it was charged, and that there is no picture
+    ========  ==================================================================================
+
+    ``at_work``: a living process is at work on it.
+    """
+
+    kind: Begun
+    row: Row
+    owned: bool = False
+    settle: bool = False
+    at_work: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One step of the purchase of one image. ``claim`` is the id of the call that takes it."""
+
+    key: str
+    index: int = 0
+    claim: str = ""
+
+    durable: ClassVar[bool] = True
+    """Whether it must survive a power cut: it concerns money."""
+    owed: ClassVar[bool] = True
+    """Whether it must be written sooner or later, even if the ledger can't be written now."""
+
+    @property
+    def id(self) -> RowId:
+        return (self.key, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin(_Step):
+    """Somebody asks for this image: buy it, or join the purchase that there is.
+
+    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed.
+    """
+
+    digest: str
+    request: str
+    price: Decimal | None
+    budget: str | None
+    account: str
+    submit: bool = True
+    one_shot: bool = False
+    alias: str | None = None
+    settle_after: float = 60.0
+
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitting(_Step):
+    """The request of a claimed purchase goes out now; or a submit turns into a one-shot call."""
+
+    one_shot: bool = False
+
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(_Step):
+    """The gateway has a task for it. ``keep`` says whether this call goes on to wait for it."""
+
+    task_id: str
+    task: str
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(_Step):
+    """The picture is made; with ``saved``, it is in a place of the caller's. Any call may say so."""
+
+    images: str
+    saved: bool = False
+    keep: bool = False
+
+    durable: ClassVar[bool] = False  # a poll of the task, which is free, would find it again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(_Step):
+    """It failed, which cost nothing, or nobody knows what became of it."""
+
+    state: Literal["failed", "unknown"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(_Step):
+    """The call stops its work on this purchase.
+
+    ``left``: its caller went away; ``unsent``: its request did not go out; ``error``: why it stopped.
+    """
+
+    left: bool = False
+    unsent: bool = False
+    error: str | None = None
+
+    durable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reap(_Step):
+    """Its worker seems to be dead: free it, or find that nobody knows."""
+
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle(_Step):
+    """What the usage log, or a person, says of a purchase.
+
+    Attributes:
+        state: where it goes from ``unknown``; None: it stays there, or is known already.
+        reason: why it stays unknown; recorded.
+        charge: the true charge in US dollars; None: not known.
+        billed: overrides what the state says.
+    """
+
+    state: Literal["submitted", "delivered", "failed"] | None = None
+    task_id: str | None = None
+    task: str | None = None
+    images: str | None = None
+    error: str | None = None
+    charge: Decimal | None = None
+    billed: Billed | None = None
+
+    owed: ClassVar[bool] = False
+
+
+Step: TypeAlias = Begin | Submitting | Submitted | Delivered | Ended | Release | Reap | Settle
+
+
+def error_json(kind: str, message: str, billed: Billed) -> str:
+    """An error as a row stores it: the JSON of an ``ImageFailure``."""
+    return json.dumps({"index": 0, "error": kind, "message": message, "billed": billed, "retryable": False})

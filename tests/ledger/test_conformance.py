@@ -1,0 +1,353 @@
+"""What every store of a ledger must do: the same tests on SQLite and on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from postgres import PostgresServer
+
+from apimaster.errors import BadRequestError, BudgetExceededError, LedgerError
+from apimaster.ledger import Ledger
+from apimaster.ledger.rows import COLUMNS
+from apimaster.ledger.schema import VERSION, Where
+from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Submitted, error_json
+
+PRICE = Decimal("0.0375")
+REQUEST = '{"prompt": "a castle", "model": "gemini-3.1-flash-image-preview"}'
+
+ERROR = error_json("InternalServerError", "It went wrong.", "no")
+
+
+def begin(key: str, claim: str = "me", **changes: object) -> Begin:
+    fields: dict[str, object] = {"digest": "d", "request": REQUEST, "price": PRICE, "budget": None, "account": "a"}
+    return Begin(key=key, claim=claim, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def bought(ledger: Ledger, key: str, **changes: object) -> Beginning:
+    answer = ledger.take(begin(key, **changes)).result()
+    assert isinstance(answer, Beginning)
+    return answer
+
+
+def deliver(ledger: Ledger, key: str, claim: str = "me") -> None:
+    task = f'{{"id": "task-{key}", "model": "m"}}'
+    ledger.take(Submitted(key=key, claim=claim, task_id=f"task-{key}", task=task)).result()
+    ledger.take(Delivered(key=key, claim=claim, images='[{"url": "https://cdn.test/a.png"}]')).result()
+
+
+def test_a_purchase_is_what_was_written(ledger: Ledger) -> None:
+    assert ledger.get("k") is None
+    ledger.set_budget("b", usd=1)
+    before = time.time()
+    assert bought(ledger, "k", budget="b").kind == "buy"
+    purchase = ledger.get("k")
+    assert purchase is not None
+    assert (purchase.state, purchase.billed, purchase.cost, purchase.budget) == ("submitting", "maybe", PRICE, "b")
+    assert purchase.request.prompt == "a castle"
+    assert purchase.submitted_at is not None
+    assert abs(purchase.submitted_at - before) < 60
+    deliver(ledger, "k")
+    purchase = ledger.get("k")
+    assert purchase is not None
+    assert purchase.task is not None
+    assert (purchase.state, purchase.task.id, purchase.billed) == ("delivered", "task-k", "yes")
+    assert [image.url for image in purchase.images] == ["https://cdn.test/a.png"]
+    assert purchase.attempts == 1
+
+
+def test_another_process_sees_it(place: str, ledger: Ledger) -> None:
+    bought(ledger, "k")
+    with Ledger.open(place) as other:
+        assert bought(other, "k", claim="other").kind == "busy"
+        deliver(ledger, "k")
+        assert bought(other, "k", claim="other").kind == "done"
+        with pytest.raises(BadRequestError, match="another request"):
+            bought(other, "k", claim="other", digest="e")
+
+
+def test_only_one_of_many_buys(place: str) -> None:
+    ledgers = [Ledger.open(place, max_open_submits=1000) for _ in range(4)]
+    together = threading.Barrier(len(ledgers))
+
+    def race(ledger: Ledger) -> list[str]:
+        together.wait()
+        steps = [ledger.take(begin(f"k{number}", claim=f"{id(ledger)}")) for number in range(60)]
+        return [each.result().kind for each in steps]
+
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        answers = list(pool.map(race, ledgers))
+    for ledger in ledgers:
+        ledger.close()
+    kinds = [kind for each in answers for kind in each]
+    assert kinds.count("buy") == 60
+
+
+def test_a_refusal_does_not_stop_the_others_of_its_group(ledger: Ledger) -> None:
+    ledger.set_budget("small", images=1)
+    steps = [ledger.take(begin(f"k{number}", budget="small")) for number in range(3)]
+    unknown = ledger.take(begin("k9", budget="nobody made this"))
+    kinds = []
+    for step in steps:
+        try:
+            kinds.append(step.result().kind)
+        except BudgetExceededError:  # noqa: PERF203  # a refusal is one answer of several
+            kinds.append("over")
+    assert kinds == ["buy", "over", "over"]
+    with pytest.raises(BadRequestError, match="no budget"):
+        unknown.result()
+
+
+def test_threads_cannot_overspend_together(place: str) -> None:
+    ledgers = [Ledger.open(place, max_open_submits=1000) for _ in range(3)]
+    ledgers[0].set_budget("b", usd="0.375")
+
+    def spend(ledger: Ledger) -> int:
+        count = 0
+        for step in [ledger.take(begin(f"{id(ledger)}-{number}", budget="b")) for number in range(20)]:
+            try:
+                step.result()
+                count += 1
+            except BudgetExceededError:  # noqa: PERF203  # a refusal is one answer of several
+                pass
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(spend, ledgers)) == 10
+    (budget,) = ledgers[0].budgets()
+    assert (budget.usd, budget.images, budget.left) == (Decimal("0.375"), 10, 0)
+    for ledger in ledgers:
+        ledger.close()
+
+
+def test_steps_go_out_in_groups(ledger: Ledger) -> None:
+    writer = ledger._running()
+    blocked = threading.Event()
+    wait = ledger.call(lambda backend: blocked.wait(10))
+    steps = [ledger.take(begin(f"k{number}", submit=False)) for number in range(150)]
+    before = writer.commits
+    blocked.set()
+    wait.result()
+    assert {step.result().kind for step in steps} == {"buy"}
+    assert writer.commits - before <= 2
+
+
+def test_few_submits_are_open_at_once(place: str) -> None:
+    with Ledger.open(place, max_open_submits=3) as ledger:
+        steps = [ledger.take(begin(f"k{number}", claim=f"c{number}")) for number in range(6)]
+        assert [step.result().kind for step in steps[:3]] == ["buy"] * 3
+        assert ledger.get("k3") is None
+        ledger.take(Submitted(key="k0", claim="c0", task_id="t", task="{}")).result()
+        ledger.take(Ended(key="k1", claim="c1", state="failed", error=ERROR)).result()
+        assert [step.result().kind for step in steps[3:5]] == ["buy"] * 2
+        assert not steps[5].done()
+        ledger.take(Ended(key="k2", claim="c2", state="unknown", error=ERROR)).result()
+        assert steps[5].result().kind == "buy"
+
+
+def test_pages_are_read_to_the_end(ledger: Ledger) -> None:
+    for step in [ledger.take(begin(f"k{number:04}", submit=False)) for number in range(1203)]:
+        step.result()
+    keys = [purchase.key for purchase in ledger.purchases()]
+    assert sorted(keys) == [f"k{number:04}" for number in range(1203)]
+    assert [purchase.key for purchase in ledger.purchases(newest_first=True)] == keys[::-1]
+
+
+def test_filters(ledger: Ledger) -> None:
+    ledger.set_budget("b")
+    bought(ledger, "one", budget="b")
+    bought(ledger, "two")
+    ledger.take(Ended(key="two", claim="me", state="failed", error=ERROR)).result()
+    start = datetime.fromtimestamp(0, timezone.utc)
+
+    def keys(**filters: object) -> list[str]:
+        return [purchase.key for purchase in ledger.purchases(**filters)]  # type: ignore[arg-type]
+
+    assert keys(state="failed") == ["two"]
+    assert keys(state=("failed", "submitting")) == ["one", "two"]
+    assert keys(budget="b") == ["one"]
+    assert keys(since=start) == ["one", "two"]
+    assert keys(since=time.time() + 86400) == []
+    assert keys(key="two") == ["two"]
+    with pytest.raises(BadRequestError, match="accepted: planned"):
+        keys(state="lost")
+    assert [row.key for row in ledger.rows(Where(key_prefix="o"))] == ["one"]
+
+
+def test_what_a_dead_process_left_is_freed(place: str) -> None:
+    dying = Ledger.open(place, heartbeat=3600)
+    bought(dying, "submitting")
+    bought(dying, "claimed", submit=False)
+    bought(dying, "submitted", claim="c")
+    dying.take(Submitted(key="submitted", claim="c", task_id="t", task='{"id": "t", "model": "m"}')).result()
+    with Ledger.open(place, heartbeat=3600, lease=0) as other:
+        other.reap()
+        assert {purchase.key: purchase.state for purchase in other.purchases()} == {
+            "submitting": "unknown",
+            "claimed": "planned",
+            "submitted": "submitted",
+        }
+        assert bought(other, "submitted", claim="other").owned
+    dying.close()
+
+
+def test_a_worker_without_a_row_is_dead(place: str, ledger: Ledger) -> None:
+    bought(ledger, "k", submit=False)
+    ledger.call(lambda backend: backend.leave(ledger._running().worker)).result()
+    with Ledger.open(place) as other:
+        other.reap()
+        purchase = other.get("k")
+        assert purchase is not None
+        assert purchase.state == "planned"
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "billed"),
+    [({"charged": False}, "failed", "no"), ({"charged": True}, "failed", "yes"), ({"task": "t1"}, "submitted", "yes")],
+)
+def test_a_person_says_what_became_of_it(ledger: Ledger, answer: dict[str, object], state: str, billed: str) -> None:
+    ledger.set_budget("b")
+    bought(ledger, "k", budget="b")
+    ledger.take(Ended(key="k", claim="me", state="unknown", error=ERROR)).result()
+    (purchase,) = ledger.resolve("k", **answer)  # type: ignore[arg-type]
+    assert (purchase.state, purchase.billed) == (state, billed)
+    assert ledger.budgets()[0].images == (billed == "yes")
+    with pytest.raises(BadRequestError, match="unknown"):
+        ledger.resolve("k", charged=False)
+
+
+def test_resolving_needs_one_answer(ledger: Ledger) -> None:
+    for wrong in ({}, {"charged": True, "task": "t"}):
+        with pytest.raises(BadRequestError, match="either"):
+            ledger.resolve("k", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(BadRequestError, match="no such purchase"):
+        ledger.resolve("nothing", charged=False)
+
+
+def test_pruning_keeps_what_is_not_over_and_what_budgets_counted(ledger: Ledger) -> None:
+    ledger.set_budget("b", usd=1)
+    for key in ("done", "open"):
+        bought(ledger, key, budget="b")
+    deliver(ledger, "done")
+    assert ledger.prune(older_than=3600) == 0
+    assert ledger.prune(older_than=-60) == 1
+    assert [purchase.key for purchase in ledger.purchases()] == ["open"]
+    assert ledger.budgets()[0].images == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"usd": -1}, {"usd": "much"}, {"usd": float("nan")}, {"images": -1}, {"images": 1.5}, {"name": " "}]
+)
+def test_a_budget_has_sane_limits(ledger: Ledger, wrong: dict[str, object]) -> None:
+    with pytest.raises(BadRequestError):
+        ledger.set_budget(**{"name": "b", **wrong})  # type: ignore[arg-type]
+
+
+def test_a_limit_can_be_changed_while_it_counts(ledger: Ledger) -> None:
+    ledger.set_budget("b", images=1)
+    bought(ledger, "k", budget="b")
+    assert ledger.set_budget("b", usd="2.50").max_usd == Decimal("2.50")
+    assert bought(ledger, "k2", budget="b", claim="two").kind == "buy"
+
+
+def test_the_log_is_not_read_too_often(ledger: Ledger) -> None:
+    waits = [ledger.call(lambda backend: backend.reserve_log_read("a", limit=3, period=60)).result() for _ in range(4)]
+    assert waits[:3] == [0, 0, 0]
+    assert 50 < waits[3] <= 60
+    assert ledger.call(lambda backend: backend.reserve_log_read("b", limit=3, period=60)).result() == 0
+
+
+def test_a_newer_version_is_refused(place: str) -> None:
+    Ledger.open(place).close()
+    if place.startswith("sqlite"):
+        with sqlite3.connect(place.removeprefix("sqlite:///")) as connection:
+            connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    else:
+        with psycopg.connect(place) as database:
+            database.execute("UPDATE apimaster.version SET version = %s", (VERSION + 1,))
+    with pytest.raises(BadRequestError, match="newer version"):
+        Ledger.open(place)
+
+
+def test_many_open_a_new_ledger_at_once(place: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for ledger in pool.map(lambda _: Ledger.open(place), range(8)):
+            ledger.close()
+
+
+def test_a_closed_ledger_says_so(place: str) -> None:
+    ledger = Ledger.open(place)
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.get("k")
+
+
+def test_columns_are_those_of_the_row(ledger: Ledger) -> None:
+    bought(ledger, "k")
+    (row,) = ledger.rows(Where(key="k"))
+    assert [getattr(row, name) for name in COLUMNS][:2] == ["k", 0]
+    assert row.price == PRICE
+    assert row.one_shot is False
+
+
+# --- one backend ------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_is_none() -> None:
+    for wrong in ("", "mysql://host/db", "sqlite://host/x.db", "a\0b"):
+        with pytest.raises(BadRequestError, match="accepted"):
+            Ledger.open(wrong)
+
+
+@pytest.mark.parametrize(
+    "place_of", [str, lambda path: f"sqlite:///{quote(str(path))}", Path], ids=["text", "url", "path"]
+)
+def test_a_path_means_sqlite(tmp_path: Path, place_of: Callable[[Path], str | Path]) -> None:
+    path = tmp_path / "a b%.db"
+    Ledger.open(place_of(path)).close()
+    assert path.exists()
+    assert path.stat().st_mode & 0o077 == 0, "prompts are nobody else's business"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="no folder"):
+        Ledger.open(tmp_path / "missing" / "purchases.db")
+
+
+def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "purchases.db"
+    path.write_text("this is a letter, not a database, and long enough to be looked at" * 20)
+    with pytest.raises(LedgerError, match=r"purchases\.db"):
+        Ledger.open(path)
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(LedgerError, match="can't be reached") as caught:
+        Ledger.open("postgresql://someone:secret@127.0.0.1:9/db", patience=0)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_shared_ledger_is_one_object(tmp_path: Path) -> None:
+    path = tmp_path / "purchases.db"
+    assert Ledger.shared(path) is Ledger.shared(str(path))
+    Ledger.shared(path).close()
+    assert Ledger.shared(path).get("k") is None
+
+
+def test_postgres_restarted_between_steps(postgres: PostgresServer) -> None:
+    with Ledger.open(postgres.new_database()) as ledger:
+        bought(ledger, "k")
+        postgres.stop()
+        waiting = ledger.take(Submitted(key="k", claim="me", task_id="t", task='{"id": "t", "model": "m"}'))
+        postgres.start()
+        assert waiting.result(30).state == "submitted"

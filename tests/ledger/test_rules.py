@@ -1,0 +1,259 @@
+"""The rules of a purchase, without a store: which state may follow which, who joins, what a budget counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from apimaster.errors import APIMasterError, BadRequestError, BudgetExceededError, LedgerError
+from apimaster.ledger import STATES, TRANSITIONS
+from apimaster.ledger.rows import Books, BudgetRow, Row
+from apimaster.ledger.rules import apply_step
+from apimaster.ledger.states import BILLED, COUNTED
+from apimaster.ledger.steps import (
+    Begin,
+    Beginning,
+    Delivered,
+    Ended,
+    Reap,
+    Release,
+    Settle,
+    Step,
+    Submitted,
+    Submitting,
+)
+
+PRICE = Decimal("0.0375")
+BEGIN = Begin(key="k", claim="me", digest="d", request="{}", price=PRICE, budget=None, account="a")
+STEPS: dict[str, Step] = {
+    "begin": BEGIN,
+    "claim": replace(BEGIN, submit=False),
+    "submitting": Submitting(key="k", claim="me"),
+    "submitted": Submitted(key="k", claim="me", task_id="t", task="{}"),
+    "delivered": Delivered(key="k", claim="me", images="[]"),
+    "saved": Delivered(key="k", claim="me", images="[]", saved=True),
+    "failed": Ended(key="k", claim="me", state="failed", error="{}"),
+    "unknown": Ended(key="k", claim="me", state="unknown", error="{}"),
+    "release": Release(key="k", claim="me"),
+    "take back": Release(key="k", claim="me", unsent=True),
+    "reap": Reap(key="k"),
+    "settle as submitted": Settle(key="k", state="submitted", task_id="t", task="{}"),
+    "settle as failed": Settle(key="k", state="failed", error="{}"),
+    "settle as before": Settle(key="k", error="{}"),
+}
+
+
+def books_with(
+    row: Row | None = None, *, budget: BudgetRow | None = None, alive: frozenset[str] = frozenset()
+) -> Books:
+    found = Books(1000.0, "here", alive=alive)
+    if row is not None:
+        found.rows[row.id] = row
+    if budget is not None:
+        found.budgets[budget.name] = budget
+    return found
+
+
+def row_in(state: str, **changes: object) -> Row:
+    known: dict[str, object] = {"claim": "me", "worker": "here", "price": PRICE, "account": "a", "begun_at": 900.0}
+    row = Row("k", 0, "d", "{}", state=state, billed=BILLED[state], **{**known, **changes})  # type: ignore[arg-type, index]
+    if state in ("submitted", "delivered", "saved"):
+        row.task_id, row.task = row.task_id or "t", "{}"
+    return row
+
+
+@pytest.mark.parametrize(("state", "name"), list(product(STATES, STEPS)))
+@pytest.mark.parametrize("worker", ["here", "dead", None])
+def test_no_step_leaves_the_table_of_transitions(state: str, name: str, worker: str | None) -> None:
+    row = row_in(state, worker=worker)
+    books = books_with(replace(row))
+    try:
+        apply_step(books, STEPS[name])
+    except APIMasterError:
+        assert books.rows[row.id] == row, "a step that is refused changes nothing"
+        assert not books.changed
+        return
+    after = books.rows[row.id]
+    # Begin finds a dead worker first, and goes on from what that leaves: two transitions in one step.
+    between = {state, "unknown", "planned"} if worker == "dead" else {state}
+    assert any(after.state == each or after.state in TRANSITIONS[each] for each in between)  # type: ignore[index]
+    assert after.billed in (BILLED[after.state], row.billed)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_step_may_be_written_twice(name: str) -> None:
+    """The answer to a commit may get lost: then the same group is written again."""
+    for state in STATES:
+        books = books_with(row_in(state), budget=BudgetRow("b"))
+        try:
+            first = apply_step(books, STEPS[name])
+        except APIMasterError:
+            continue
+        once = replace(books.rows["k", 0])
+        second = apply_step(books, STEPS[name])
+        again = books.rows["k", 0]
+        if isinstance(first, Beginning) and first.kind == "buy":
+            assert isinstance(second, Beginning)
+            assert second.kind == "buy"
+            assert again.attempts == once.attempts
+        assert (again.state, again.task_id, again.billed, again.sunk) == (
+            once.state,
+            once.task_id,
+            once.billed,
+            once.sunk,
+        )
+
+
+@pytest.mark.parametrize(
+    ("state", "worker", "expected"),
+    [
+        (None, None, "buy"),
+        ("planned", None, "buy"),
+        ("claimed", "other", "busy"),
+        ("claimed", "dead", "buy"),
+        ("claimed", None, "buy"),
+        ("submitting", "other", "busy"),
+        ("submitting", "dead", "unknown"),
+        ("submitting", None, "unknown"),
+        ("submitted", "other", "join"),
+        ("submitted", "dead", "join"),
+        ("submitted", None, "join"),
+        ("delivered", "other", "done"),
+        ("delivered", "dead", "done"),
+        ("saved", None, "done"),
+        ("failed", None, "buy"),
+        ("unknown", None, "unknown"),
+    ],
+)
+def test_who_comes_second(state: str | None, worker: str | None, expected: str) -> None:
+    row = None if state is None else row_in(state, worker=worker, claim="another call")
+    books = books_with(row, alive=frozenset({"other"}))
+    answer = apply_step(books, BEGIN)
+    assert isinstance(answer, Beginning)
+    assert answer.kind == expected
+    assert answer.owned == (state == "submitted" and worker != "other")
+    assert answer.at_work == (worker == "other") or answer.kind not in ("join", "done")
+
+
+def test_the_same_key_for_something_else_is_refused() -> None:
+    books = books_with(row_in("delivered"))
+    with pytest.raises(BadRequestError, match="another request") as caught:
+        apply_step(books, replace(BEGIN, digest="other"))
+    assert caught.value.code == "idempotency_key_reused"
+
+
+def test_what_was_charged_for_nothing_is_not_bought_again() -> None:
+    row = row_in("failed", worker=None)
+    row.billed = "yes"
+    answer = apply_step(books_with(row), BEGIN)
+    assert isinstance(answer, Beginning)
+    assert answer.kind == "charged"
+
+
+@pytest.mark.parametrize(("state", "expected"), [("claimed", "planned"), ("submitting", "unknown")])
+def test_a_dead_worker_leaves_what_can_be_known(state: str, expected: str) -> None:
+    books = books_with(row_in(state, worker="dead"))
+    apply_step(books, Reap(key="k"))
+    row = books.rows["k", 0]
+    assert (row.state, row.worker, row.claim) == (expected, None, "me")
+    if expected == "unknown":
+        assert row.unknown_since == books.now - books.lease
+
+
+def test_a_task_that_comes_late_is_taken() -> None:
+    books = books_with(row_in("submitting", worker="dead"))
+    apply_step(books, Reap(key="k"))
+    apply_step(books, Submitted(key="k", claim="me", task_id="late", task="{}"))
+    assert (books.rows["k", 0].state, books.rows["k", 0].task_id) == ("submitted", "late")
+
+
+def test_a_late_task_of_a_purchase_that_another_call_has_begun_anew_is_kept() -> None:
+    books = books_with(row_in("submitting", claim="another call"))
+    with pytest.raises(LedgerError, match="taken over"):
+        apply_step(books, Submitted(key="k", claim="me", task_id="late", task="{}"))
+    row = books.rows["k", 0]
+    assert (row.state, row.earlier_tasks, row.sunk) == ("submitting", "late", PRICE)
+
+
+@pytest.mark.parametrize("name", ["submitting", "failed", "unknown"])
+def test_steps_of_a_call_that_lost_its_row_are_refused(name: str) -> None:
+    books = books_with(row_in("submitting", claim="another call"))
+    with pytest.raises(LedgerError, match="taken over"):
+        apply_step(books, STEPS[name])
+
+
+def test_settling_is_asked_for_once_after_a_minute() -> None:
+    row = row_in("unknown", worker=None, unknown_since=950.0)
+    books = books_with(row)
+    first = apply_step(books, BEGIN)
+    assert isinstance(first, Beginning)
+    assert not first.settle
+    books.now = 1010.0
+    asked = [apply_step(books, replace(BEGIN, claim=each)) for each in ("a", "b")]
+    assert [each.settle for each in asked if isinstance(each, Beginning)] == [True, False]
+
+
+# --- budgets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_budget_counts_what_is_charged_or_may_be(state: str) -> None:
+    row = row_in(state)
+    assert row.counted() == ((PRICE, 1) if state in COUNTED else (Decimal(0), 0))
+
+
+def test_a_budget_is_counted_when_the_request_goes_out_and_freed_by_a_failure() -> None:
+    budget = BudgetRow("b", max_usd=PRICE)
+    books = books_with(budget=budget)
+    apply_step(books, replace(BEGIN, budget="b"))
+    assert (budget.usd, budget.images) == (PRICE, 1)
+    with pytest.raises(BudgetExceededError, match="0 left"):
+        apply_step(books, replace(BEGIN, key="k2", budget="b"))
+    apply_step(books, STEPS["failed"])
+    assert (budget.usd, budget.images) == (0, 0)
+
+
+def test_a_claim_reserves_nothing_until_its_request_goes_out() -> None:
+    budget = BudgetRow("b", max_images=1)
+    books = books_with(budget=budget)
+    apply_step(books, replace(BEGIN, budget="b", submit=False))
+    assert budget.images == 0
+    apply_step(books, Submitting(key="k", claim="me"))
+    assert budget.images == 1
+
+
+@pytest.mark.parametrize("limit", [{"max_usd": Decimal("0.0374")}, {"max_images": 0}])
+def test_what_does_not_fit_changes_nothing(limit: dict[str, object]) -> None:
+    books = books_with(budget=BudgetRow("b", **limit))  # type: ignore[arg-type]
+    with pytest.raises(BudgetExceededError) as caught:
+        apply_step(books, replace(BEGIN, budget="b"))
+    assert caught.value.billed == "no"
+    assert not books.rows
+
+
+def test_a_price_that_nobody_knows_does_not_fit_into_dollars() -> None:
+    books = books_with(budget=BudgetRow("b", max_usd=Decimal(5)))
+    with pytest.raises(BudgetExceededError, match="not known"):
+        apply_step(books, replace(BEGIN, budget="b", price=None))
+
+
+def test_the_true_charge_replaces_the_price_in_the_budget() -> None:
+    budget = BudgetRow("b")
+    books = books_with(budget=budget)
+    apply_step(books, replace(BEGIN, budget="b"))
+    apply_step(books, STEPS["submitted"])
+    apply_step(books, Settle(key="k", charge=Decimal("0.05")))
+    assert budget.usd == Decimal("0.05")
+
+
+def test_an_image_that_is_bought_again_moves_to_its_new_budget() -> None:
+    old, new = BudgetRow("old"), BudgetRow("new")
+    books = books_with(budget=old)
+    books.budgets["new"] = new
+    apply_step(books, replace(BEGIN, budget="old"))
+    apply_step(books, STEPS["failed"])
+    apply_step(books, replace(BEGIN, budget="new", claim="second"))
+    assert ((old.usd, old.images), (new.usd, new.images)) == ((0, 0), (PRICE, 1))

@@ -1,0 +1,183 @@
+"""What the usage log proves, and what it does not: a table of logs and purchases, without a gateway."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from apimaster.account import Charge
+from apimaster.ledger.digest import text_digest
+from apimaster.ledger.purchase import failure_of, images_json
+from apimaster.ledger.rows import Row
+from apimaster.ledger.settling import LOG_ROWS, Log, settle_steps
+from apimaster.ledger.steps import Settle
+from apimaster.results import GeneratedImage
+
+MODEL = "gemini-3.1-flash-image-preview"
+NOW = 10_000.0
+PRICE = Decimal("0.0375")
+
+
+def unknown(key: str = "lost", prompt: str = "a castle", *, begun: float = 9000.0, **changes: object) -> Row:
+    request = f'{{"prompt": "{prompt}", "model": "{MODEL}"}}'
+    known: dict[str, object] = {"digest": f"digest of {prompt}", "state": "unknown", "price": PRICE}
+    times = {"begun_at": begun, "unknown_since": begun + 5}
+    return Row(key, 0, request=request, **{**known, **times, **changes})  # type: ignore[arg-type]
+
+
+def charge(
+    task: str | None = "task-1", prompt: str | None = "a castle", *, at: int = 9001, **changes: object
+) -> Charge:
+    fields: dict[str, object] = {"kind": "charge", "model": MODEL, "cost": PRICE, "task_id": task, "prompt": prompt}
+    return Charge(at=at, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+WITNESS = Row("witness", 0, "d", "{}", state="saved", task_id="known", price=PRICE, begun_at=9100.0)
+WITNESS_CHARGE = charge("known", "something else", at=9100)
+
+
+def settled(rows: list[Row], charges: list[Charge], *, witness: bool = True, **log: object) -> dict[str, Settle]:
+    known = [WITNESS] if witness else []
+    shown = [*charges, WITNESS_CHARGE] if witness else charges
+    steps = settle_steps(rows, Log(shown, [*known, *log.pop("known", [])], **{"now": NOW, **log}))  # type: ignore[arg-type, misc, list-item]
+    return {step.key: step for step in steps}
+
+
+def reason(step: Settle) -> str:
+    found = failure_of(Row("", 0, "", "", error=step.error))
+    return "" if found is None else found.message
+
+
+def test_a_charge_that_fits_is_the_purchase() -> None:
+    step = settled([unknown()], [charge(cost=Decimal("0.05"))])["lost"]
+    assert (step.state, step.task_id, step.charge) == ("submitted", "task-1", Decimal("0.05"))
+
+
+def test_a_purchase_that_no_charge_fits_was_not_charged() -> None:
+    assert settled([unknown()], [])["lost"].state == "failed"
+
+
+def test_a_charge_that_was_given_back_is_no_charge() -> None:
+    assert settled([unknown()], [charge(refunded=True)])["lost"].state == "failed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt": "another castle"},
+        {"model": "gpt-image-2"},
+        {"aspect_ratio": "16:9"},
+        {"resolution": "4K"},
+        {"effective_resolution": "2K"},
+        {"at": 8900},
+        {"at": 9200},
+        {"kind": "error"},
+        {"kind": "refund"},
+    ],
+    ids=str,
+)
+def test_a_charge_for_something_else_or_another_time_does_not_count(changes: dict[str, object]) -> None:
+    assert settled([unknown()], [charge(**changes)])["lost"].state == "failed"  # type: ignore[arg-type]
+
+
+def test_the_default_resolution_may_be_spelled_out() -> None:
+    assert settled([unknown()], [charge(resolution="1K")])["lost"].state == "submitted"
+
+
+def test_a_digest_is_compared_where_no_prompt_is_stored() -> None:
+    row = unknown(prompt=text_digest("a castle"))
+    assert settled([row], [charge()])["lost"].state == "submitted"
+    assert settled([row], [charge(prompt="a house")])["lost"].state == "failed"
+
+
+def test_a_task_that_the_ledger_knows_counts_for_its_own_purchase_only() -> None:
+    owner = Row("owner", 0, "digest of a castle", "{}", state="saved", task_id="task-1", price=PRICE, begun_at=9000.0)
+    assert settled([unknown()], [charge()], known=[owner])["lost"].state == "failed"
+    earlier = replace(owner, task_id="task-9", earlier_tasks="task-0 task-1")
+    assert settled([unknown()], [charge()], known=[earlier])["lost"].state == "failed"
+
+
+def test_a_charge_counts_for_one_purchase_only() -> None:
+    steps = settled([unknown("first", begun=9000.0), unknown("second", begun=9002.0)], [charge(at=9001)])
+    assert (steps["first"].state, steps["second"].state) == ("submitted", "failed")
+
+
+def test_equal_purchases_take_the_charges_in_order() -> None:
+    rows = [unknown("second", begun=9010.0), unknown("first", begun=9000.0)]
+    steps = settled(rows, [charge("t2", at=9011), charge("t1", at=9001)])
+    assert (steps["first"].task_id, steps["second"].task_id) == ("t1", "t2")
+
+
+def test_more_charges_than_purchases_stay_unknown_with_their_names() -> None:
+    step = settled([unknown()], [charge("t1"), charge("t2", at=9003)])["lost"]
+    assert step.state is None
+    assert "t1" in reason(step)
+    assert "t2" in reason(step)
+
+
+def test_different_purchases_that_the_log_cannot_tell_apart_stay_unknown() -> None:
+    rows = [unknown("one", digest="with a reference"), unknown("two", digest="with another")]
+    assert {step.state for step in settled(rows, [charge()]).values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("row", "log", "expected"),
+    [
+        (unknown(), {"now": 9050.0}, "look again in 15 s"),
+        (unknown(one_shot=True), {"now": 9200.0}, "look again in 75 s"),
+        (unknown(begun=1000.0), {}, "no other purchase"),
+        (unknown(), {"witness": False}, "no other purchase"),
+    ],
+    ids=["too early", "a one-shot call may take longer", "nothing near it", "nothing of this ledger"],
+)
+def test_absence_that_proves_nothing(row: Row, log: dict[str, object], expected: str) -> None:
+    step = settled([row], [], **log)["lost"]  # type: ignore[arg-type]
+    assert step.state is None
+    assert expected in reason(step)
+
+
+def test_a_full_log_that_does_not_reach_back_proves_nothing() -> None:
+    rows = [charge(f"t{number}", "other", at=9050 + number % 100) for number in range(LOG_ROWS)]
+    step = settled([unknown()], rows)["lost"]
+    assert "does not reach back" in reason(step)
+
+
+def test_a_charge_without_its_request_may_be_anything() -> None:
+    step = settled([unknown()], [charge(prompt=None)])["lost"]
+    assert step.state is None
+    assert "does not say" in reason(step)
+
+
+def test_a_one_shot_call_is_delivered_by_the_log() -> None:
+    step = settled([unknown(one_shot=True)], [charge(None, at=9170, result_url="https://cdn.test/a.png")])["lost"]
+    assert step.state == "delivered"
+    assert step.images is not None
+    assert "https://cdn.test/a.png" in step.images
+
+
+def test_a_picture_that_another_one_shot_call_has_is_not_given_away() -> None:
+    images = images_json((GeneratedImage(url="https://cdn.test/a.png"),))
+    owner = Row("owner", 0, "d", "{}", state="delivered", one_shot=True, images=images, begun_at=9000.0)
+    found = charge(None, at=9100, result_url="https://cdn.test/a.png")
+    assert settled([unknown(one_shot=True)], [found], known=[owner])["lost"].state == "failed"
+
+
+def test_a_charge_without_a_picture_stays_unknown() -> None:
+    step = settled([unknown(one_shot=True)], [charge(None, at=9100)])["lost"]
+    assert step.state is None
+    assert "does not name its picture" in reason(step)
+
+
+def test_clocks_an_hour_apart_are_compared_by_what_both_know() -> None:
+    late = [charge(at=9001 + 3600), charge("known", "something else", at=9100 + 3600)]
+    steps = settle_steps([unknown()], Log(late, [WITNESS], NOW))
+    assert steps[0].state == "submitted"
+
+
+def test_true_charges_are_told_for_known_purchases() -> None:
+    steps = settled([], [], known=[])
+    assert steps == {}
+    steps = settle_steps([], Log([charge("known", cost=Decimal("0.02"))], [WITNESS], NOW))  # type: ignore[assignment]
+    assert [(step.key, step.charge, step.state) for step in steps] == [("witness", Decimal("0.02"), None)]

@@ -1,0 +1,184 @@
+"""``client.settle`` against a gateway that keeps its books: what was lost is found, and nothing is bought twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from apimaster import APIMaster, AsyncAPIMaster
+from apimaster.emulator import Emulator
+from apimaster.errors import NoImageError, OutcomeUnknownError
+from apimaster.ledger import Ledger, Settlement
+
+ClientFor = Callable[..., APIMaster]
+
+
+@pytest.fixture
+def ledger(place: str) -> Iterator[Ledger]:
+    """A ledger whose gateway has written each charge down at once."""
+    with Ledger.open(place, settle_after=0) as opened:
+        yield opened
+
+
+def lose(
+    client: APIMaster, emulator: Emulator, *keys: str, fault: str = "cut_after_acceptance", **options: object
+) -> None:
+    for key in keys:
+        emulator.script(fault)
+        with pytest.raises((OutcomeUnknownError, NoImageError)):
+            client.generate(f"castle {key}", idempotency_key=key, **options)  # type: ignore[arg-type]
+
+
+def keys(purchases: tuple[object, ...]) -> list[str]:
+    return [purchase.key for purchase in purchases]  # type: ignore[attr-defined]
+
+
+def test_what_was_charged_is_found_and_fetched(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, tmp_path: Path
+) -> None:
+    ledger.set_budget("b", usd=1)
+    client = client_for(ledger)
+    lose(client, emulator, "one", "two", budget="b")
+    lose(client, emulator, "nothing", fault="cut_before_acceptance", budget="b")
+    client.generate("another castle", budget="b")
+    found = client.settle(save_to=tmp_path / "pictures")
+    assert (keys(found.recovered), keys(found.not_charged), found.still_unknown) == (["one", "two"], ["nothing"], ())
+    assert {purchase.state for purchase in found.recovered} == {"saved"}
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    assert ledger.budgets()[0].images == 3
+    charges = len(emulator.bill.charges)
+    assert client.generate("castle one", idempotency_key="one").replayed
+    assert not client.generate("castle nothing", idempotency_key="nothing").replayed
+    assert len(emulator.bill.charges) == charges + 1
+
+
+def test_the_asyncio_client_settles_too(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    lose(client_for(ledger), emulator, "one", "two")
+
+    async def settle() -> Settlement:
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
+            return await client.settle("two")
+
+    assert keys(asyncio.run(settle()).recovered) == ["two"]
+    assert keys(tuple(ledger.purchases(state="unknown"))) == ["one"]
+
+
+def test_who_asks_again_has_it_settled(place: str, emulator: Emulator, client_for: ClientFor) -> None:
+    with Ledger.open(place, settle_after=0) as ledger:
+        client = client_for(ledger)
+        lose(client, emulator, "k")
+        result = client.generate("castle k", idempotency_key="k")
+        assert result.replayed
+        assert len(emulator.bill.charges) == 1
+        assert len(emulator.requests_to("log")) == 1
+
+
+def test_the_true_charge_takes_the_place_of_the_price(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.set_budget("b")
+    client = client_for(ledger)
+    with monkeypatch.context() as dearer:  # the price list of this version is out of date
+        dearer.setattr("apimaster.catalog.ModelSpec.price", lambda *_: Decimal("0.01"))
+        client.generate("a castle", idempotency_key="k", budget="b")
+    assert ledger.budgets()[0].usd == Decimal("0.01")
+    client.settle()
+    purchase = ledger.get("k")
+    assert purchase is not None
+    assert purchase.cost == emulator.bill.total == ledger.budgets()[0].usd
+    assert client.generate("a castle", idempotency_key="k", budget="b").cost == emulator.bill.total
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("log_refused", "keeps no usage log"),
+        ("log_html_200", "keeps no usage log"),
+        ("log_429", ""),
+        ("log_500", ""),
+    ],
+)
+def test_a_log_that_cannot_be_read_changes_nothing(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, fault: str, expected: str
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k")
+    emulator.script(fault, times=None)
+    found = client.settle()
+    assert found.note
+    assert expected in found.note
+    assert keys(found.still_unknown) == ["k"]
+    assert found.still_unknown[0].error is not None
+    assert found.still_unknown[0].error.message == found.note
+    assert len(emulator.requests_to("log")) == 1
+
+
+def test_a_gateway_without_books_says_so(place: str, soon: None) -> None:
+    with (
+        Emulator(pictures="plain", account_routes=False) as emulator,
+        Ledger.open(place, settle_after=0) as ledger,
+        APIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client,
+    ):
+        lose(client, emulator, "k")
+        found = client.settle()
+        assert "keeps no usage log" in found.note
+        assert keys(found.still_unknown) == ["k"]
+
+
+def test_the_log_is_read_no_more_often_than_the_gateway_allows(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, *(f"k{number}" for number in range(18)), fault="cut_before_acceptance")
+    notes = [client.settle().note for _ in range(18)]
+    assert len(emulator.requests_to("log")) == 15
+    assert "too often" in notes[-1]
+
+
+def test_a_charge_that_shows_late_is_waited_for(place: str, emulator: Emulator, client_for: ClientFor) -> None:
+    with Ledger.open(place) as ledger:
+        client = client_for(ledger)
+        lose(client, emulator, "k", fault="cut_before_acceptance")
+        client.generate("another castle")
+        found = client.settle()
+        assert found.still_unknown[0].error is not None
+        assert "look again in" in found.still_unknown[0].error.message
+
+
+def test_a_one_shot_call_is_found_by_its_picture(
+    place: str, emulator: Emulator, client_for: ClientFor, tmp_path: Path
+) -> None:
+    with Ledger.open(place, settle_after=0) as ledger:
+        client = client_for(ledger)
+        lose(client, emulator, "k", mode="sync")
+        emulator.finish()
+        found = client.settle(save_to=tmp_path / "pictures")
+        assert [purchase.state for purchase in found.recovered] == ["saved"]
+        assert client.generate("castle k", mode="sync", idempotency_key="k").replayed
+        assert len(emulator.bill.charges) == 1
+
+
+def test_prompts_that_are_not_stored_are_found_by_their_digests(
+    place: str, emulator: Emulator, client_for: ClientFor
+) -> None:
+    with Ledger.open(place, store_prompts=False, settle_after=0) as ledger:
+        client = client_for(ledger)
+        lose(client, emulator, "k")
+        assert keys(client.settle().recovered) == ["k"]
+
+
+def test_what_a_person_resolved_is_collected(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k", "lost")
+    (task, _) = [job.id for job in emulator.jobs]
+    ledger.resolve("k", task=task)
+    assert client.generate("castle k", idempotency_key="k").tasks[0].id == task
+    ledger.resolve("lost", charged=True)
+    with pytest.raises(NoImageError) as caught:
+        client.generate("castle lost", idempotency_key="lost")
+    assert (caught.value.code, caught.value.billed) == ("purchase_charged", "yes")
+    assert sum(purchase.cost or Decimal(0) for purchase in ledger.purchases()) == emulator.bill.total
