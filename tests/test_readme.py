@@ -1,4 +1,4 @@
-"""README.md, docs/command-line.md and docs/ledger.md: every block runs, every table says what the code says."""
+"""README.md and docs/command-line.md: every block runs, every table says what the code says."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from apimaster import errors
 from apimaster.catalog import ASPECT_RATIOS, DEFAULT_MODEL, RESOLUTIONS, spec_for
 from apimaster.cli.app import app
 from apimaster.cli.app import run as run_command
-from apimaster.ledger.states import BILLED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANUAL = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-LEDGER_PAGE = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_LINES = (
     'pip install uv && uvx --from ".[cli,emulator]" apimaster generate '
@@ -67,7 +65,7 @@ def reader(tmp_path: Path, apimaster_emulator: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_block_is_of_a_kind_that_is_not_run() -> None:
-    for text in (README, MANUAL, LEDGER_PAGE):
+    for text in (README, MANUAL):
         assert {language for language, _ in BLOCK.findall(text)} <= {"python", "sh"}
 
 
@@ -80,9 +78,7 @@ def test_the_first_screen() -> None:
     assert len([line for line in program.splitlines() if line.strip()]) <= 10
 
 
-PROGRAMS = [
-    code for code in blocks(README, "python") + blocks(LEDGER_PAGE, "python") if "apimaster_emulator" not in code
-]
+PROGRAMS = [code for code in blocks(README, "python") if "apimaster_emulator" not in code]
 TESTS = [code for code in blocks(README, "python") if "apimaster_emulator" in code]
 
 
@@ -165,10 +161,6 @@ def test_the_table_of_errors() -> None:
     assert documented == {name: kind.billed for name, kind in kinds.items()}
 
 
-def test_the_table_of_states() -> None:
-    assert {row[0].strip("`"): row[2] for row in table(LEDGER_PAGE, "state")} == BILLED
-
-
 def test_the_tables_of_exit_codes() -> None:
     readme, manual = table(README, "exit code"), table(MANUAL, "exit code")
     assert [row[0] for row in manual] == ["0", "1", "2", "3", "4", "5", "6", "7", "130"]
@@ -181,8 +173,9 @@ def test_the_manual_names_every_option_and_no_other() -> None:
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         parts = getattr(command, "commands", {"": command}).values()
         parameters = [each for part in parts for each in part.params]
-        own = {option for each in parameters for option in (*each.opts, *each.secondary_opts) if option.startswith("-")}
-        own -= {"-h", "--help"}
+        own = {
+            option for each in parameters for option in (*each.opts, *each.secondary_opts) if option.startswith("-")
+        } - {"-h", "--help"}
         assert set(re.findall(r"`(-{1,2}[a-z][a-z-]*)`", sections[name])) == own, name
 
 

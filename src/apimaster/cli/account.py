@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -13,7 +12,7 @@ from . import options
 from .client_runner import Endpoint, run_with_client
 from .error_output import error_paragraph
 from .exit_codes import OK
-from .printing import aligned, dollars, print_json, print_message, print_result
+from .printing import aligned, dollars, moment, one_line, print_json, print_message, print_result, shortened
 from .resume import CommandStopped, ResumeCommand
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ def _advice(error: APIMasterError) -> str | None:
 
 
 def _balance(figures: Account) -> str:
-    name = _one_line(figures.name or "this key")
+    name = one_line(figures.name or "this key")
     parts = []
     if figures.unlimited:
         parts.append("no limit of its own, so the account's balance is the limit")
@@ -87,32 +86,19 @@ def _balance(figures: Account) -> str:
     if figures.used is not None:
         parts.append(f"{dollars(figures.used)} used")
     if figures.expires_at is not None:
-        parts.append(f"expires {_moment(figures.expires_at)}")
+        parts.append(f"expires {moment(figures.expires_at)}")
     return f"{name}: {', '.join(parts) or 'no figures'}"
 
 
 def _cells(charge: Charge) -> tuple[str, ...]:
-    prompt = _one_line(charge.prompt or charge.content or "")
     cells = (
-        _moment(charge.at),
+        moment(charge.at),
         f"{charge.kind}, refunded" if charge.refunded else charge.kind,
         dollars(charge.cost),
         charge.model or "",
         charge.aspect_ratio or "",
         charge.effective_resolution or charge.resolution or "",
         charge.task_id or "",
-        prompt if len(prompt) <= _PROMPT_LENGTH else f"{prompt[: _PROMPT_LENGTH - 1].rstrip()}…",
+        shortened(charge.prompt or charge.content or "", _PROMPT_LENGTH),
     )
-    return tuple(map(_one_line, cells))
-
-
-def _moment(unix_time: int) -> str:
-    try:
-        return datetime.fromtimestamp(unix_time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # a date that the system does not know
-        return str(unix_time)
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks and control codes: a terminal would carry out what a prompt contains."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return tuple(map(one_line, cells))

@@ -25,6 +25,7 @@ from .emulator import emulator
 from .error_output import report_bug, report_stop, report_usage_error
 from .exit_codes import BUG, OK
 from .generate import generate
+from .ledger.app import register as register_ledger
 from .models import cost, models
 from .printing import print_result
 from .resume import CommandStopped
@@ -45,6 +46,7 @@ app = typer.Typer(
 for _command in (generate, task, account, models, cost, emulator, doctor):
     app.command()(_command)
 register_batch(app)
+register_ledger(app)
 
 
 def _print_version(requested: bool) -> None:

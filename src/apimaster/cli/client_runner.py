@@ -10,19 +10,23 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .. import AsyncAPIMaster
 from ..errors import APIMasterError, BadRequestError
+from ..ledger.location import LEDGER_VARIABLE
 from ..results import Task
 from .progress import ProgressView
 from .resume import CommandStopped, ResumeCommand
 
 if TYPE_CHECKING:
     from ..emulator import Emulator
+    from ..ledger import Ledger
 
 T = TypeVar("T")
+
+_IN_MEMORY: Final = "sqlite://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +36,18 @@ class Endpoint:
     api_key: str | None = None
     base_url: str | None = None
     emulated: bool = False
+    ledger: Ledger | str | None = None
 
 
 @contextmanager
-def open_endpoint(*, emulator: bool, base_url: str | None) -> Iterator[Endpoint]:
+def open_endpoint(*, emulator: bool, base_url: str | None, ledger: str | None = None) -> Iterator[Endpoint]:
     """The gateway, or an emulator that lives as long as the block.
 
     Raises:
         BadRequestError: the command line names both, or the extra ``emulator`` is not installed.
     """
     if not emulator:
-        yield Endpoint(base_url=base_url)
+        yield Endpoint(base_url=base_url, ledger=ledger)
         return
     if base_url is not None:
         raise BadRequestError(
@@ -52,7 +57,9 @@ def open_endpoint(*, emulator: bool, base_url: str | None) -> Iterator[Endpoint]
     emulator_class = import_emulator()
     with emulator_class(latency=(1.0, 2.0)) as running:
         _bypass_proxy_for(running.base_url)
-        yield Endpoint(running.api_key, running.base_url, emulated=True)
+        # A ledger would take the emulator's pictures for bought ones: that of the environment is not used.
+        unused = _IN_MEMORY if os.environ.get(LEDGER_VARIABLE) else None
+        yield Endpoint(running.api_key, running.base_url, emulated=True, ledger=unused)
 
 
 def import_emulator() -> type[Emulator]:
@@ -85,7 +92,9 @@ def run_with_client(
     """
 
     async def run() -> T:
-        async with AsyncAPIMaster(api_key=endpoint.api_key, base_url=endpoint.base_url) as client:
+        async with AsyncAPIMaster(
+            api_key=endpoint.api_key, base_url=endpoint.base_url, ledger=endpoint.ledger
+        ) as client:
             return await work(client)
 
     try:

@@ -50,6 +50,15 @@ _ADVICE_IF_FREE: Final[tuple[tuple[type[APIMasterError], str], ...]] = (
 """For errors that cost nothing. A class that is not listed has advice of its own that fits a command too."""
 
 
+_ADVICE_OF_A_LEDGER: Final = {
+    "purchase_unknown": "Settle it with `apimaster ledger settle`, then run the same command again.",
+    "purchase_under_way": "Run the same command again: it joins that purchase.",
+    "purchase_charged": "Use a new idempotency key to buy the image again.",
+    "another_account": "Run the same command again with the API key that bought it.",
+}
+"""By the code of an error that a purchase in a ledger ends with. With the same key, nothing is bought twice."""
+
+
 def command_advice(error: APIMasterError, *, resume_with: str = "") -> str:
     """What a user of the command can do next.
 
@@ -57,6 +66,8 @@ def command_advice(error: APIMasterError, *, resume_with: str = "") -> str:
         error: what ended the command.
         resume_with: the command that picks up what was paid for, such as ``apimaster task``; empty if nothing does.
     """
+    if error.code in _ADVICE_OF_A_LEDGER:
+        return _ADVICE_OF_A_LEDGER[error.code]
     if error.billed == "maybe":
         return error.advice if isinstance(error, (NoImageError, OutcomeUnknownError)) else _LOOK_FIRST
     if error.billed == "yes":

@@ -15,6 +15,7 @@ from ..errors import (
     BadRequestError,
     BudgetExceededError,
     InsufficientBalanceError,
+    LedgerError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -40,6 +41,7 @@ _CODES: Final[tuple[tuple[type[APIMasterError], int], ...]] = (
     (APIConnectionError, UNREACHABLE),
     (NotFoundError, UNREACHABLE),
     (RateLimitError, UNREACHABLE),
+    (LedgerError, UNREACHABLE),
 )
 
 

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
+from ..errors import BadRequestError
 from . import options, printing
 from .client_runner import open_endpoint, run_with_client
 from .error_output import failure_paragraph
 from .exit_codes import exit_code_for_failures
+from .ledger.place import ledger_place
 from .progress import show_progress
 from .resume import ResumeCommand
 
@@ -47,6 +49,14 @@ def generate(
     timeout: options.Timeout = None,
     emulator: options.Emulator = False,
     base_url: options.BaseUrl = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="KEY", help="In one ledger, the same key brings the same pictures."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="NAME", help="A budget of the ledger that must hold the price.")
+    ] = None,
+    ledger: options.LedgerPlace = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Draw one picture or several, and save them.
@@ -65,16 +75,29 @@ def generate(
         "google_image_search": google_image_search or None,
     }
     request = ImageRequest.build(prompt, fields)
-    resume = ResumeCommand(out, base_url, total=request.n)
+    if emulator and (ledger, idempotency_key, budget) != (None, None, None):
+        raise BadRequestError(
+            "--emulator excludes --ledger, --idempotency-key and --budget: it sells nothing",
+            advice="Leave them out; to try them, start `apimaster emulator` and name its address with --base-url.",
+        )
+    if idempotency_key is not None or budget is not None:
+        ledger = ledger_place(ledger)
+    resume = ResumeCommand(out, base_url, total=request.n, ledger=ledger)
 
     with (
-        open_endpoint(emulator=emulator, base_url=base_url) as endpoint,
+        open_endpoint(emulator=emulator, base_url=base_url, ledger=ledger) as endpoint,
         show_progress(request.n, printing.dollars(request.cost)) as progress,
     ):
 
         async def work(client: AsyncAPIMaster) -> ImageResult:
             return await client.generate(
-                request, mode=mode.value, save_to=out, timeout=timeout, on_progress=progress.update
+                request,
+                mode=mode.value,
+                save_to=out,
+                timeout=timeout,
+                on_progress=progress.update,
+                idempotency_key=idempotency_key,
+                budget=budget,
             )
 
         result = run_with_client(work, endpoint, progress=progress, resume=resume)
@@ -91,6 +114,11 @@ def generate(
 def _print(result: ImageResult, unfinished: list[str]) -> None:
     for line in printing.result_rows(result):
         printing.print_result(line)
+    if result.replayed:
+        printing.print_message("Bought before with this idempotency key: nothing was charged now.")
+    elif result.replayed_cost:
+        paid = printing.dollars(result.replayed_cost)
+        printing.print_message(f"Some were bought before with this idempotency key, for {paid}, which does not count.")
     for image in result.images:
         for deviation in image.deviations:
             printing.print_message(f"Note: {image.path or image.url}: {deviation}.")

@@ -23,5 +23,8 @@ Timeout = Annotated[
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="Replaces APIMASTER_BASE_URL and the config file.")
 ]
+LedgerPlace = Annotated[
+    str | None, typer.Option("--ledger", metavar="PATH|URL", help="The ledger; replaces APIMASTER_LEDGER.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 Emulator = Annotated[bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")]

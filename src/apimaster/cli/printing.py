@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,8 +22,12 @@ def dollars(amount: Decimal | None) -> str:
 
 
 def result_rows(result: ImageResult) -> list[str]:
-    """One row per picture: where it is, pixels, kind, cost; and a sum if there are several."""
-    each = None if result.cost is None else result.cost / len(result.images)
+    """One row per picture: where it is, pixels, kind, cost; and a sum if there are several.
+
+    What an earlier call with the same idempotency key has paid does not count again.
+    """
+    spent = None if result.cost is None else result.cost - result.replayed_cost
+    each = None if spent is None else spent / len(result.images)
     cells = [
         (
             str(image.path or image.url or "(no URL)"),
@@ -35,7 +40,7 @@ def result_rows(result: ImageResult) -> list[str]:
     lines = aligned(cells)
     requested = result.request.n if result.request is not None else len(result.images)
     if requested > 1:
-        lines.append(f"{len(result.images)} of {requested} images, {dollars(result.cost)}")
+        lines.append(f"{len(result.images)} of {requested} images, {dollars(spent)}")
     return lines
 
 
@@ -43,6 +48,25 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Each row as a line, with its cells in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def moment(unix_time: float) -> str:
+    """A time on this machine's clock, to the second."""
+    try:
+        return datetime.fromtimestamp(unix_time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # a date that the system does not know
+        return str(unix_time)
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and control codes: a terminal would carry out what a prompt contains."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def shortened(text: str, length: int) -> str:
+    """The beginning of a text, in one line of at most ``length`` characters."""
+    line = one_line(text)
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 
 def print_result(text: str) -> None:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from urllib.parse import urlsplit
 
 from ..catalog import DEFAULT_MODEL
 from ..errors import APIMasterError
@@ -21,11 +22,13 @@ class ResumeCommand:
         out: the value of ``-o``.
         base_url: the value of ``--base-url``, if it was given.
         total: how many images the command asked for.
+        ledger: the value of ``--ledger``, if it was given; a URL with a password is left out of the line.
     """
 
     out: str
     base_url: str | None = None
     total: int = 1
+    ledger: str | None = None
 
     def for_task(self, task: Task, index: int) -> str:
         """The command line for one task, ready to paste into a shell."""
@@ -34,6 +37,8 @@ class ResumeCommand:
             words += ["--model", task.model]
         if self.base_url is not None:
             words += ["--base-url", self.base_url]
+        if self.ledger is not None and ":" not in urlsplit(self.ledger).netloc.rpartition("@")[0]:
+            words += ["--ledger", self.ledger]
         return shlex.join(words)
 
     def for_tasks(self, tasks: Iterable[tuple[int, Task]]) -> list[str]:

@@ -26,6 +26,7 @@ def task(
         typer.Option("--out", "-o", metavar="PATH", help="With --wait: a file, or a folder (default: this one)."),
     ] = None,
     timeout: options.Timeout = None,
+    ledger: options.LedgerPlace = None,
     base_url: options.BaseUrl = None,
     as_json: options.AsJson = False,
 ) -> int:
@@ -33,7 +34,7 @@ def task(
 
     The model must be the one that the task was submitted with.
     """
-    endpoint = Endpoint(base_url=base_url)
+    endpoint = Endpoint(base_url=base_url, ledger=ledger)
     if not wait:
         if out is not None:
             raise BadRequestError("-o needs --wait", advice="Without --wait no picture is fetched: leave -o out.")
@@ -44,7 +45,9 @@ def task(
         async def work(client: AsyncAPIMaster) -> ImageResult:
             return await client.wait(task_id, model=model, timeout=timeout, save_to=target, on_progress=progress.update)
 
-        result = run_with_client(work, endpoint, progress=progress, resume=ResumeCommand(target, base_url))
+        result = run_with_client(
+            work, endpoint, progress=progress, resume=ResumeCommand(target, base_url, ledger=ledger)
+        )
     if as_json:
         printing.print_json(result.model_dump(mode="json"))
     else:
