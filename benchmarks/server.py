@@ -9,7 +9,7 @@ just enough HTTP/1.1 for well-behaved clients; the emulator is there for everyth
 =========================================  ==========================================================
 POST .../images/generations                an image, after ``latency`` seconds
 POST .../images/generations/async          a task, finished after ``task_seconds`` (log-normal with ``sigma``)
-                                           or, with ``at_once``, the finished image
+                                           or, with ``at_once``, the finished image; after ``submit_latency`` seconds
 GET  .../tasks/{id}                        the task, with progress figures if ``progress`` is 1
 GET  .../models                            a catalogue of one
 GET  /imgs/{anything}.png                  a real PNG of ``image_bytes`` bytes or a little more
@@ -33,6 +33,7 @@ from urllib.parse import parse_qsl
 
 SETTINGS: dict[str, float] = {
     "latency": 0.0,
+    "submit_latency": 0.0,
     "task_seconds": 2.0,
     "at_once": 0.0,
     "sigma": 0.0,
@@ -103,7 +104,7 @@ def respond(method: str, target: str, body_bytes: int) -> tuple[bytes, bytes, fl
         count("body_bytes", body_bytes)
         if path.endswith("/async") and not SETTINGS["at_once"]:
             count("submits")
-            return submit(), b"", 0.0
+            return submit(), b"", SETTINGS["submit_latency"]
         count("one_shots")
         created = {"created": int(time.time()), "data": [{"url": f"{origin}/imgs/one.png"}]}
         return answer(created), b"", SETTINGS["latency"]
