@@ -178,6 +178,20 @@ def test_a_late_task_of_a_purchase_that_another_call_has_begun_anew_is_kept() ->
     assert (row.state, row.earlier_tasks, row.sunk) == ("submitting", "late", PRICE)
 
 
+@pytest.mark.parametrize("name", ["delivered", "failed", "unknown"])
+@pytest.mark.parametrize("task", ["t", "the task of an earlier attempt"])
+def test_who_polls_a_task_speaks_of_that_task_only(name: str, task: str) -> None:
+    books = books_with(row_in("submitted", claim="another call"))
+    step = replace(STEPS[name], task_id=task)  # type: ignore[call-arg]
+    if task == "t":
+        apply_step(books, step)
+        assert books.rows["k", 0].state == name
+        return
+    with pytest.raises(LedgerError, match="taken over"):
+        apply_step(books, step)
+    assert books.rows["k", 0].state == "submitted"
+
+
 @pytest.mark.parametrize("name", ["submitting", "failed", "unknown"])
 def test_steps_of_a_call_that_lost_its_row_are_refused(name: str) -> None:
     books = books_with(row_in("submitting", claim="another call"))

@@ -72,6 +72,8 @@ def _deliver_again(
 ) -> Flow[Delivery]:
     """Pictures that were delivered before: from where they are, else from the gateway."""
     target = run.options.target
+    if task is not None:  # the ledger has it as it was when it was submitted
+        task = task.model_copy(update={"status": "succeeded", "images": tuple(map(_as_polled, images))})
     present: list[GeneratedImage] = yield RunBlocking(lambda: [_without_lost_file(image) for image in images])
     if target is None:
         if lost := [image for image in present if image.path is None and image.url is None and image.task_id is None]:
@@ -83,6 +85,12 @@ def _deliver_again(
         return (yield from deliver(context, bare, task, request, run))
     yield from run.report("done", task, present[0])
     return Delivery(tuple(present), task)
+
+
+def _as_polled(image: GeneratedImage) -> GeneratedImage:
+    """A picture as a poll tells it: without the place where it was saved."""
+    saved = ("path", "media_type", "width", "height", "deviations")
+    return GeneratedImage(**image.model_dump(exclude=set(saved)))
 
 
 def _without_lost_file(image: GeneratedImage) -> GeneratedImage:

@@ -117,6 +117,7 @@ class LedgerRecord(Record):
         settle: asks the usage log what became of a purchase.
         held: whether the ledger takes this call for the one at work on the image.
         has_task: whether the gateway has a task for it, or has answered with the pictures.
+        task_id: that task; None after a one-shot call.
         sending: whether the request may have gone out.
     """
 
@@ -126,6 +127,7 @@ class LedgerRecord(Record):
     settle: Callable[[Sequence[Row]], Flow[object]]
     held: bool = False
     has_task: bool = False
+    task_id: str | None = None
     sending: bool = False
 
     def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
@@ -149,6 +151,7 @@ class LedgerRecord(Record):
             row = answer.row
             self.held = answer.kind == "buy" or answer.owned
             self.has_task = row.task_id is not None and answer.kind != "buy"
+            self.task_id = row.task_id if self.has_task else None
             if answer.kind == "buy":
                 self.sending = True
                 return None
@@ -178,13 +181,14 @@ class LedgerRecord(Record):
         )
 
     def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
-        self.has_task = True
+        self.has_task, self.task_id = True, task.id
         yield from self._take(Submitted, task_id=task.id, task=task_json(task), keep=keep)
         self.held = keep
 
     def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
         self.has_task = True
-        yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
+        made = images_json(tuple(images))
+        yield from self._take(Delivered, images=made, task_id=self.task_id, saved=saved, keep=keep)
         self.held = self.held and keep
 
     def failed(self, error: APIMasterError) -> Flow[None]:
@@ -193,10 +197,10 @@ class LedgerRecord(Record):
             yield from self._release(text)  # the gateway refuses to tell, but the task goes on
         elif error.billed == "no":
             if self.held or self.has_task:
-                yield from self._take(Ended, state="failed", error=text)
+                yield from self._take(Ended, state="failed", error=text, task_id=self.task_id)
         elif isinstance(error, NoImageError) or not self.has_task:
             if self.held or self.has_task:
-                yield from self._take(Ended, state="unknown", error=text)
+                yield from self._take(Ended, state="unknown", error=text, task_id=self.task_id)
         else:
             yield from self._release(text)
         self.held = False
@@ -263,7 +267,7 @@ def record_of_task(ledger: LedgerLike, task: Task) -> Flow[TaskRecord]:
     """The record of a task: of the purchases that it belongs to, if the ledger knows any."""
     where = Where(task_id=task.id, states=("submitted", "delivered", "saved", "unknown"))
     rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 10)))
-    return TaskRecord(ledger, [row.id for row in rows])
+    return TaskRecord(ledger, [row.id for row in rows], task.id)
 
 
 @dataclass(slots=True)
@@ -272,6 +276,7 @@ class TaskRecord(Record):
 
     ledger: LedgerLike
     rows: Iterable[tuple[str, int]]
+    task_id: str | None
 
     def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
         yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
@@ -283,7 +288,7 @@ class TaskRecord(Record):
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
         for key, index in self.rows:
-            step = kind(key=key, index=index, **fields)
+            step = kind(key=key, index=index, task_id=self.task_id, **fields)
             try:
                 yield Await(lambda step=step: self.ledger.take(step))  # type: ignore[misc]
             except LedgerError as error:

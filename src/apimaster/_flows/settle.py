@@ -57,7 +57,7 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
             yield from _recorded(record, collect(context, purchase.task, replace(run, record=record), begun=None))
             purchase = yield from _purchase(ledger, before.id)
         elif purchase is not None and purchase.state == "delivered" and options.target is not None:
-            record = TaskRecord(ledger, [before.id])
+            record = TaskRecord(ledger, [before.id], None)
             once = deliver(context, purchase.images, purchase.task, purchase.request, replace(run, record=record))
             yield from _recorded(record, once)
             purchase = yield from _purchase(ledger, before.id)

@@ -150,7 +150,9 @@ def _delivered(books: Books, step: Delivered) -> Row:
     state: PurchaseState = "saved" if step.saved or row.state == "saved" else "delivered"
     if row.state == "saved" and not step.saved:
         return row
-    if row.claim != step.claim and row.state not in ("submitted", "delivered", "saved", "unknown"):
+    # Whoever polls a task may see its picture. The task of an earlier attempt says nothing about this one.
+    known = row.state in ("submitted", "delivered", "saved", "unknown") and row.task_id == step.task_id
+    if row.claim != step.claim and not known:
         raise _taken_over(step)
     changed = row.but(images=step.images, error=None)
     if row.claim == step.claim and not step.keep:
@@ -161,7 +163,7 @@ def _delivered(books: Books, step: Delivered) -> Row:
 def _ended(books: Books, step: Ended) -> Row:
     row = _existing(books, step)
     # Whoever polls a task may see that it failed; only the call that sent the request may say that it did not go well.
-    if row.claim != step.claim and row.state != "submitted":
+    if row.claim != step.claim and (row.state != "submitted" or row.task_id != step.task_id):
         raise _taken_over(step)
     if row.state == step.state:
         return row

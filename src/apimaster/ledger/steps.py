@@ -99,9 +99,13 @@ class Submitted(_Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered(_Step):
-    """The picture is made; with ``saved``, it is in a place of the caller's. Any call may say so."""
+    """The picture is made; with ``saved``, it is in a place of the caller's.
+
+    Any call that polled the task may say so; ``task_id`` is that task, None after a one-shot call.
+    """
 
     images: str
+    task_id: str | None = None
     saved: bool = False
     keep: bool = False
 
@@ -110,10 +114,14 @@ class Delivered(_Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(_Step):
-    """It failed, which cost nothing, or nobody knows what became of it."""
+    """It failed, which cost nothing, or nobody knows what became of it.
+
+    Any call that polled the task may say so; ``task_id`` is that task, None if there was none.
+    """
 
     state: Literal["failed", "unknown"]
     error: str
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
