@@ -28,23 +28,24 @@ def find() -> Path | None:
     return versions[-1].parent if versions else None
 
 
-def install() -> None:
-    """Install it from Debian's packages as root, as on a fresh machine or container."""
+def install(package: str) -> None:
+    """Install one of Debian's packages as root, as on a fresh machine or container."""
     if os.geteuid() == 0 and shutil.which("apt-get") is not None:
-        for words in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "postgresql"]):
+        for words in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", package]):
             subprocess.run(["apt-get", *words], stdout=subprocess.DEVNULL, check=False, timeout=600)
 
 
 def _programs() -> Path:
     if (found := find()) is None:
-        install()
+        install("postgresql")
         found = find()
     if found is None:
         raise RuntimeError("PostgreSQL's server is not installed: apt-get install postgresql")
     return found
 
 
-def _as_user(command: list[str]) -> list[str]:
+def as_user(command: list[str]) -> list[str]:
+    """A command that does not run as root: the servers refuse that."""
     return (
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command] if os.getuid() == 0 else command
     )
@@ -78,13 +79,13 @@ class PostgresServer:
 
     def _run(self, program: str, *options: str) -> None:
         command = [str(self._programs / program), *options, str(self._data)]
-        subprocess.run(_as_user(command), check=True, capture_output=True, timeout=60)
+        subprocess.run(as_user(command), check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
         """Start the server, and return when it answers."""
         command = [str(self._programs / "postgres"), "-D", str(self._data)]
         with (self._root / "log").open("ab") as log:
-            self._server = subprocess.Popen(_as_user(command), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._server = subprocess.Popen(as_user(command), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -100,7 +101,7 @@ class PostgresServer:
         """Stop it at once, as a crash would: connections break, and committed transactions stay."""
         if self._server is not None:
             subprocess.run(
-                _as_user([str(self._programs / "pg_ctl"), "stop", "-m", "immediate", "-D", str(self._data)]),
+                as_user([str(self._programs / "pg_ctl"), "stop", "-m", "immediate", "-D", str(self._data)]),
                 capture_output=True,
                 timeout=30,
             )
