@@ -20,7 +20,7 @@ from apimaster.errors import BadRequestError, BudgetExceededError, LedgerError
 from apimaster.ledger import Ledger
 from apimaster.ledger.rows import COLUMNS
 from apimaster.ledger.schema import VERSION, Where
-from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Submitted, error_json
+from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Release, Submitted, error_json
 
 PRICE = Decimal("0.0375")
 REQUEST = '{"prompt": "a castle", "model": "gemini-3.1-flash-image-preview"}'
@@ -152,6 +152,21 @@ def test_few_submits_are_open_at_once(place: str) -> None:
         assert not steps[5].done()
         ledger.take(Ended(key="k2", claim="c2", state="unknown", error=ERROR)).result()
         assert steps[5].result().kind == "buy"
+
+
+def test_what_is_bought_already_does_not_wait_for_a_turn(place: str) -> None:
+    with Ledger.open(place, max_open_submits=1) as ledger:
+        bought(ledger, "done")
+        deliver(ledger, "done")
+        assert bought(ledger, "open", claim="c1").kind == "buy"
+        waiting = ledger.take(begin("next", claim="c2"))
+        assert bought(ledger, "done", claim="c3").kind == "done"
+        assert bought(ledger, "open", claim="c4").kind == "busy"
+        assert not waiting.done()
+        ledger.take(Release(key="next", claim="c2", unsent=True)).result()
+        with pytest.raises(LedgerError, match="stopped"):
+            waiting.result()
+        assert ledger.get("next") is None
 
 
 def test_pages_are_read_to_the_end(ledger: Ledger) -> None:

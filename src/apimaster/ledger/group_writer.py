@@ -4,7 +4,7 @@ Steps that arrive during a commit go into the next one together: so a thousand i
 second. The thread also says every few seconds that this process is alive, and frees what dead processes left behind.
 
 Few submits are open at once: a request whose reply is awaited when the process dies is one of which nobody knows
-whether it was charged. A ``Begin`` or a ``Submitting`` that would exceed ``max_open_submits`` waits its turn.
+whether it was charged. A ``Begin`` that would buy, or a ``Submitting``, beyond ``max_open_submits`` waits its turn.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -152,6 +153,8 @@ class GroupWriter:
                 functions.append((work, future))
             elif functions:
                 break
+            elif isinstance(work, Begin) and _opens_submit(work) and free <= 0:
+                steps.append((replace(work, peek=True), future))  # what is bought already need not wait
             elif _opens_submit(work) and free <= 0:
                 self._held.append((work, future))
             else:
@@ -190,6 +193,9 @@ class GroupWriter:
         if beat:
             self._last_beat = time.monotonic()
         for (step, future), answer in zip(group, answers[len(owed) :], strict=True):
+            if isinstance(step, Begin) and isinstance(answer, Beginning) and answer.kind == "wait":
+                self._held.append((replace(step, peek=False), future))
+                continue
             self._note(step, answer)
             _answer(future, answer)
 

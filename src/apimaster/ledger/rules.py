@@ -71,6 +71,8 @@ def _begin(books: Books, step: Begin) -> Beginning:
 
 def _take(books: Books, step: Begin, row: Row) -> Beginning:
     """Make the row this call's own: claimed, or submitting with its money reserved."""
+    if step.peek:
+        return Beginning("wait", row)
     taken = row.but(
         request=step.request,
         price=step.price,

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, TypeAlias
 from ..errors import Billed
 from .rows import Row, RowId
 
-Begun = Literal["buy", "join", "done", "busy", "unknown", "charged"]
+Begun = Literal["buy", "join", "done", "busy", "unknown", "charged", "wait"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Beginning:
     busy      another call is sending the request: ask again in a moment
     unknown   nobody knows; ``settle``: ask the usage log now, which nobody has done yet
     charged   a person found out that it was charged, and that there is no picture
+    wait      it may be bought, and too many submits of this process are open: only the group writer sees this
     ========  ==================================================================================
 
     ``at_work``: a living process is at work on it.
@@ -63,7 +64,8 @@ class _Step:
 class Begin(_Step):
     """Somebody asks for this image: buy it, or join the purchase that there is.
 
-    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed.
+    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed. ``peek`` joins
+    as ever, and does not buy.
     """
 
     digest: str
@@ -75,6 +77,7 @@ class Begin(_Step):
     one_shot: bool = False
     alias: str | None = None
     settle_after: float = 60.0
+    peek: bool = False
 
     owed: ClassVar[bool] = False
 
