@@ -359,6 +359,31 @@ def test_a_shared_ledger_is_one_object(tmp_path: Path) -> None:
     assert Ledger.shared(path).get("k") is None
 
 
+def test_a_shared_ledger_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    place = tmp_path / "later" / "purchases.db"
+    ledger = Ledger.shared(place)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="no folder"):
+            ledger.get("k")
+    place.parent.mkdir()
+    assert ledger.get("k") is None
+    ledger.close()
+
+
+def test_a_role_may_use_what_another_has_made(postgres: PostgresServer) -> None:
+    place = postgres.new_database()
+    Ledger.open(place).close()
+    with psycopg.connect(place, autocommit=True) as database:
+        database.execute("DROP ROLE IF EXISTS clerk")
+        database.execute("CREATE ROLE clerk LOGIN")
+        database.execute("GRANT USAGE ON SCHEMA apimaster TO clerk")
+        database.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA apimaster TO clerk")
+    with Ledger.open(place.replace("tester@", "clerk@")) as ledger:
+        assert bought(ledger, "k").kind == "buy"
+    with psycopg.connect(place, autocommit=True) as database:
+        database.execute("DROP OWNED BY clerk")
+
+
 def test_postgres_restarted_between_steps(postgres: PostgresServer) -> None:
     with Ledger.open(postgres.new_database()) as ledger:
         bought(ledger, "k")

@@ -38,7 +38,7 @@ class GroupWriter:
     """Takes steps from any thread and gives a future for each.
 
     Args:
-        open_backend: opens the store; called on the writer's thread.
+        open_backend: opens the store; called on the writer's thread, so that nobody waits for it who need not.
         heartbeat: seconds between two signs of life.
         lease: seconds without a sign of life after which a process is taken for dead.
         max_open_submits: submits that are open at once.
@@ -68,12 +68,14 @@ class GroupWriter:
         self._closing = False
         self.commits = 0
         self.backend: Backend | None = None
-        opened: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._work, args=(open_backend, opened), name="apimaster-ledger", daemon=True
-        )
+        self.opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._work, args=(open_backend,), name="apimaster-ledger", daemon=True)
         self._thread.start()
-        opened.result()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the store could not be opened; ``opened`` has the reason, and every step ends with it."""
+        return self.opened.done() and self.opened.exception() is not None
 
     def take(self, step: Step) -> Future[Any]:
         """Queue a step. The future has its answer when it is on the disk, or the error that refused it."""
@@ -96,7 +98,8 @@ class GroupWriter:
         future.set_running_or_notify_cancel()  # what is queued is done, even if the caller does not wait any more
         with self._wake:
             if self._closing:
-                future.set_exception(_closed())
+                error = self.opened.exception() if self.failed else None
+                future.set_exception(_closed() if error is None else copy.copy(error))
                 return future
             self._queue.append((work, future))
             self._wake.notify()
@@ -104,14 +107,19 @@ class GroupWriter:
 
     # --- on the writer's thread -----------------------------------------------------------------------
 
-    def _work(self, open_backend: Callable[[], Backend], opened: Future[None]) -> None:
+    def _work(self, open_backend: Callable[[], Backend]) -> None:
         try:
             backend = open_backend()
-        except BaseException as error:  # noqa: BLE001 -- the constructor raises it
-            opened.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 -- whoever waits for a step raises it
+            self.opened.set_exception(error)
+            with self._wake:
+                self._closing = True
+                queued, self._queue = self._queue, deque()
+            for _, future in queued:
+                _answer(future, copy.copy(error))
             return
         self.backend = backend
-        opened.set_result(None)
+        self.opened.set_result(None)
         try:
             while True:
                 with self._wake:

@@ -131,22 +131,24 @@ class Ledger:
             patience=patience,
             settle_after=settle_after,
         )
-        ledger._running()
+        ledger._running().opened.result()
         return ledger
 
     @classmethod
     def shared(cls, place: str | os.PathLike[str]) -> Ledger:
         """The one ledger of this process for a place, opened at its first use and closed when the process ends.
 
+        If it can't be opened, its first use says so, and each further use tries again.
+
         Raises:
-            BadRequestError, LedgerError: as ``open``.
+            BadRequestError: the place is not accepted.
         """
         location = parse(place)
         key = (os.getpid(), location.url or str(location.path))
         with _shared_lock:
             found = _shared.get(key)
             if found is None or found._closed:
-                found = _shared[key] = cls.open(place)
+                found = _shared[key] = cls(location)
             return found
 
     @property
@@ -328,13 +330,13 @@ class Ledger:
     def _running(self) -> GroupWriter:
         """The writer of this process: a fork has no threads, and must not use its parent's connections."""
         writer = self._writer
-        if writer is not None and self._pid == os.getpid():
+        if writer is not None and self._pid == os.getpid() and not writer.failed:
             return writer
         with self._lock:
             if self._closed:
                 raise LedgerError("The ledger is closed.", advice="Open it again.")
-            if self._writer is None or self._pid != os.getpid():
-                if self._writer is not None:
+            if self._writer is None or self._pid != os.getpid() or self._writer.failed:
+                if self._writer is not None and self._pid != os.getpid():
                     _inherited.append(self._writer)
                 self._writer = self._make()
                 self._pid = os.getpid()

@@ -218,8 +218,10 @@ class PostgresBackend:
     def _migrate(self, connection: Connection[Any]) -> None:
         """Make the tables, or bring them up to date. One process at a time: the others wait for its transaction."""
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        connection.execute("CREATE SCHEMA IF NOT EXISTS apimaster")
-        connection.execute("CREATE TABLE IF NOT EXISTS apimaster.version (version integer NOT NULL)")
+        found = connection.execute("SELECT to_regclass('apimaster.version')").fetchone()
+        if found is None or found[0] is None:  # only then the role needs the right to create it
+            connection.execute("CREATE SCHEMA IF NOT EXISTS apimaster")
+            connection.execute("CREATE TABLE IF NOT EXISTS apimaster.version (version integer NOT NULL)")
         found = connection.execute("SELECT max(version) FROM apimaster.version").fetchone()
         version = (found[0] if found else None) or 0
         if version > VERSION:

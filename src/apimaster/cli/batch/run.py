@@ -73,7 +73,7 @@ def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> in
     if dry_run:
         return OK
     # Before the question: without a key the answer is of no use.
-    client = AsyncAPIMaster(endpoint.api_key, base_url=endpoint.base_url)
+    client = AsyncAPIMaster(endpoint.api_key, base_url=endpoint.base_url, ledger=endpoint.ledger)
     if plan.planned and command.ask:
         if not command.can_ask:
             raise BadRequestError(
