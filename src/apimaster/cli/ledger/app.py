@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ...errors import BadRequestError
-from ...ledger import Budget, Ledger, PurchaseState
+from ...ledger import Budget, Ledger, Purchase, PurchaseState
 from .. import options
 from ..exit_codes import OK
 from ..printing import moment, print_json, print_message, print_result
@@ -76,12 +77,7 @@ def show(key: _Key, ledger: options.LedgerPlace = None, as_json: options.AsJson 
         raise BadRequestError(
             f"the ledger holds no purchase {key!r}", advice="`apimaster ledger list` shows the newest."
         )
-    if as_json:
-        print_json({"purchases": [purchase.model_dump(mode="json") for purchase in found]})
-        return OK
-    for purchase in found:
-        for line in purchase_facts(purchase):
-            print_result(line)
+    _print_facts(found, as_json=as_json)
     return OK
 
 
@@ -106,12 +102,7 @@ def resolve(
         raise BadRequestError("resolve takes one of --charged, --not-charged and --task")
     with open_ledger(ledger) as opened:
         found = opened.resolve(key, index=index, charged=charged, task=task)
-    if as_json:
-        print_json({"purchases": [purchase.model_dump(mode="json") for purchase in found]})
-        return OK
-    for purchase in found:
-        for line in purchase_facts(purchase):
-            print_result(line)
+    _print_facts(found, as_json=as_json)
     return OK
 
 
@@ -192,6 +183,16 @@ def prune(
     else:
         print_result(f"{removed} purchases removed")
     return OK
+
+
+def _print_facts(purchases: Sequence[Purchase], *, as_json: bool) -> None:
+    """Everything about these purchases, and what to do next."""
+    if as_json:
+        print_json({"purchases": [purchase.model_dump(mode="json") for purchase in purchases]})
+        return
+    for purchase in purchases:
+        for line in purchase_facts(purchase):
+            print_result(line)
 
 
 def _set_budget(ledger: Ledger, name: str, usd: str | None, images: str | None) -> Budget:
