@@ -21,6 +21,7 @@ from ._storage.target import Target
 from .catalog import spec_for
 from .errors import BadRequestError
 from .ledger.digest import account_of
+from .ledger.location import LEDGER_VARIABLE
 from .request import ImageRequest, Mode
 from .results import OnProgress, Task
 from .settings import resolve
@@ -166,11 +167,13 @@ class BaseClient:
 
 
 def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
-    if ledger is None and not os.environ.get("APIMASTER_LEDGER", "").strip():
+    """The ledger of a client: an object, a place, or what the environment names; None if there is none."""
+    given = os.environ.get(LEDGER_VARIABLE, "").strip() if ledger is None else ledger
+    if not given:
         return None
-    from .ledger.ledger import resolve_ledger  # with its threads and databases; most programs have no ledger
+    from .ledger.ledger import Ledger  # with its threads and databases; most programs have no ledger
 
-    return resolve_ledger(ledger)
+    return given if isinstance(given, Ledger) else Ledger.shared(given)
 
 
 def _count(name: str, value: int) -> int:

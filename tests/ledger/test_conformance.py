@@ -130,7 +130,7 @@ def test_threads_cannot_overspend_together(place: str) -> None:
 
 
 def test_steps_go_out_in_groups(ledger: Ledger) -> None:
-    writer = ledger._running()
+    writer = ledger._writer.get()
     blocked = threading.Event()
     wait = ledger.call(lambda backend: blocked.wait(10))
     steps = [ledger.take(begin(f"k{number}", submit=False)) for number in range(150)]
@@ -217,7 +217,7 @@ def test_what_a_dead_process_left_is_freed(place: str) -> None:
 
 def test_a_worker_without_a_row_is_dead(place: str, ledger: Ledger) -> None:
     bought(ledger, "k", submit=False)
-    ledger.call(lambda backend: backend.leave(ledger._running().worker)).result()
+    ledger.call(lambda backend: backend.leave(ledger._writer.get().worker)).result()
     with Ledger.open(place) as other:
         other.reap()
         purchase = other.get("k")

@@ -20,7 +20,7 @@ from .._references.checked import CheckedReference, check_references
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
 from ..catalog import DEFAULT_RESOLUTION, one_shot_limit, spec_for
-from ..errors import APIMasterError, BadRequestError, NoImageError, NotFoundError, OutcomeUnknownError
+from ..errors import APIMasterError, NoImageError, NotFoundError, OutcomeUnknownError
 from ..ledger.rows import Row
 from ..request import ImageRequest, Mode
 from ..results import GeneratedImage, ImageResult, Task
@@ -31,6 +31,7 @@ from .image_run import CallOptions, ImageRun
 from .operations import Flow, Gather, Instant, Now, Reply, RunBlocking, Sleep
 from .poll import describe_state, poll_once
 from .purchase import Record, open_records, record_of_task
+from .purchase_errors import no_ledger
 from .send import ask, buy, describe_fault, with_hint
 
 T = TypeVar("T")
@@ -172,10 +173,7 @@ def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[I
     if ledger is None:
         if options.key is not None or options.budget is not None:
             named = "idempotency_key" if options.key is not None else "budget"
-            raise BadRequestError(
-                f"{named} needs a ledger, and this client has none",
-                advice="Give it one: APIMaster(ledger=…), or APIMASTER_LEDGER in the environment.",
-            )
+            raise no_ledger(named)
         return [replace(run, index=index) for index in range(request.n)]
 
     def settle(rows: Sequence[Row]) -> Flow[object]:

@@ -45,11 +45,11 @@ class LedgerLike(Protocol):
     """What the flows need of a ledger."""
 
     store_prompts: bool
-    lease: float
     settle_after: float
 
     def take(self, step: Step) -> Future[Any]: ...
     def call(self, function: Callable[[Backend], T]) -> Future[T]: ...
+    def start_reaping(self) -> Future[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +217,16 @@ class LedgerRecord(Record):
             yield from self._take(Release, error=error)
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
-        """A step after the request: if it can't be written, the image is paid for all the same."""
         begin = self.begin_step
-        step = kind(key=begin.key, index=begin.index, claim=begin.claim, **fields)
-        try:
-            yield Await(lambda: self.ledger.take(step))
-        except LedgerError as error:
-            _log.warning("purchase %s [%d]: %s", begin.key, begin.index, error.message)
+        yield from _record(self.ledger, kind(key=begin.key, index=begin.index, claim=begin.claim, **fields))
+
+
+def _record(ledger: LedgerLike, step: Step) -> Flow[None]:
+    """A step after the request: if it can't be written, the image is paid for all the same."""
+    try:
+        yield Await(lambda: ledger.take(step))
+    except LedgerError as error:
+        _log.warning("purchase %s [%d]: %s", step.key, step.index, error.message)
 
 
 def open_records(
@@ -288,11 +291,7 @@ class TaskRecord(Record):
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
         for key, index in self.rows:
-            step = kind(key=key, index=index, task_id=self.task_id, **fields)
-            try:
-                yield Await(lambda step=step: self.ledger.take(step))  # type: ignore[misc]
-            except LedgerError as error:
-                _log.warning("purchase %s [%d]: %s", key, index, error.message)
+            yield from _record(self.ledger, kind(key=key, index=index, task_id=self.task_id, **fields))
 
 
 def error_text(error: APIMasterError, *, prompts: bool) -> str:

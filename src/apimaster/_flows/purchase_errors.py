@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import NoImageError, OutcomeUnknownError, TaskTimeoutError, sentence
+from ..errors import BadRequestError, NoImageError, OutcomeUnknownError, TaskTimeoutError, sentence
 from ..ledger.purchase import failure_of, task_of
 from ..ledger.rows import Row
 from ..request import ImageRequest
@@ -53,4 +53,12 @@ def of_another_account(row: Row, request: ImageRequest) -> TaskTimeoutError:
         code="another_account",
         advice="Ask again with the same key and the API key that bought it.",
         task=task_of(row, request),
+    )
+
+
+def no_ledger(what: str) -> BadRequestError:
+    """A client without a ledger was asked for something that needs one."""
+    return BadRequestError(
+        f"{what} needs a ledger, and this client has none",
+        advice="Give it one: APIMaster(ledger=…), or APIMASTER_LEDGER in the environment.",
     )

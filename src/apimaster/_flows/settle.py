@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from ..account import Charge
-from ..errors import APIMasterError, BadRequestError
+from ..errors import APIMasterError
 from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
-from ..ledger.schema import PAGE, Where
+from ..ledger.schema import PAGE, Where, page_key
 from ..ledger.settling import Log, settle_steps
-from ..ledger.steps import Reap, Settle, error_json
+from ..ledger.steps import Settle, error_json
 from .account import charges as read_charges
 from .collect import collect, deliver
 from .combine import Delivery
@@ -21,6 +21,7 @@ from .context import Context
 from .image_run import CallOptions, ImageRun
 from .operations import Await, Flow, Instant, Now, RunBlocking
 from .purchase import LedgerLike, Record, TaskRecord, record_of_task
+from .purchase_errors import no_ledger
 
 _log = logging.getLogger("apimaster")
 
@@ -35,14 +36,11 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     """Settle the unknown purchases with these keys, or all of the account's; collect what was charged."""
     ledger = context.ledger
     if ledger is None:
-        raise BadRequestError(
-            "settle needs a ledger, and this client has none",
-            advice="Give it one: APIMaster(ledger=…), or APIMASTER_LEDGER in the environment.",
-        )
+        raise no_ledger("settle")
     begun: Instant = yield Now()
     if options.target is not None:
         yield RunBlocking(options.target.check)
-    yield from _reap(ledger)
+    yield Await(ledger.start_reaping)
     unknown = yield from _unknown(context, ledger, keys)
     if not unknown and keys:
         return Settlement()
@@ -134,7 +132,7 @@ def _unknown(context: Context, ledger: LedgerLike, keys: Sequence[str]) -> Flow[
 def _rows(ledger: LedgerLike, where: Where) -> Flow[list[Row]]:
     rows: list[Row] = []
     while True:
-        after = (rows[-1].created_at, *rows[-1].id) if rows else None
+        after = page_key(rows[-1]) if rows else None
         page: list[Row] = yield Await(
             lambda after=after: ledger.call(lambda each: each.rows(where, after, PAGE))  # type: ignore[misc]
         )
@@ -143,16 +141,10 @@ def _rows(ledger: LedgerLike, where: Where) -> Flow[list[Row]]:
             return rows
 
 
-def _reap(ledger: LedgerLike) -> Flow[None]:
-    lease = ledger.lease
-    dead: list[RowId] = yield Await(lambda: ledger.call(lambda each: each.orphans(lease)))
-    for key, index in dead:
-        yield Await(lambda key=key, index=index: ledger.take(Reap(key=key, index=index)))  # type: ignore[misc]
-
-
 def _purchase(ledger: LedgerLike, row_id: RowId) -> Flow[Purchase | None]:
-    rows = yield from _rows(ledger, Where(key=row_id[0]))
-    return next((purchase_from(row) for row in rows if row.id == row_id), None)
+    key, index = row_id
+    rows = yield from _rows(ledger, Where(key=key, index=index))
+    return purchase_from(rows[0]) if rows else None
 
 
 def _recorded(record: Record, flow: Flow[Delivery]) -> Flow[None]:

@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from ..errors import APIMasterError, LedgerError
+from ..errors import APIMasterError, BadRequestError, LedgerError
 from .rows import Books, BudgetRow, Row, RowId
 from .rules import apply_step
-from .schema import Where
+from .schema import PageKey, Where
 from .steps import Begin, Step
 
 Answer = object
 """What a step returned, or the exception that it raised."""
-
-PageKey = tuple[float, str, int]
-"""Where a page ended: the time at which the last row was made, its key and its index."""
 
 
 class Unavailable(LedgerError):
@@ -78,6 +75,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def newer_version(name: str) -> BadRequestError:
+    """The error for a ledger whose tables this version does not know."""
+    return BadRequestError(
+        f"The ledger {name} was written by a newer version of apimaster.",
+        advice="Update this installation of apimaster.",
+    )
 
 
 def budget_names(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:

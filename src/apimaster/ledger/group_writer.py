@@ -85,6 +85,10 @@ class GroupWriter:
         """Run a function on the store, after the steps that came before it."""
         return self._enqueue(function)
 
+    def reap(self) -> Future[None]:
+        """Free what dead processes left behind, after the steps that came before."""
+        return self.call(self._reap)
+
     def close(self, timeout: float | None = None) -> None:
         """Write what is queued, and stop."""
         with self._wake:
@@ -99,7 +103,7 @@ class GroupWriter:
         with self._wake:
             if self._closing:
                 error = self.opened.exception() if self.failed else None
-                future.set_exception(_closed() if error is None else copy.copy(error))
+                future.set_exception(closed() if error is None else copy.copy(error))
                 return future
             self._queue.append((work, future))
             self._wake.notify()
@@ -178,7 +182,7 @@ class GroupWriter:
         for queue in (self._held, self._queue):
             for work, future in [each for each in queue if isinstance(each[0], (Begin, Submitting))]:
                 queue.remove((work, future))
-                _answer(future, _closed())
+                _answer(future, closed())
 
     def _drop_held(self, claim: str) -> None:
         """Forget the waiting step of a call that was stopped: it would begin what nobody ends."""
@@ -238,16 +242,19 @@ class GroupWriter:
         self._last_beat = time.monotonic()
         try:
             backend.beat(self.worker)
-            dead = [Reap(key=key, index=index) for key, index in backend.orphans(self._lease)]
-            if dead or self._owed:
-                owed, self._owed = self._owed, []
-                try:
-                    backend.apply([*owed, *dead], self.worker, lease=self._lease, beat=False)
-                except LedgerError:
-                    self._owed = owed + self._owed
-                    raise
+            self._reap(backend)
         except LedgerError as error:
             _log.warning("The ledger was not told that this process is alive: %s", error.message)
+
+    def _reap(self, backend: Backend) -> None:
+        dead: list[Step] = [Reap(key=key, index=index) for key, index in backend.orphans(self._lease)]
+        owed, self._owed = self._owed, []
+        try:
+            if dead or owed:
+                backend.apply([*owed, *dead], self.worker, lease=self._lease, beat=False)
+        except LedgerError:
+            self._owed = owed
+            raise
 
     def _leave(self, backend: Backend) -> None:
         try:
@@ -260,7 +267,8 @@ class GroupWriter:
             backend.close()
 
 
-def _closed() -> LedgerError:
+def closed() -> LedgerError:
+    """The error for whoever uses a ledger that is closed."""
     return LedgerError("The ledger is closed.", advice="Open it again.")
 
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import BadRequestError, LedgerError
+from ..errors import BadRequestError
 from ..results import Task
-from .backend import Backend, PageKey
+from .backend import Backend
 from .by_hand import dollars, resolved
 from .group_writer import GroupWriter
-from .location import LEDGER_VARIABLE, Location, parse
+from .location import Location, parse
+from .process import ProcessWriter
 from .purchase import Budget, Purchase, budget_from, purchase_from
 from .rows import Row
-from .schema import PAGE, Where
+from .schema import PAGE, PageKey, Where, page_key
 from .states import STATES, PurchaseState
-from .steps import Reap, Step
+from .steps import Step
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,22 +39,16 @@ SETTLE_AFTER: Final = 60.0
 
 _shared: dict[tuple[int, str], Ledger] = {}
 _shared_lock = threading.Lock()
-_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
-_inherited: list[GroupWriter] = []
-"""Writers of the process that this one was forked from. They are kept, because their connections are its own: to let
-go of one would close it."""
 
 
-def _renew_locks() -> None:
-    """After a fork: a thread of the other process may have held them."""
+def _renew_lock() -> None:
+    """After a fork: a thread of the other process may have held it."""
     global _shared_lock
     _shared_lock = threading.Lock()
-    for ledger in _ledgers:
-        ledger._lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Ledger:
@@ -78,20 +72,16 @@ class Ledger:
         """Not for callers: ``open`` checks its argument."""
         self.store_prompts = store_prompts
         self._location = location
-        self.lease = lease
         self.settle_after = settle_after
-        self._make: Callable[[], GroupWriter] = lambda: GroupWriter(
-            self._open_backend,
-            heartbeat=heartbeat,
-            lease=lease,
-            max_open_submits=max_open_submits,
-            patience=patience,
+        self._writer = ProcessWriter(
+            lambda: GroupWriter(
+                partial(_open_backend, location),
+                heartbeat=heartbeat,
+                lease=lease,
+                max_open_submits=max_open_submits,
+                patience=patience,
+            )
         )
-        self._lock = threading.Lock()
-        self._writer: GroupWriter | None = None
-        self._pid = 0
-        self._closed = False
-        _ledgers.add(self)
 
     @classmethod
     def open(
@@ -131,7 +121,7 @@ class Ledger:
             patience=patience,
             settle_after=settle_after,
         )
-        ledger._running().opened.result()
+        ledger._writer.get().opened.result()
         return ledger
 
     @classmethod
@@ -147,7 +137,7 @@ class Ledger:
         key = (os.getpid(), location.url or str(location.path))
         with _shared_lock:
             found = _shared.get(key)
-            if found is None or found._closed:
+            if found is None or found._writer.closed:
                 found = _shared[key] = cls(location)
             return found
 
@@ -164,10 +154,7 @@ class Ledger:
         Raises:
             LedgerError: the ledger can't be read.
         """
-        for row in self._rows(Where(key=key)):
-            if row.index == index:
-                return purchase_from(row)
-        return None
+        return next(map(purchase_from, self.rows(Where(key=key, index=index))), None)
 
     def purchases(
         self,
@@ -198,7 +185,7 @@ class Ledger:
         if isinstance(since, datetime):
             since = (since if since.tzinfo else since.astimezone()).astimezone(timezone.utc).timestamp()
         where = Where(key=key, states=states, budget=budget, since=since)
-        return map(purchase_from, self._rows(where, newest=newest_first))
+        return map(purchase_from, self.rows(where, newest=newest_first))
 
     def budgets(self) -> tuple[Budget, ...]:
         """All budgets, by name.
@@ -248,7 +235,7 @@ class Ledger:
         if (charged is None) == (task is None):
             raise BadRequestError("resolve takes either charged= or task=")
         self.reap()
-        rows = [row for row in self._rows(Where(key=key)) if index is None or row.index == index]
+        rows = list(self.rows(Where(key=key, index=index)))
         unknown = [row for row in rows if row.state == "unknown"]
         if not unknown:
             found = ", ".join(f"{row.key} [{row.index}] is {row.state}" for row in rows) or "there is no such purchase"
@@ -280,11 +267,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is waiting, and close the store. Closing twice does no harm."""
-        with self._lock:
-            writer, self._writer, self._closed = self._writer, None, True
-            mine = self._pid == os.getpid()
-        if writer is not None and mine:
-            writer.close()
+        self._writer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -301,67 +284,36 @@ class Ledger:
 
     def take(self, step: Step) -> Future[Any]:
         """Queue one step of a purchase; the future has its answer, or the error that refused it."""
-        return self._running().take(step)
+        return self._writer.get().take(step)
 
     def call(self, function: Callable[[Backend], T]) -> Future[T]:
         """Run a function on the store, after the steps that came before it."""
-        return self._running().call(function)
+        return self._writer.get().call(function)
+
+    def start_reaping(self) -> Future[None]:
+        """``reap``, without waiting for it."""
+        return self._writer.get().reap()
 
     def reap(self) -> None:
         """Free what dead processes left behind: what they were submitting becomes unknown."""
-        lease = self.lease
-        dead = self.call(lambda backend: backend.orphans(lease)).result()
-        for each in [self.take(Reap(key=key, index=index)) for key, index in dead]:
-            each.result()
+        self.start_reaping().result()
 
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
-        """The rows behind ``purchases``, for adapters."""
-        return self._rows(where, newest=newest)
-
-    def _rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
+        """The rows behind ``purchases``, for adapters; read in pieces."""
         after: PageKey | None = None
         while True:
             page = self.call(lambda backend, after=after: backend.rows(where, after, PAGE, newest=newest)).result()  # type: ignore[misc]
             yield from page
             if len(page) < PAGE:
                 return
-            after = (page[-1].created_at, page[-1].key, page[-1].index)
-
-    def _running(self) -> GroupWriter:
-        """The writer of this process: a fork has no threads, and must not use its parent's connections."""
-        writer = self._writer
-        if writer is not None and self._pid == os.getpid() and not writer.failed:
-            return writer
-        with self._lock:
-            if self._closed:
-                raise LedgerError("The ledger is closed.", advice="Open it again.")
-            if self._writer is None or self._pid != os.getpid() or self._writer.failed:
-                if self._writer is not None and self._pid != os.getpid():
-                    _inherited.append(self._writer)
-                self._writer = self._make()
-                self._pid = os.getpid()
-                atexit.register(self._at_exit)
-            return self._writer
-
-    def _at_exit(self) -> None:
-        """Write the last steps of a program that ends, such as that it stops work on an image that is paid for."""
-        writer = self._writer
-        if writer is not None and self._pid == os.getpid():
-            writer.close(timeout=5.0)
-
-    def _open_backend(self) -> Backend:
-        if self._location.url is not None:
-            from .postgres import PostgresBackend
-
-            return PostgresBackend(self._location.url)
-        from .sqlite import SQLiteBackend
-
-        return SQLiteBackend(self._location.path)
+            after = page_key(page[-1])
 
 
-def resolve_ledger(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
-    """The ledger of a client: an object, a place, or what ``APIMASTER_LEDGER`` names; None if there is none."""
-    if isinstance(ledger, Ledger):
-        return ledger
-    place = ledger if ledger is not None else os.environ.get(LEDGER_VARIABLE, "").strip()
-    return Ledger.shared(place) if place else None
+def _open_backend(location: Location) -> Backend:
+    if location.url is not None:
+        from .postgres import PostgresBackend
+
+        return PostgresBackend(location.url)
+    from .sqlite import SQLiteBackend
+
+    return SQLiteBackend(location.path)

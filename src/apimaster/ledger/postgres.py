@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import BadRequestError, LedgerError, sentence
-from .backend import Answer, PageKey, Unavailable, Worker, apply_group, budget_names, count_log_read, row_ids
+from .backend import (
+    Answer,
+    Unavailable,
+    Worker,
+    apply_group,
+    budget_names,
+    count_log_read,
+    newer_version,
+    row_ids,
+)
 from .rows import COLUMNS, Books, BudgetRow, Row, RowId
-from .schema import POSTGRES_TYPES, QUOTED, VERSION, Where, create_statements
+from .schema import POSTGRES_TYPES, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -154,16 +163,8 @@ class PostgresBackend:
         )
 
     def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
-        condition, values = where.sql()
-        order = " DESC" if newest else ""
-        if after is not None:
-            condition += f' AND ("created_at", "key", "index") {"<" if newest else ">"} (?, ?, ?)'
-            values += after
-        query = (
-            f"SELECT {QUOTED} FROM apimaster.purchase WHERE {condition} "  # noqa: S608 -- names of this package
-            f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?'
-        ).replace("?", "%s")
-        found = self._transaction(lambda each: each.execute(query, [*values, limit]).fetchall())
+        query, values = page_query(where, after, limit, newest=newest, table="apimaster.purchase")
+        found = self._transaction(lambda each: each.execute(query.replace("?", "%s"), values).fetchall())
         return [Row(*each) for each in found]
 
     def budgets(self) -> list[BudgetRow]:
@@ -181,15 +182,8 @@ class PostgresBackend:
         return BudgetRow(*found)
 
     def prune(self, before: float) -> int:
-        return self._transaction(
-            lambda each: (
-                each.execute(
-                    "DELETE FROM apimaster.purchase WHERE \"state\" IN ('delivered', 'saved', 'failed') "
-                    'AND "worker" IS NULL AND "updated_at" < %s',
-                    (before,),
-                ).rowcount
-            )
-        )
+        query = prune_query("apimaster.purchase").replace("?", "%s")
+        return self._transaction(lambda each: each.execute(query, (before,)).rowcount)
 
     def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
         def transact(connection: Connection[Any]) -> float:
@@ -225,10 +219,7 @@ class PostgresBackend:
         found = connection.execute("SELECT max(version) FROM apimaster.version").fetchone()
         version = (found[0] if found else None) or 0
         if version > VERSION:
-            raise BadRequestError(
-                f"The ledger {self.name} was written by a newer version of apimaster.",
-                advice="Update this installation of apimaster.",
-            )
+            raise newer_version(self.name)
         if version == 0:
             for statement in create_statements(postgres=True):
                 connection.execute(statement)

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .rows import COLUMNS
-from .states import STATES, PurchaseState
+from .rows import COLUMNS, Row
+from .states import PRUNED, STATES, PurchaseState
 
 VERSION: Final = 2
 """Version 1 was the ledger of a batch's folder only."""
@@ -92,6 +92,7 @@ class Where:
     """Which purchases to read; what is None does not matter. ``retried``: only those with tasks of earlier attempts."""
 
     key: str | None = None
+    index: int | None = None
     states: tuple[PurchaseState, ...] | None = None
     budget: str | None = None
     since: float | None = None
@@ -106,7 +107,7 @@ class Where:
     def sql(self) -> tuple[str, list[Any]]:
         """A condition with a question mark for each value."""
         parts, values = [], []
-        for name in ("key", "budget", "account", "alias", "task_id"):
+        for name in ("key", "index", "budget", "account", "alias", "task_id", "one_shot"):
             value = getattr(self, name)
             if value is not None:
                 parts.append(f'"{name}" = ?')
@@ -114,9 +115,6 @@ class Where:
         if self.task_ids is not None:
             parts.append('"task_id" IN ({})'.format(", ".join("?" * len(self.task_ids)) or "NULL"))
             values.extend(self.task_ids)
-        if self.one_shot is not None:
-            parts.append('"one_shot" = ?')
-            values.append(self.one_shot)
         if self.retried:
             parts.append("\"earlier_tasks\" <> ''")
         if self.states is not None:
@@ -135,3 +133,32 @@ class Where:
 
 PAGE: Final = 500
 """Rows that are read at a time."""
+
+
+PageKey = tuple[float, str, int]
+"""Where a page ended: the time at which the last row was made, its key and its index."""
+
+
+def page_key(row: Row) -> PageKey:
+    """Where the page that ends with ``row`` ended."""
+    return (row.created_at, row.key, row.index)
+
+
+def page_query(where: Where, after: PageKey | None, limit: int, *, newest: bool, table: str) -> tuple[str, list[Any]]:
+    """The query for the next purchases by the time at which they were made, with a question mark for each value."""
+    condition, values = where.sql()
+    order, beyond = (" DESC", "<") if newest else ("", ">")
+    if after is not None:
+        condition += f' AND ("created_at", "key", "index") {beyond} (?, ?, ?)'
+        values += after
+    query = (
+        f"SELECT {QUOTED} FROM {table} WHERE {condition} "  # noqa: S608 -- names of this package
+        f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?'
+    )
+    return query, [*values, limit]
+
+
+def prune_query(table: str) -> str:
+    """The statement that removes what ended before a time, with a question mark for it."""
+    states = ", ".join(f"'{state}'" for state in PRUNED)
+    return f'DELETE FROM {table} WHERE "state" IN ({states}) AND "worker" IS NULL AND "updated_at" < ?'  # noqa: S608

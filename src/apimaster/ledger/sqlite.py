@@ -18,9 +18,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import BadRequestError, LedgerError
-from .backend import Answer, PageKey, Worker, apply_group, budget_names, count_log_read, row_ids
+from .backend import Answer, Worker, apply_group, budget_names, count_log_read, newer_version, row_ids
 from .rows import COLUMNS, Books, BudgetRow, Row, RowId
-from .schema import FLAGS, MONEY, QUOTED, VERSION, Where, create_statements
+from .schema import FLAGS, MONEY, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
 from .steps import Step
 
 _BUSY: Final = 30.0  # seconds that a transaction waits for the writers before it
@@ -40,7 +40,6 @@ class SQLiteBackend:
 
     def __init__(self, path: Path | None) -> None:
         self.name = "in memory" if path is None else str(path)
-        self._path = path
         self._synchronous = ""
         with self._errors():
             self._connection = self._connect(path)
@@ -90,18 +89,9 @@ class SQLiteBackend:
             ).fetchall()
 
     def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
-        condition, values = where.sql()
-        order = " DESC" if newest else ""
-        if after is not None:
-            condition += f' AND ("created_at", "key", "index") {"<" if newest else ">"} (?, ?, ?)'
-            values += after
+        query, values = page_query(where, after, limit, newest=newest, table="purchase")
         with self._errors():
-            found = self._connection.execute(
-                f"SELECT {QUOTED} FROM purchase WHERE {condition} "  # noqa: S608 -- names of this package
-                f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?',
-                (*values, limit),
-            )
-            return [_row(each) for each in found]
+            return [_row(each) for each in self._connection.execute(query, values)]
 
     def budgets(self) -> list[BudgetRow]:
         with self._errors():
@@ -119,11 +109,7 @@ class SQLiteBackend:
 
     def prune(self, before: float) -> int:
         with self._transaction(durable=True) as execute:
-            removed: int = execute(
-                "DELETE FROM purchase WHERE \"state\" IN ('delivered', 'saved', 'failed') "
-                'AND "worker" IS NULL AND "updated_at" < ?',
-                (before,),
-            ).rowcount
+            removed: int = execute(prune_query("purchase"), (before,)).rowcount
             return removed
 
     def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
@@ -178,10 +164,7 @@ class SQLiteBackend:
                     execute(statement)
                 execute(f"PRAGMA user_version = {VERSION}")
         if version > VERSION:
-            raise BadRequestError(
-                f"{self.name} was written by a newer version of apimaster.",
-                advice="Update this installation of apimaster.",
-            )
+            raise newer_version(self.name)
         if version == 1:
             raise BadRequestError(
                 f"{self.name} is the ledger of a batch, written by an earlier version of apimaster.",

@@ -53,8 +53,8 @@ TRANSITIONS: Final[dict[PurchaseState, frozenset[PurchaseState]]] = {
 COUNTED: Final = frozenset({"submitting", "submitted", "delivered", "saved", "unknown"})
 """States that count against a budget: the image is charged, or may be."""
 
-ENDED: Final = frozenset({"saved", "failed"})
-"""States that may be pruned: nothing is left to collect or to find out. Delivered pictures are pruned too."""
+PRUNED: Final[tuple[PurchaseState, ...]] = ("delivered", "saved", "failed")
+"""States that may be pruned: the purchase is over, and nothing is left to find out."""
 
 BILLED: Final[dict[PurchaseState, Billed]] = {
     "planned": "no",
