@@ -20,7 +20,7 @@ from apimaster.errors import BadRequestError, BudgetExceededError, LedgerError
 from apimaster.ledger import Ledger
 from apimaster.ledger.rows import COLUMNS
 from apimaster.ledger.schema import VERSION, Where
-from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Release, Submitted, error_json
+from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting, error_json
 
 PRICE = Decimal("0.0375")
 REQUEST = '{"prompt": "a castle", "model": "gemini-3.1-flash-image-preview"}'
@@ -152,6 +152,28 @@ def test_few_submits_are_open_at_once(place: str) -> None:
         assert not steps[5].done()
         ledger.take(Ended(key="k2", claim="c2", state="unknown", error=ERROR)).result()
         assert steps[5].result().kind == "buy"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Submitted(key="k", claim="c", task_id="t", task="{}"),
+        Delivered(key="k", claim="c", images="[]"),  # a gateway may answer a submit with the picture
+        Delivered(key="k", claim="c", images="[]", saved=True),
+        Ended(key="k", claim="c", state="failed", error=ERROR),
+        Ended(key="k", claim="c", state="unknown", error=ERROR),
+        Submitting(key="k", claim="c", one_shot=True),
+        Release(key="k", claim="c"),
+        Release(key="k", claim="c", unsent=True),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_each_step_after_a_submit_lets_the_next_one_open(place: str, step: Step) -> None:
+    with Ledger.open(place, max_open_submits=1) as ledger:
+        bought(ledger, "k", claim="c")
+        waiting = ledger.take(begin("next", claim="c2"))
+        ledger.take(step).result()
+        assert waiting.result(30).kind == "buy"
 
 
 def test_what_is_bought_already_does_not_wait_for_a_turn(place: str) -> None:

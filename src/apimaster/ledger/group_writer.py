@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from ..errors import LedgerError
 from .backend import Backend, Unavailable, Worker
 from .rows import Row
-from .steps import Begin, Beginning, Ended, Reap, Release, Step, Submitted, Submitting
+from .steps import Begin, Beginning, Reap, Release, Step, Submitting
 
 T = TypeVar("T")
 _Work = Step | Callable[[Backend], Any]
@@ -216,8 +216,8 @@ class GroupWriter:
         row = answer.row if isinstance(answer, Beginning) and answer.kind == "buy" else answer
         if isinstance(step, (Begin, Submitting)) and isinstance(row, Row) and _is_open(row):
             self._open.add(step.claim)
-        elif isinstance(step, (Submitted, Ended, Release, Submitting)):
-            self._open.discard(step.claim)
+        elif not isinstance(step, Begin):
+            self._open.discard(step.claim)  # whatever the step says, the request has had its reply, or is given up
 
     def _patiently(self, work: Callable[[], T]) -> T | BaseException:
         """What ``work`` returns or raises; while the store can't be reached, it is tried again."""
