@@ -18,7 +18,9 @@ from apimaster.ledger.steps import (
     Beginning,
     Delivered,
     Ended,
+    Left,
     Reap,
+    Rejoin,
     Release,
     Settle,
     Step,
@@ -39,6 +41,8 @@ STEPS: dict[str, Step] = {
     "unknown": Ended(key="k", claim="me", state="unknown", error="{}"),
     "release": Release(key="k", claim="me"),
     "take back": Release(key="k", claim="me", unsent=True),
+    "leave": Left(key="k"),
+    "rejoin": Rejoin(key="k", joins=0, left=False),
     "reap": Reap(key="k"),
     "settle as submitted": Settle(key="k", state="submitted", task_id="t", task="{}"),
     "settle as failed": Settle(key="k", state="failed", error="{}"),
@@ -271,3 +275,17 @@ def test_an_image_that_is_bought_again_moves_to_its_new_budget() -> None:
     apply_step(books, STEPS["failed"])
     apply_step(books, replace(BEGIN, budget="new", claim="second"))
     assert ((old.usd, old.images), (new.usd, new.images)) == ((0, 0), (PRICE, 1))
+
+
+def test_of_two_callers_that_come_back_one_gets_the_purchase() -> None:
+    books = books_with(row_in("submitted"))
+    left = apply_step(books, Left(key="k"))
+    assert isinstance(left, Row)
+    assert left.left
+    back = Rejoin(key="k", joins=left.joins, left=left.left)
+    first = apply_step(books, back)
+    assert isinstance(first, Row)
+    assert (first.joins, first.left, first.state, first.worker) == (1, False, "submitted", "here")
+    assert apply_step(books, back) is None
+    assert apply_step(books, Rejoin(key="none", joins=0, left=False)) is None
+    assert apply_step(books, Left(key="none")) is None

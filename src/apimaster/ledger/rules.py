@@ -20,7 +20,9 @@ from .steps import (
     Begun,
     Delivered,
     Ended,
+    Left,
     Reap,
+    Rejoin,
     Release,
     Settle,
     Step,
@@ -184,6 +186,18 @@ def _release(books: Books, step: Release) -> Row | None:
     return _write(books, row, changed, "planned" if row.state in ("claimed", "submitting") else row.state)
 
 
+def _left(books: Books, step: Left) -> Row | None:
+    row = books.rows.get(step.id)
+    return None if row is None else _write(books, row, row.but(left=True), row.state)
+
+
+def _rejoin(books: Books, step: Rejoin) -> Row | None:
+    row = books.rows.get(step.id)
+    if row is None or (row.joins, row.left) != (step.joins, step.left):
+        return None
+    return _write(books, row, row.but(joins=row.joins + 1, left=False), row.state)
+
+
 def _reap_step(books: Books, step: Reap) -> Row | None:
     row = books.rows.get(step.id)
     if row is None or row.worker is None or books.is_alive(row):
@@ -320,6 +334,8 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Delivered: _delivered,
     Ended: _ended,
     Release: _release,
+    Left: _left,
+    Rejoin: _rejoin,
     Reap: _reap_step,
     Settle: _settle,
 }

@@ -142,6 +142,28 @@ class Release(_Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left(_Step):
+    """The caller that waits for it has gone away; the purchase goes on. A caller that comes back looks for such rows."""
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejoin(_Step):
+    """A caller that came back takes this purchase for the one that it lost, if nobody else has since it was read.
+
+    ``joins`` and ``left`` are those of the row that the caller has read. The answer is the row, or None.
+    """
+
+    joins: int
+    left: bool
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reap(_Step):
     """Its worker seems to be dead: free it, or find that nobody knows."""
 
@@ -170,7 +192,7 @@ class Settle(_Step):
     owed: ClassVar[bool] = False
 
 
-Step: TypeAlias = Begin | Submitting | Submitted | Delivered | Ended | Release | Reap | Settle
+Step: TypeAlias = Begin | Submitting | Submitted | Delivered | Ended | Release | Left | Rejoin | Reap | Settle
 
 
 def error_json(kind: str, message: str, billed: Billed) -> str:
