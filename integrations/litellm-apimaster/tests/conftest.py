@@ -82,6 +82,7 @@ def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     litellm.logging_callback_manager._reset_all_callbacks()
     for name in ("APIMASTER_API_KEY", "APIMASTER_KEY", "APIMASTER_BASE_URL", "APIMASTER_RETRY_UNKNOWN_OUTCOMES"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("APIMASTER_LEDGER", "sqlite://")
     litellm_apimaster.register(retry_unknown_outcomes=False)
     monkeypatch.setattr(litellm, "drop_params", False)
     return emulator
@@ -210,6 +211,7 @@ class Proxy:
 
     url: str
     log: Path
+    pid: int
 
     @property
     def client(self) -> OpenAI:
@@ -237,7 +239,7 @@ def running_proxy(config: Path, folder: Path, environment: dict[str, str]) -> It
         )
     try:
         wait_until_reachable(f"http://127.0.0.1:{port}/health/liveliness", process, log)
-        yield Proxy(f"http://127.0.0.1:{port}", log)
+        yield Proxy(f"http://127.0.0.1:{port}", log, process.pid)
     finally:
         process.terminate()
         try:
@@ -292,7 +294,27 @@ def proxy(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "APIMASTER_API_KEY": KEYS[0],
         "APIMASTER_API_KEY_2": KEYS[1],
         "APIMASTER_BASE_URL": emulator.base_url,
+        "APIMASTER_LEDGER": str(folder / "ledger.db"),
         "NO_PROXY": "127.0.0.1",
     }
     with running_proxy(config, folder, environment) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def start_proxy(emulator: Emulator) -> Callable[..., Any]:
+    """A function that runs a proxy for as long as a block lasts; ``{handler}`` in its configuration is filled in."""
+
+    @contextmanager
+    def start(text: str, folder: Path, environment: dict[str, str]) -> Iterator[Proxy]:
+        handler = "litellm_apimaster.apimaster_llm"
+        if handler_must_be_in_a_file():
+            (folder / "handler.py").write_text("from litellm_apimaster import apimaster_llm\n", encoding="utf-8")
+            handler = "handler.apimaster_llm"
+        config = folder / "config.yaml"
+        filled = text.format(model=MODEL, key=KEYS[0], url=emulator.base_url, handler=handler)
+        config.write_text(filled, encoding="utf-8")
+        with running_proxy(config, folder, {"NO_PROXY": "127.0.0.1", **environment}) as running:
+            yield running
+
+    return start

@@ -244,23 +244,6 @@ def test_many_calls_do_not_block_the_event_loop(account, gateway):
     assert len(gateway.bill.standing) == 32
 
 
-def test_a_cancelled_call_stops_polling(account, gateway):
-    gateway.latency = "manual"
-
-    async def cancel_call() -> None:
-        task = asyncio.create_task(litellm.aimage_generation(prompt="a red kite", **account))
-        while not gateway.requests_to("poll"):
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        polls = len(gateway.requests_to("poll"))
-        await asyncio.sleep(0.1)
-        assert len(gateway.requests_to("poll")) == polls
-
-    asyncio.run(cancel_call())
-
-
 WITHOUT_UNIX = """
 import builtins, os, signal, sys
 import litellm  # first and with all of Unix, since this tests only our own packages

@@ -16,7 +16,7 @@ from apimaster import errors as core_errors
 from apimaster.errors import describe_charge
 from apimaster.results import GeneratedImage, Task
 from litellm_apimaster import OutcomeUnknown, WaitTimeout, register
-from litellm_apimaster.errors import describe, refused_retry, to_litellm, unexpected
+from litellm_apimaster.errors import describe, to_litellm, unexpected
 
 CHARGED = r"It (may have been|was) charged\."
 NO_BALANCE = getattr(litellm.exceptions, "PaymentRequiredError", litellm.APIError)
@@ -356,11 +356,3 @@ def test_a_message_states_each_fact_once(case):
     if error.billed != "no":
         assert converted.billed == error.billed
         assert converted.task_ids == tuple(dict.fromkeys(task.id for task in error.tasks))
-
-
-def test_the_error_of_a_refused_retry_describes_the_first_attempt():
-    error = refused_retry("No answer came back. It may have been charged.", model="m")
-    assert isinstance(error, OutcomeUnknown)
-    assert error.message.endswith(
-        "Not sent again, since a second request may be a second charge. No answer came back. It may have been charged."
-    )

@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import re
+import uuid
 from typing import Any
 
 import litellm
@@ -320,7 +321,7 @@ LITELLM_PARAMETERS = {
     "num_retries": 1,
     "caching": False,
     "cache": {"no-cache": True},
-    "litellm_call_id": "call-7",
+    "litellm_call_id": "",
     "litellm_trace_id": "trace-7",
     "drop_params": True,
     "user": "somebody",
@@ -331,14 +332,18 @@ LITELLM_PARAMETERS = {
 }
 
 
+def litellm_parameter(name: str) -> dict[str, Any]:
+    """One parameter: a copy, because LiteLLM adds entries to the metadata of a call; the id of a call is its own."""
+    return {name: str(uuid.uuid4()) if name == "litellm_call_id" else copy.deepcopy(LITELLM_PARAMETERS[name])}
+
+
 @pytest.mark.parametrize("name", LITELLM_PARAMETERS)
 def test_a_generation_sends_no_parameter_of_litellms_own(name, generate, purchases):
-    # A copy, because LiteLLM adds entries to the metadata of a call.
-    generate(prompt="a red kite", **{name: copy.deepcopy(LITELLM_PARAMETERS[name])})
+    generate(prompt="a red kite", **litellm_parameter(name))
     assert [parameters_of(purchase) for purchase in purchases()] == [{}]
 
 
 @pytest.mark.parametrize("name", LITELLM_PARAMETERS)
 def test_an_edit_sends_no_parameter_of_litellms_own(name, edit, purchases, png):
-    edit(prompt="a red kite", image=png, **{name: copy.deepcopy(LITELLM_PARAMETERS[name])})
+    edit(prompt="a red kite", image=png, **litellm_parameter(name))
     assert [parameters_of(purchase) for purchase in purchases()] == [{}]

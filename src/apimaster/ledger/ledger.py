@@ -121,8 +121,7 @@ class Ledger:
             patience=patience,
             settle_after=settle_after,
         )
-        ledger._writer.get().opened.result()
-        return ledger
+        return ledger.connect()
 
     @classmethod
     def shared(cls, place: str | os.PathLike[str]) -> Ledger:
@@ -140,6 +139,15 @@ class Ledger:
             if found is None or found._writer.closed:
                 found = _shared[key] = cls(location)
             return found
+
+    def connect(self) -> Ledger:
+        """Open the store now, if it is not open; for whoever wants to know whether it can be.
+
+        Raises:
+            BadRequestError, LedgerError: as ``open``.
+        """
+        self._writer.get().opened.result()
+        return self
 
     @property
     def name(self) -> str:

@@ -143,7 +143,7 @@ class Release(_Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left(_Step):
-    """The caller that waits for it has gone away; the purchase goes on. A caller that comes back looks for such rows."""
+    """The caller that waits for it has gone away, and the purchase goes on: one that comes back looks for such rows."""
 
     durable: ClassVar[bool] = False
     owed: ClassVar[bool] = False

@@ -19,11 +19,9 @@ from apimaster.errors import APIMasterError, BadRequestError
 from . import chat, errors, params, reference_images
 from .call_arguments import arguments_of_call
 from .clients import Account, resolve_account
+from .identity import FROM_PROXY, Identity, identify
 from .multipart import nest_bracketed_fields
 from .params import ParsedParams
-
-# A client of the proxy is somebody else, and must not name a local file.
-_FROM_PROXY: Final = "proxy_server_request"
 
 # LiteLLM's proxy checks a deployment by calling it as a client would: that buys an image every few minutes. It tags
 # these calls, and this package asks the gateway for its list of models instead, which is free and shows that the
@@ -43,6 +41,7 @@ class Call:
         model: the model id, as the caller wrote it.
         account: the key and the base URL.
         request: the image request; None for a health check.
+        identity: which request of which caller it is; None for a health check.
         inline: whether the response carries the images themselves instead of URLs.
         timeout: seconds for the whole call, or None for the core's default.
         headers: further HTTP headers for the gateway.
@@ -54,17 +53,18 @@ class Call:
     model: str
     account: Account
     request: ImageRequest | None
+    identity: Identity | None
     inline: bool
     timeout: float | None
     headers: Mapping[str, str]
     purchase_retries: int | None
     logging: Any
 
-    def with_options(self, client: Any) -> Any:
-        """The client with this call's headers and retries."""
-        if not self.headers and self.purchase_retries is None:
-            return client
-        return client.with_options(extra_headers=self.headers, purchase_retries=self.purchase_retries)
+    def with_options(self, client: Any, **options: Any) -> Any:
+        """The client with this call's headers and retries, and further options."""
+        if self.headers:
+            options["extra_headers"] = self.headers
+        return client.with_options(purchase_retries=self.purchase_retries, **options)
 
     def log_request(self) -> None:
         """LiteLLM's log entry before a call: the request, without the key and the images."""
@@ -93,7 +93,7 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
         arguments = nest_bracketed_fields(_arguments(handler_arguments), params.LISTS)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
-        images = reference_images.from_image(handler_arguments.get("image"), local_paths=_FROM_PROXY not in arguments)
+        images = reference_images.from_image(handler_arguments.get("image"), local_paths=FROM_PROXY not in arguments)
         parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", references=images)
         return _call(handler_arguments, arguments, parsed)
 
@@ -132,6 +132,7 @@ def _call(handler_arguments: Mapping[str, Any], arguments: Mapping[str, Any], pa
         model=handler_arguments["model"],
         account=resolve_account(handler_arguments.get("api_key"), base_url),
         request=None if parsed is None else parsed.request,
+        identity=None if parsed is None else identify(arguments, parsed.request),
         inline=parsed is not None and parsed.inline,
         timeout=_seconds(handler_arguments.get("timeout")),
         headers=_headers(arguments),

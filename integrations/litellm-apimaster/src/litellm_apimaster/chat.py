@@ -67,25 +67,25 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     return ChatPrompt(text, reference_images.from_urls(list(dict.fromkeys(images))))
 
 
-def chat_response(response: Any, result: ImageResult, images: Sequence[bytes]) -> Any:
+def chat_response(response: Any, result: ImageResult, images: Sequence[bytes], purchase: str) -> Any:
     """Fill LiteLLM's ``ModelResponse``: one message whose ``images`` are data URIs."""
     message = Message(role=_ASSISTANT, content="", images=_image_parts(images))
     response.choices = [Choices(index=0, finish_reason=_STOP, message=message)]
     response.usage = _usage()
-    add_metadata(response, result)
+    add_metadata(response, result, purchase)
     return response
 
 
-def stream_chunk(result: ImageResult, images: Sequence[bytes]) -> ModelResponseStream:
+def stream_chunk(result: ImageResult, images: Sequence[bytes], purchase: str) -> ModelResponseStream:
     """The whole response as one chunk of a stream. LiteLLM itself adds the last, empty one."""
     delta = Delta(role=_ASSISTANT, content="", images=_image_parts(images))
     chunk = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # the rest has defaults
     usage = _usage()
     if result.cost is not None:
         # LiteLLM reads the cost of a stream from here.
-        usage.cost = float(result.cost)
+        usage.cost = float(result.cost - result.replayed_cost)
     chunk.usage = usage
-    add_metadata(chunk, result)
+    add_metadata(chunk, result, purchase)
     return chunk
 
 

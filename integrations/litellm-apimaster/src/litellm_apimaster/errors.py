@@ -19,6 +19,7 @@ InternalServerError        by its status: InternalServerError, 500, 502, yes: th
                            BadGatewayError, ServiceUnavailable 503
 GenerationFailedError      InternalServerError                 500      yes: it was refunded
 APIConnectionError         APIConnectionError                  500      yes: nothing was sent
+LedgerError                ServiceUnavailableError             503      yes: nothing was sent
 TaskTimeoutError           WaitTimeout (a Timeout)             424      never: it was charged
 OutcomeUnknownError, …     OutcomeUnknown (an APIError)        424      never: it may have been charged
 =========================  ==================================  =======  ============
@@ -93,6 +94,7 @@ _BY_CLASS: Final[tuple[tuple[type[core_errors.APIMasterError], Callable[..., Exc
     (core_errors.NotFoundError, litellm_errors.NotFoundError),
     (core_errors.RateLimitError, litellm_errors.RateLimitError),
     (core_errors.APIConnectionError, litellm_errors.APIConnectionError),
+    (core_errors.LedgerError, litellm_errors.ServiceUnavailableError),
 )
 _BY_STATUS: Final[dict[int, Callable[..., Exception]]] = {
     502: litellm_errors.BadGatewayError,
@@ -120,19 +122,6 @@ def to_litellm(error: core_errors.APIMasterError, *, model: str, retry_unknown: 
 def unexpected(bug: Exception) -> core_errors.OutcomeUnknownError:
     """For a bug after the purchase began: LiteLLM would take it for a passing fault, and buy again."""
     return core_errors.OutcomeUnknownError(f"The call failed unexpectedly with {type(bug).__name__}: {bug}")
-
-
-def refused_retry(earlier: str, *, model: str) -> Exception:
-    """For a second attempt at a request that may have been charged; ``earlier`` describes the first.
-
-    The second attempt sent nothing.
-    """
-    return OutcomeUnknown(
-        status_code=NEVER_RETRIED,
-        message=f"Not sent again, since a second request may be a second charge. {earlier}",
-        llm_provider=PROVIDER,
-        model=model,
-    )
 
 
 def describe(error: core_errors.APIMasterError) -> str:

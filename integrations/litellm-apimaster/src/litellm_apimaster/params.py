@@ -11,6 +11,7 @@ response_format                        ``url`` or ``b64_json``
 image_urls                             references, after those of ``image``
 google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
+idempotency_key                        the same key of the same caller brings the same image (``identity``)
 mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``
 anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
 =====================================  ==================================================================
@@ -37,6 +38,7 @@ from apimaster.errors import BadRequestError
 from . import reference_images
 from .call_arguments import is_provider_parameter
 from .deployment_defaults import EXTRA_BODY, ParameterSource, parameter_sources
+from .identity import IDEMPOTENCY_KEY
 
 PROVIDER: Final = "apimaster"
 MAX_N: Final = 10
@@ -51,7 +53,7 @@ _RESPONSE_FORMAT: Final = "response_format"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
 _SYNONYMS: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION})
-_SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED})
+_SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY})
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})

@@ -17,8 +17,8 @@ from apimaster.catalog import KNOWN_MODELS, spec_for
 from .params import PROVIDER
 
 COST_HEADER: Final = "llm_provider-x-litellm-response-cost"
-_HEADERS: Final = "additional_headers"
-_HEADER_PREFIX: Final = "llm_provider-x-apimaster-"
+HEADERS: Final = "additional_headers"
+HEADER_PREFIX: Final = "llm_provider-x-apimaster-"
 _MODE: Final = "image_generation"
 
 # LiteLLM reserves budgets by the first name and calculates costs by the second.
@@ -31,10 +31,10 @@ def set_response_cost(response: Any, cost: Decimal | None, **headers: str) -> No
     If the model's price is not known, write no figure: none is better than an estimate.
     """
     hidden = response._hidden_params
-    found = hidden.get(_HEADERS) or {}
+    found = hidden.get(HEADERS) or {}
     if cost is not None:
         found[COST_HEADER] = float(cost)
-    hidden[_HEADERS] = found | {f"{_HEADER_PREFIX}{name}": text for name, text in headers.items()}
+    hidden[HEADERS] = found | {f"{HEADER_PREFIX}{name}": text for name, text in headers.items()}
 
 
 def register_prices() -> None:

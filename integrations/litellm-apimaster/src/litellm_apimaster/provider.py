@@ -9,23 +9,28 @@ what to ask for. Only what waits is in a coroutine.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
 from litellm.llms.custom_llm import CustomLLM
 
-from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
+from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageResult, Progress
 from apimaster.errors import APIMasterError
 
 from . import chat, errors, responses
+from .background import run_shielded
 from .call import Call, chat_call, image_call
 from .clients import ClientCache
 from .prices import register_prices, set_response_cost
+from .purchases import Plan, plan_purchase
+from .response_headers import register_headers
 from .responses import ImageContent
-from .retry_guard import RetryGuard
+
+_log = logging.getLogger("litellm_apimaster")
 
 RETRY_VARIABLE: Final = "APIMASTER_RETRY_UNKNOWN_OUTCOMES"
 _ON: Final = frozenset({"1", "true", "yes", "on"})
@@ -44,7 +49,6 @@ class APIMasterLLM(CustomLLM):
         super().__init__()
         self.retry_unknown_outcomes = retry_unknown_outcomes
         self.clients = ClientCache()
-        self._retry_guard = RetryGuard()
         register_prices()
 
     # LiteLLM passes everything by name, and more of it with every version: hence ``**kwargs``.
@@ -100,43 +104,53 @@ class APIMasterLLM(CustomLLM):
             return self._check(call, response)
         call.log_request()
         with self._guarded(call):
-            result, contents = self._buy(call, inline=call.inline)
-            return responses.image_response(response, result, contents)
+            return responses.image_response(response, *self._buy(call, inline=call.inline))
 
     async def _aimages(self, call: Call, response: Any) -> Any:
         if call.request is None:
             return await self._acheck(call, response)
         call.log_request()
         with self._guarded(call):
-            result, contents = await self._abuy(call, inline=call.inline)
+            result, contents, purchase = await self._abuy(call, inline=call.inline)
             if any(contents):
                 # Encoding megabytes as base64 would block the loop.
-                return await asyncio.to_thread(responses.image_response, response, result, contents)
-            return responses.image_response(response, result, contents)
+                return await asyncio.to_thread(responses.image_response, response, result, contents, purchase)
+            return responses.image_response(response, result, contents, purchase)
 
-    def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
+    def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes], str]:
         call.log_request()
         with self._guarded(call):
-            result, contents = self._buy(call, inline=True)
-            return result, responses.require_bytes(contents)
+            result, contents, purchase = self._buy(call, inline=True)
+            return result, responses.require_bytes(contents), purchase
 
-    async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes]]:
+    async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes], str]:
         call.log_request()
         with self._guarded(call):
-            result, contents = await self._abuy(call, inline=True)
-            return result, responses.require_bytes(contents)
+            result, contents, purchase = await self._abuy(call, inline=True)
+            return result, responses.require_bytes(contents), purchase
 
-    def _buy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+    def _buy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent], str]:
+        plan = self._plan(call)
         with self.clients.blocking_client(call.account) as client:
-            result, contents = _generate(call.with_options(client), call, inline=inline)
+            result, contents = _generate(_client_for(call, plan, client), call, plan, inline=inline)
         call.log_response(responses.log_entry(result))
-        return result, contents
+        return result, contents, plan.key
 
-    async def _abuy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
-        async with self.clients.asyncio_client(call.account) as client:
-            result, contents = await _agenerate(call.with_options(client), call, inline=inline)
+    async def _abuy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent], str]:
+        plan = await asyncio.to_thread(self._plan, call)  # it reads the ledger
+        result, contents = await run_shielded(self._abuy_planned(call, plan, inline), on_leave=plan.caller_left)
         call.log_response(responses.log_entry(result))
-        return result, contents
+        return result, contents, plan.key
+
+    async def _abuy_planned(self, call: Call, plan: Plan, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+        async with self.clients.asyncio_client(call.account) as client:
+            return await _agenerate(_client_for(call, plan, client), call, plan, inline=inline)
+
+    def _plan(self, call: Call) -> Plan:
+        register_headers()  # a proxy reads its configuration, which may name callbacks, after it has made the provider
+        assert call.request is not None  # only a health check has none, and it buys nothing
+        assert call.identity is not None
+        return plan_purchase(call.request, call.identity, buy_again=self._retries_unknown())
 
     async def _achat(self, call: Call, response: Any) -> Any:
         if call.request is None:
@@ -162,25 +176,16 @@ class APIMasterLLM(CustomLLM):
 
     @contextmanager
     def _guarded(self, call: Call, *, buys: bool = True) -> Iterator[None]:
-        """Refuse to buy a second time for one request, and turn every error into one of LiteLLM's."""
+        """Turn every error into one of LiteLLM's."""
         retry = self._retries_unknown()
-        earlier = None
-        if buys and not retry:
-            earlier = self._retry_guard.earlier_attempt(call.arguments, errors.UNKNOWN_OUTCOMES)
-        if earlier is not None:
-            raise errors.refused_retry(earlier, model=call.model)
         try:
             yield
         except APIMasterError as error:
-            if error.billed != "no":
-                self._retry_guard.remember(call.arguments, errors.describe(error))
             raise errors.to_litellm(error, model=call.model, retry_unknown=retry) from error
         except Exception as bug:
             if not buys:
                 raise
-            unknown = errors.unexpected(bug)
-            self._retry_guard.remember(call.arguments, errors.describe(unknown))
-            raise errors.to_litellm(unknown, model=call.model, retry_unknown=False) from bug
+            raise errors.to_litellm(errors.unexpected(bug), model=call.model, retry_unknown=False) from bug
 
     def _retries_unknown(self) -> bool:
         if self.retry_unknown_outcomes is not None:
@@ -188,17 +193,40 @@ class APIMasterLLM(CustomLLM):
         return os.environ.get(RETRY_VARIABLE, "").strip().lower() in _ON
 
 
-def _generate(client: APIMaster, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
-    result = client.generate(_request(call), timeout=call.timeout)
+def _client_for(call: Call, plan: Plan, client: Any) -> Any:
+    return call.with_options(client, ledger=plan.ledger, purchase_alias=plan.alias)
+
+
+def _generate(client: APIMaster, call: Call, plan: Plan, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
+    result = client.generate(
+        plan.request, timeout=call.timeout, idempotency_key=plan.key, on_progress=_task_logger(plan)
+    )
     return result, [_read(client, image) if _needs_bytes(image, inline) else None for image in result.images]
 
 
-async def _agenerate(client: AsyncAPIMaster, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
-    result = await client.generate(_request(call), timeout=call.timeout)
+async def _agenerate(
+    client: AsyncAPIMaster, call: Call, plan: Plan, *, inline: bool
+) -> tuple[ImageResult, list[ImageContent]]:
+    result = await client.generate(
+        plan.request, timeout=call.timeout, idempotency_key=plan.key, on_progress=_task_logger(plan)
+    )
     if not any(_needs_bytes(image, inline) for image in result.images):
         return result, [None] * len(result.images)
     reads = [_aread(client, image) if _needs_bytes(image, inline) else _nothing() for image in result.images]
     return result, list(await asyncio.gather(*reads))
+
+
+def _task_logger(plan: Plan) -> Callable[[Progress], None]:
+    """A listener that logs one line per image, as soon as there is a task: it joins LiteLLM's id and the gateway's."""
+    logged: set[str] = set()
+
+    def log(progress: Progress) -> None:
+        task = progress.task
+        if task is not None and task.id and task.id not in logged:
+            logged.add(task.id)
+            _log.info("purchase %s: LiteLLM call %s, task %s", plan.key, plan.call_id, task.id)
+
+    return log
 
 
 def _read(client: APIMaster, image: GeneratedImage) -> ImageContent:
@@ -222,11 +250,6 @@ async def _nothing() -> ImageContent:
 def _needs_bytes(image: GeneratedImage, inline: bool) -> bool:
     """Whether the caller asked for the bytes, or there is no URL to give instead."""
     return inline or image.url is None
-
-
-def _request(call: Call) -> ImageRequest:
-    assert call.request is not None  # only a health check has none, and it generates nothing
-    return call.request
 
 
 def _health_check_response(response: Any) -> Any:

@@ -24,7 +24,7 @@ ImageContent: TypeAlias = bytes | APIMasterError | None
 """The bytes of an image, the error that kept them away, or None where the caller wants the URL."""
 
 
-def image_response(response: Any, result: ImageResult, contents: Sequence[ImageContent]) -> Any:
+def image_response(response: Any, result: ImageResult, contents: Sequence[ImageContent], purchase: str) -> Any:
     """Fill LiteLLM's ``ImageResponse``: one entry per image, as a URL or as base64.
 
     If some of several images failed, the response has a field ``failures`` that names them, and a header that the
@@ -41,13 +41,18 @@ def image_response(response: Any, result: ImageResult, contents: Sequence[ImageC
     failures = [*result.failures, *_fetch_failures(result.images, contents)]
     if failures:
         response.failures = [_failure_as_json(failure) for failure in failures]
-    add_metadata(response, result, failures)
+    add_metadata(response, result, purchase, failures)
     return response
 
 
-def add_metadata(response: Any, result: ImageResult, failures: Sequence[ImageFailure] = ()) -> None:
-    """Add cost, tasks and the number of failures to any of LiteLLM's responses, and log what is not as asked."""
-    headers = {}
+def add_metadata(response: Any, result: ImageResult, purchase: str, failures: Sequence[ImageFailure] = ()) -> None:
+    """Add cost, purchase, tasks and the number of failures to LiteLLM's response, and log what is not as asked.
+
+    The cost is what this call is to report: an image that another call reports adds nothing to it.
+    """
+    headers = {"purchase": purchase}
+    if result.replayed:
+        headers["replayed"] = "true"
     tasks = [task.id for task in result.tasks if task.id]
     if tasks:
         headers["tasks"] = ",".join(tasks)
@@ -61,7 +66,7 @@ def add_metadata(response: Any, result: ImageResult, failures: Sequence[ImageFai
     for image in result.images:
         for deviation in image.deviations:
             _log.warning("image %d: %s", image.index, deviation)
-    set_response_cost(response, result.cost, **headers)
+    set_response_cost(response, None if result.cost is None else result.cost - result.replayed_cost, **headers)
 
 
 def log_entry(result: ImageResult) -> str:

@@ -1,0 +1,175 @@
+"""Which request of which caller a call is: what LiteLLM and the client say about that.
+
+A call has up to three names. The caller's own idempotency key comes as a header of the client or as a parameter.
+LiteLLM's call id is the same in all attempts that a proxy or ``completion`` makes; a Router outside a proxy gives each
+attempt a new one, and all attempts of its asynchronous calls one trace id. A client that repeats a request by itself
+counts its retries in a header.
+
+Everything is scoped by the caller: the virtual key with which a client of the proxy came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from apimaster import ImageRequest
+from apimaster.errors import BadRequestError
+
+FROM_PROXY: Final = "proxy_server_request"
+"""LiteLLM's argument that holds the client's request: the client of a proxy is somebody else than its operator."""
+IDEMPOTENCY_KEY: Final = "idempotency_key"
+MAX_KEY: Final = 255
+
+_KEY_HEADER: Final = "idempotency-key"
+_RETRY_HEADER: Final = "x-stainless-retry-count"
+_METADATA: Final = ("metadata", "litellm_metadata")
+_CALLER: Final = "user_api_key_hash"
+_FAILED_ATTEMPTS: Final = "previous_models"
+_EXCEPTION_CLASS: Final = "exception_type"
+_LONGEST_PLAIN_NAME: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The names of one call.
+
+    Attributes:
+        base: what all attempts at this purchase have in common; the ledger's keys begin with it.
+        key: the ledger's key for this attempt: a fallback may ask another model.
+        alias: what a client's retry has in common with its first attempt: the caller and the body. Outside a proxy,
+            what a Router's attempts have in common; None if there is nothing.
+        call_id: LiteLLM's call id.
+        named: whether the caller gave an idempotency key.
+        client_retries: how often the client says that it has repeated the request.
+        router_retry: whether a Router says that this is not its first attempt.
+        after: the class name of the error of the Router's attempt before this one, or None.
+    """
+
+    base: str
+    key: str
+    alias: str | None
+    call_id: str
+    named: bool
+    client_retries: int
+    router_retry: bool
+    after: str | None
+
+
+def identify(arguments: Mapping[str, Any], request: ImageRequest) -> Identity:
+    """The names of a call, from all of its arguments.
+
+    Raises:
+        BadRequestError: the idempotency key is not a text, is empty or too long.
+    """
+    headers = _client_headers(arguments)
+    caller = _caller(arguments)
+    asked = _digest(_asked(request))
+    scope = f"litellm/{_digest(caller)}"
+    key = _idempotency_key(arguments, headers)
+    call_id = str(arguments.get("litellm_call_id") or "")
+    base = f"{scope}/key/{_plain(key)}" if key is not None else f"{scope}/call/{_plain(call_id)}/{asked}"
+    client = arguments.get(FROM_PROXY)
+    alias = None
+    if isinstance(client, Mapping):
+        body = client.get("body")
+        model = body.get("model") if isinstance(body, Mapping) else None
+        alias = f"litellm/{_digest([caller, str(model), asked])}"
+    elif arguments.get("litellm_trace_id"):
+        alias = f"litellm/{_digest([caller, str(arguments['litellm_trace_id']), asked, 'trace'])}"
+    failed = _failed_attempts(arguments)
+    after = failed[-1].get(_EXCEPTION_CLASS) if failed else None
+    return Identity(
+        base=base,
+        key=f"{base}/{_digest(request.model)[:8]}",
+        alias=alias,
+        call_id=call_id,
+        named=key is not None,
+        client_retries=_count(headers.get(_RETRY_HEADER)) if isinstance(client, Mapping) else 0,
+        router_retry=_is_router_retry(arguments) or bool(failed),
+        after=str(after) if after and _is_router_retry(arguments) else None,
+    )
+
+
+def _idempotency_key(arguments: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
+    extra_body = arguments.get("extra_body")
+    given = arguments.get(IDEMPOTENCY_KEY)
+    if given is None and isinstance(extra_body, Mapping):
+        given = extra_body.get(IDEMPOTENCY_KEY)
+    if given is None:
+        given = headers.get(_KEY_HEADER)
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given.strip() or len(given) > MAX_KEY:
+        raise BadRequestError(f"{IDEMPOTENCY_KEY} must be a text of 1 to {MAX_KEY} characters, not {str(given)[:40]!r}")
+    return given
+
+
+def _client_headers(arguments: Mapping[str, Any]) -> dict[str, str]:
+    client = arguments.get(FROM_PROXY)
+    headers = client.get("headers") if isinstance(client, Mapping) else None
+    return {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
+
+
+def _caller(arguments: Mapping[str, Any]) -> list[str]:
+    """The virtual key's hash in each of the places where a proxy may write it.
+
+    The proxy fills one of the two, depending on the route, and a client may fill the other. So both count, each in its
+    place: nobody can take the place of another caller by writing that caller's hash into a request.
+    """
+    if FROM_PROXY not in arguments:
+        return []
+    places = [arguments.get(name) for name in _METADATA]
+    return [str(place.get(_CALLER) or "") if isinstance(place, Mapping) else "" for place in places]
+
+
+def _asked(request: ImageRequest) -> Any:
+    """What was asked for, apart from the model: a Router's fallback asks another one for the same."""
+    asked = request.model_dump(mode="json", exclude={"references", "model"}, exclude_none=True)
+    return [asked, [_reference(each) for each in request.references]]
+
+
+def _reference(reference: Any) -> str:
+    if isinstance(reference, (bytes, bytearray, memoryview)):
+        return hashlib.sha256(reference).hexdigest()
+    return str(reference)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _plain(name: str) -> str:
+    """A name of the caller's as a part of a key: it can't hold the separator, and has a limited length."""
+    quoted = quote(name, safe="")
+    return quoted if len(quoted) <= _LONGEST_PLAIN_NAME else f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def _count(value: str | None) -> int:
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 6 else 0
+
+
+def _is_router_retry(arguments: Mapping[str, Any]) -> bool:
+    metadata = _router_metadata(arguments)
+    return any(
+        (arguments.get("fallback_depth"), metadata.get("attempted_retries"), metadata.get("attempted_fallbacks"))
+    )
+
+
+def _failed_attempts(arguments: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    attempts = _router_metadata(arguments).get(_FAILED_ATTEMPTS) or ()
+    return [attempt for attempt in attempts if isinstance(attempt, Mapping)]
+
+
+def _router_metadata(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a Router keeps its notes about this request: in one of two places, depending on LiteLLM's function."""
+    for name in _METADATA:
+        metadata = arguments.get(name)
+        if isinstance(metadata, Mapping) and _FAILED_ATTEMPTS in metadata:
+            return metadata
+    found = arguments.get(_METADATA[1]) or arguments.get(_METADATA[0])
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,189 @@
+"""Which purchase in the ledger a call belongs to: a new one, or one that an earlier attempt began.
+
+==========================================  ============================================================
+the call                                    its purchase
+==========================================  ============================================================
+has an idempotency key                      the one with this key and caller, else a new one
+is a Router's retry or fallback             the one that the attempt before it began, unless that cost nothing
+is a client's retry, marked as such         one of the same caller with the same body within 15 minutes; bought again
+                                            if it cost nothing
+is anything else, a first attempt           a new one
+==========================================  ============================================================
+
+All of it is in the ledger, so it holds for every worker and every proxy that shares one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from dataclasses import dataclass, replace
+from typing import Final
+
+from apimaster import ImageRequest
+from apimaster.errors import BadRequestError, LedgerError, OutcomeUnknownError
+from apimaster.ledger import Ledger
+from apimaster.ledger.location import LEDGER_VARIABLE, data_folder
+from apimaster.ledger.purchase import purchase_from
+from apimaster.ledger.rows import Row
+from apimaster.ledger.schema import Where
+from apimaster.ledger.steps import Left, Rejoin
+
+from .errors import UNKNOWN_OUTCOMES
+from .identity import IDEMPOTENCY_KEY, Identity
+
+_log = logging.getLogger("litellm_apimaster")
+
+RETRY_WINDOW: Final = 900.0
+"""Seconds in which a client's retry finds the purchase of its first attempt."""
+_IN_MEMORY: Final = "sqlite://"
+_UNDER_WAY: Final = frozenset({"claimed", "submitting", "submitted"})
+_warned = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to buy, or whom to join.
+
+    Attributes:
+        ledger: the ledger.
+        key: the purchase's key in it.
+        alias: another name by which a later attempt finds it.
+        request: the request; its model is that of the purchase.
+        call_id: LiteLLM's call id, for the log.
+    """
+
+    ledger: Ledger
+    key: str
+    alias: str | None
+    request: ImageRequest
+    call_id: str
+
+    def caller_left(self) -> None:
+        """The caller went away, and the purchase goes on. Does not wait."""
+        self.ledger.take(Left(key=self.key))
+
+
+def open_ledger() -> Ledger:
+    """The ledger of this process: ``APIMASTER_LEDGER``, else SQLite in the user's data directory, else memory.
+
+    Raises:
+        BadRequestError, LedgerError: ``APIMASTER_LEDGER`` names one that can't be opened.
+    """
+    place = os.environ.get(LEDGER_VARIABLE, "").strip()
+    if place:
+        return Ledger.shared(place)
+    if not _warned.is_set():
+        folder = data_folder() / "litellm"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return Ledger.shared(folder / "ledger.db").connect()
+        except (OSError, LedgerError) as error:
+            _warned.set()
+            _log.warning(
+                "%s can't be written (%s), so purchases are recorded in memory: workers, proxies and restarts do not "
+                "share them. Set %s to a ledger that can be written.",
+                folder,
+                error,
+                LEDGER_VARIABLE,
+            )
+    return Ledger.shared(_IN_MEMORY)
+
+
+def plan_purchase(request: ImageRequest, identity: Identity, *, buy_again: bool) -> Plan:
+    """Find the purchase of a call. Blocking: it reads the ledger, if the call may belong to an earlier one.
+
+    Args:
+        request: what the call asks for.
+        identity: the call's names.
+        buy_again: the operator lets LiteLLM retry what may have been charged, at a further charge.
+
+    Raises:
+        BadRequestError: the idempotency key stands for another request.
+        LedgerError: the ledger can't be read. Nothing was sent.
+    """
+    ledger = open_ledger()
+    plan = Plan(ledger, identity.key, identity.alias, request, identity.call_id)
+    row: Row | None = None
+    if identity.named:
+        row = _of_key(ledger, identity)
+    elif identity.router_retry and not buy_again:
+        row = _of_attempt_before(ledger, identity)
+    elif identity.client_retries and identity.alias is not None:
+        row = _of_client(ledger, identity.alias, identity.client_retries)
+    if row is not None:
+        # A fallback may have bought it from another model than the one that this attempt would ask.
+        model = purchase_from(row).request.model
+        return replace(plan, key=row.key, request=request.model_copy(update={"model": model}))
+    if buy_again and not identity.named:
+        return replace(plan, key=f"{plan.key}/{secrets.token_hex(4)}")
+    return plan
+
+
+def _of_key(ledger: Ledger, identity: Identity) -> Row | None:
+    """The purchase of an idempotency key, whichever model it was bought from."""
+    rows = [row for row in _first_images(ledger, Where(key_prefix=f"{identity.base}/")) if _is_bought(row)]
+    if not rows or identity.router_retry:
+        return next(iter(rows), None)
+    if rows[0].key != identity.key and rows[0].alias != identity.alias:
+        raise BadRequestError(
+            f"{IDEMPOTENCY_KEY} stands for another request",
+            code="idempotency_key_reused",
+            advice="Use a new key for a new request; the same key brings the same picture.",
+        )
+    return rows[0]
+
+
+def _of_attempt_before(ledger: Ledger, identity: Identity) -> Row | None:
+    """What an earlier attempt of the same Router bought, or may have bought.
+
+    Raises:
+        OutcomeUnknownError: the attempt before may have been charged, and LiteLLM tells nothing by which to find it.
+    """
+    rows = _first_images(ledger, Where(key_prefix=f"{identity.base}/"))
+    if not rows and identity.alias is not None:
+        rows = _first_images(ledger, Where(alias=identity.alias))[-1:]
+    if not rows and identity.after in UNKNOWN_OUTCOMES:
+        raise OutcomeUnknownError("An earlier attempt at this request may have been charged, so it is not sent again.")
+    return next(filter(_is_bought, rows), None)
+
+
+def _of_client(ledger: Ledger, alias: str, retries: int) -> Row | None:
+    """The purchase that a client's retry belongs to; each of several equal ones goes to one client."""
+    while True:
+        now = ledger.call(lambda backend: backend.now()).result()
+        rows = _first_images(ledger, Where(alias=alias, since=now - RETRY_WINDOW))
+        if not rows:
+            return None
+        found = min(rows, key=lambda row: _preference(row, retries))
+        if ledger.take(Rejoin(key=found.key, joins=found.joins, left=found.left)).result() is not None:
+            return found
+
+
+def _preference(row: Row, retries: int) -> tuple[bool, bool, bool, int, float]:
+    """Which of several equal purchases a client's retry takes: the smallest.
+
+    One whose client has gone comes first, then those under way, the oldest first. Of those that have ended, well or
+    not, the newest comes first: an older one has probably reached its client. A first retry prefers a purchase that no
+    retry has joined; a later one has joined one before.
+    """
+    under_way = row.state in _UNDER_WAY
+    return (
+        not row.left,
+        not under_way,
+        retries > 1 and row.joins == 0,
+        row.joins,
+        row.created_at if under_way else -row.created_at,
+    )
+
+
+def _first_images(ledger: Ledger, where: Where) -> list[Row]:
+    """The first image of each purchase, oldest first."""
+    return [row for row in ledger.rows(where) if row.index == 0]
+
+
+def _is_bought(row: Row) -> bool:
+    """Whether it is charged, or may be, or is about to be."""
+    return row.billed != "no" or row.state == "claimed"

@@ -1,0 +1,271 @@
+"""Purchases: one charge for each image asked for, over retries, workers, proxies and clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import litellm
+import openai
+import pytest
+from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
+from openai import OpenAI
+
+from apimaster.ledger import Ledger
+from litellm_apimaster import WaitTimeout, purchases
+
+AUTH = """
+from litellm.proxy._types import UserAPIKeyAuth
+
+async def accept(request, api_key):
+    return UserAPIKeyAuth(api_key=api_key)
+"""
+CONFIG = """
+model_list:
+  - model_name: image
+    litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}" }}
+    model_info: {{ mode: image_generation }}
+litellm_settings:
+  custom_provider_map:
+    - {{ provider: apimaster, custom_handler: {handler} }}
+general_settings:
+  custom_auth: auth.accept
+"""
+REPLAYED = "llm_provider-x-apimaster-replayed"
+PURCHASE = "llm_provider-x-apimaster-purchase"
+COST = "x-litellm-response-cost"
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path_factory.mktemp("ledger") / "ledger.db") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def proxies(
+    emulator: Any, ledger: Ledger, start_proxy: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Any]]:
+    """Two proxies that share a ledger and take any key for a virtual key."""
+    environment = {"APIMASTER_LEDGER": ledger.name, "LITELLM_MASTER_KEY": "sk-gateway"}
+
+    def start(name: str) -> Any:
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "auth.py").write_text(AUTH, encoding="utf-8")
+        return stack.enter_context(start_proxy(CONFIG, folder, environment))
+
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        started = list(pool.map(start, ("first", "second")))
+        emulator.latency = 0
+        for each in started:  # a proxy's first request takes seconds
+            client_of([each], timeout=60).images.generate(model="image", prompt="warm")
+        yield started
+
+
+def client_of(proxies: list[Any], key: str = "sk-anna", **options: Any) -> OpenAI:
+    """The stock client; each of its requests goes to the next of the proxies."""
+    ports = itertools.cycle([httpx.URL(proxy.url).port for proxy in proxies])
+
+    def send_to_the_next(request: httpx.Request) -> None:
+        request.url = request.url.copy_with(port=next(ports))
+
+    http_client = httpx.Client(event_hooks={"request": [send_to_the_next]}, trust_env=False)
+    return OpenAI(api_key=key, base_url=f"{proxies[0].url}/v1", http_client=http_client, **options)
+
+
+def generate(client: OpenAI, **options: Any) -> Any:
+    return client.images.with_raw_response.generate(model="image", prompt="a red kite", **options)
+
+
+def url_of(response: Any) -> str:
+    return str(response.parse().data[0].url)
+
+
+def cost_of(response: Any) -> float:
+    return float(response.headers.get(COST, 0))  # the proxy leaves the header out if it is 0
+
+
+def test_retries_of_a_client_with_a_short_timeout_pay_once(proxies, gateway):
+    gateway.latency = 2
+
+    def ask(number: int) -> str:
+        retries = 2 if number < 10 else 8
+        client = client_of(proxies[:: 1 if number % 2 else -1], f"sk-{number // 10}", timeout=1, max_retries=retries)
+        try:
+            return url_of(generate(client))
+        except openai.APITimeoutError:
+            return ""
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(ask, range(10)))
+        assert len(gateway.bill.charges) == 10
+        pictures = list(pool.map(ask, range(10, 20)))
+    assert len(gateway.bill.charges) == 20
+    assert len(set(pictures) - {""}) == 10, "all ten asked for the same, and each has a picture of its own"
+
+
+def test_an_idempotency_key_brings_the_same_picture_from_any_proxy(proxies, gateway):
+    client = client_of(proxies)
+    header = {"Idempotency-Key": "order 17"}
+    first, second = (generate(client, extra_headers=header) for _ in range(2))
+    third = generate(client, extra_body={"idempotency_key": "order 17"})
+    assert len(gateway.bill.charges) == 1
+    assert url_of(first) == url_of(second) == url_of(third)
+    assert [cost_of(each) for each in (first, second, third)] == [0.0375, 0, 0]
+    if hasattr(CustomLogger, "async_post_call_response_headers_hook"):  # 1.80 has no way to add headers here
+        assert len({each.headers[PURCHASE] for each in (first, second, third)}) == 1
+        assert [each.headers.get(REPLAYED) for each in (first, second, third)] == [None, "true", "true"]
+    with pytest.raises(openai.BadRequestError, match="stands for another request"):
+        client.images.generate(model="image", prompt="another", extra_headers=header)
+
+
+def test_two_virtual_keys_never_share_a_picture(proxies, gateway):
+    header = {"Idempotency-Key": "order 18"}
+    retry = {"x-stainless-retry-count": "1"}
+    urls = [
+        url_of(generate(client_of(proxies, key), extra_headers=headers))
+        for headers in (header, retry)
+        for key in ("sk-one", "sk-two")
+    ]
+    # the first retry of either key joins that key's own purchase of the same body
+    assert urls[2:] == urls[:2]
+    assert len(gateway.bill.charges) == 2
+    assert len(set(urls)) == 2
+
+
+def test_a_caller_cannot_write_another_callers_key_into_the_request(proxies, gateway):
+    mine = {"Idempotency-Key": "mine"}
+    picture = url_of(generate(client_of(proxies, "sk-victim"), extra_headers=mine))
+    for place in ("metadata", "litellm_metadata"):
+        body = {place: {"user_api_key_hash": "sk-victim"}}
+        assert url_of(generate(client_of(proxies, "sk-thief"), extra_headers=mine, extra_body=body)) != picture
+    assert url_of(generate(client_of(proxies, "sk-victim"), extra_headers=mine)) == picture
+
+
+def test_a_first_attempt_of_the_same_prompt_buys(proxies, gateway):
+    client = client_of(proxies)
+    first, second = generate(client), generate(client)
+    assert url_of(first) != url_of(second)
+    assert [cost_of(each) for each in (first, second)] == [0.0375, 0.0375]
+    assert len(gateway.bill.charges) == 2
+
+
+def test_a_retry_after_an_error_that_cost_nothing_buys(proxies, gateway):
+    """Even if an older request of the same caller for the same picture was bought, or nobody knows."""
+    client = client_of(proxies, "sk-again", max_retries=1)
+    older = generate(client)
+    gateway.script("unavailable_503", times=3)  # LiteLLM asks three times, then the client asks again
+    newer = generate(client)
+    assert url_of(newer) != url_of(older)
+    assert len(gateway.bill.charges) == 2
+
+
+def test_the_log_joins_the_ids_of_litellm_and_the_gateway(account, gateway, caplog):
+    caplog.set_level(logging.INFO, logger="litellm_apimaster")
+    litellm.image_generation(prompt="a red kite", litellm_call_id="call-17", **account)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "litellm_apimaster"]
+    (job,) = gateway.jobs
+    assert "LiteLLM call call-17, " in line
+    assert line.endswith(f"task {job.id}")
+
+
+def test_a_function_takes_an_idempotency_key(account, gateway):
+    responses = [litellm.image_generation(prompt="a red kite", idempotency_key="order 19", **account) for _ in range(2)]
+    assert len(gateway.bill.charges) == 1
+    assert [each._hidden_params["response_cost"] for each in responses] == [0.0375, 0]
+    first, second = (each._hidden_params["additional_headers"] for each in responses)
+    assert first[PURCHASE] == second[PURCHASE]
+    assert (first.get(REPLAYED), second.get(REPLAYED)) == (None, "true")
+    assert "idempotency_key" not in str(gateway.requests_to("submit")[0].body)
+    with pytest.raises(litellm.BadRequestError, match="text of 1 to 255"):
+        litellm.image_generation(prompt="a red kite", idempotency_key="", **account)
+
+
+def test_a_routers_retry_waits_for_the_picture_that_its_first_attempt_bought(gateway, deploy):
+    gateway.latency = 0.7
+    policy = litellm.RetryPolicy(TimeoutErrorRetries=5)
+    router = Router(model_list=[deploy()], retry_policy=policy, disable_cooldowns=True)
+    with contextlib.suppress(WaitTimeout):  # not every version retries status 424, whatever the policy says
+        asyncio.run(router.aimage_generation(model="image", prompt="a red kite", timeout=0.4))
+    assert len(gateway.bill.charges) == 1
+
+
+def test_a_caller_that_goes_away_loses_nothing(account, gateway, tmp_path, monkeypatch):
+    gateway.latency = "manual"
+    monkeypatch.setenv("APIMASTER_LEDGER", str(tmp_path / "ledger.db"))
+    arguments = {"prompt": "a red kite", "idempotency_key": "order 20", **account}
+
+    async def go_away_and_come_back() -> Any:
+        call = asyncio.create_task(litellm.aimage_generation(**arguments))
+        while not gateway.jobs:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gateway.latency = 0
+        gateway.finish()
+        return await litellm.aimage_generation(**arguments)
+
+    assert asyncio.run(go_away_and_come_back()).data[0].url
+    assert len(gateway.bill.charges) == 1
+
+
+def test_without_a_place_on_disk_purchases_are_recorded_in_memory(account, gateway, tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("APIMASTER_LEDGER")
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(blocked))
+    purchases._warned.clear()
+    try:
+        for number in range(2):
+            litellm.image_generation(prompt=f"kite {number}", **account)
+    finally:
+        purchases._warned.clear()
+    assert len([record for record in caplog.records if "recorded in memory" in record.getMessage()]) == 1
+
+
+def test_the_default_ledger_lies_in_the_users_data_directory(account, gateway, tmp_path, monkeypatch):
+    monkeypatch.delenv("APIMASTER_LEDGER")
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    litellm.image_generation(prompt="a red kite", **account)
+    (path,) = tmp_path.rglob("ledger.db")
+    with Ledger.open(path) as opened:
+        assert [purchase.state for purchase in opened.purchases()] == ["delivered"]
+
+
+def test_a_ledger_that_can_not_be_opened_stops_the_purchase(account, gateway, tmp_path, monkeypatch):
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    monkeypatch.setenv("APIMASTER_LEDGER", str(blocked / "ledger.db"))
+    with pytest.raises(litellm.ServiceUnavailableError, match="Nothing was charged"):
+        litellm.image_generation(prompt="a red kite", **account)
+    assert not gateway.bill.charges
+
+
+# Last, since one of the proxies is gone afterwards.
+def test_after_kill_9_of_a_proxy_the_retry_gets_the_picture(proxies, gateway, ledger):
+    gateway.latency = "manual"
+    first, second = (client_of([proxy], "sk-kill", max_retries=0) for proxy in proxies)
+    with ThreadPoolExecutor(2) as pool:
+        lost = pool.submit(generate, first)
+        while not any(ledger.purchases(state="submitted")):
+            pass
+        os.kill(proxies[0].pid, signal.SIGKILL)
+        with pytest.raises(openai.APIConnectionError):
+            lost.result(20)
+        back = pool.submit(generate, second, extra_headers={"x-stainless-retry-count": "1"})
+        gateway.finish()
+        assert url_of(back.result(60))
+    assert len(gateway.bill.charges) == 1
