@@ -1,4 +1,4 @@
-"""kill -9 at each step, and at fifty moments: what is charged is on disk in the end, and nothing is charged twice."""
+"""kill -9 before and after each step, and at fifty moments around each: what is charged is on disk in the end, once."""
 
 from __future__ import annotations
 
@@ -33,9 +33,20 @@ with Ledger.open(place) as ledger, APIMaster(ledger=ledger) as client:
 """
 )
 
-ASK_FOR_EVER = (
+ASK_FOR_EIGHT = (
     CLIENT
     + """
+backend = sqlite.SQLiteBackend if place.startswith("sqlite") else postgres.PostgresBackend
+apply = backend.apply
+seen = 0
+def dying(self, steps, worker, **options):
+    global seen
+    before, wanted = seen, (settings["step"], settings["saved"])
+    seen += sum((type(step).__name__, getattr(step, "saved", False)) == wanted for step in steps)
+    if before < settings["nth"] <= seen:
+        threading.Timer(settings["delay"], os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return apply(self, steps, worker, **options)
+backend.apply = dying
 async def main():
     with Ledger.open(place) as ledger:
         async with AsyncAPIMaster(ledger=ledger) as client:
@@ -70,20 +81,29 @@ def test_killed_at_a_step(place: str, gateway: Emulator, tmp_path: Path, step: s
     assert len(list(folder.glob("*.png"))) == 1
 
 
-def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [None, "Begin", "Submitted", "Delivered", "saved"])
+def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, step: str | None) -> None:
+    """At any moment, or from just before the nth step of a kind until shortly after it."""
     chance = random.Random(20261125)
     folder = tmp_path / "pictures"
+    kind = {"step": "Delivered" if step == "saved" else step, "saved": step == "saved"}
 
-    def one(number: int) -> None:
-        with start(ASK_FOR_EVER, place, gateway, name=f"round-{number}", folder=str(folder)) as child:
+    def one(number: int) -> bool:
+        moment = {"nth": chance.randint(1, 8), "delay": chance.random() * 0.02}
+        settings = {"name": f"round-{number}", "folder": str(folder), **kind, **moment}
+        with start(ASK_FOR_EIGHT, place, gateway, **settings) as child:
             wait_until_ready(child)
             try:
-                child.wait(chance.random() * 0.5)  # killed if it has not ended by then
+                # killed if it has not ended by then
+                child.wait(chance.random() * 0.5 if step is None else 60)
             except subprocess.TimeoutExpired:
-                assert child.returncode == -9
+                assert step is None
+            return child.returncode == -9
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(one, range(50)))
+        killed = sum(pool.map(one, range(50)))
+    assert step is None or killed >= 40  # the others ended before their timer
     with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
         ledger.reap()
         found = list(ledger.purchases())

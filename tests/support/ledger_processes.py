@@ -14,7 +14,7 @@ from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
 
 CLIENT = """
-import asyncio, json, os, signal, sys, time
+import asyncio, json, os, signal, sys, threading, time
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.errors import APIMasterError, BudgetExceededError
 from apimaster.ledger import Ledger, postgres, sqlite
