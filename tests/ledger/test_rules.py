@@ -26,6 +26,7 @@ from apimaster.ledger.steps import (
     Step,
     Submitted,
     Submitting,
+    must_survive_power_cut,
 )
 
 PRICE = Decimal("0.0375")
@@ -289,3 +290,11 @@ def test_of_two_callers_that_come_back_one_gets_the_purchase() -> None:
     assert apply_step(books, back) is None
     assert apply_step(books, Rejoin(key="none", joins=0, left=False)) is None
     assert apply_step(books, Left(key="none")) is None
+
+
+def test_what_must_survive_a_power_cut() -> None:
+    free = {name for name, step in STEPS.items() if not must_survive_power_cut([step])}
+    assert not free & {"begin", "submitting", "submitted", "failed", "unknown", "settle as submitted"}
+    assert must_survive_power_cut([Left(key="k"), STEPS["submitted"]])
+    assert not must_survive_power_cut([Delivered(key="k", images="[]", task_id="t")])
+    assert must_survive_power_cut([Delivered(key="k", images="[]")])  # no task: nothing tells of it again

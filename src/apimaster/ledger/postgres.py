@@ -27,7 +27,7 @@ from .backend import (
 )
 from .rows import COLUMNS, Books, BudgetRow, Row, RowId
 from .schema import POSTGRES_TYPES, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
-from .steps import Step
+from .steps import Step, must_survive_power_cut
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -95,7 +95,7 @@ class PostgresBackend:
             raise
 
     def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
-        durable = any(step.durable for step in steps)
+        durable = must_survive_power_cut(steps)
 
         def transact(connection: Connection[Any]) -> list[Answer]:
             if not durable:

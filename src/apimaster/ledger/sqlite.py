@@ -21,7 +21,7 @@ from ..errors import BadRequestError, LedgerError
 from .backend import Answer, Worker, apply_group, budget_names, count_log_read, newer_version, row_ids
 from .rows import COLUMNS, Books, BudgetRow, Row, RowId
 from .schema import FLAGS, MONEY, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
-from .steps import Step
+from .steps import Step, must_survive_power_cut
 
 _BUSY: Final = 30.0  # seconds that a transaction waits for the writers before it
 _SWITCH: Final = 5.0  # seconds to wait for others that switch a new file to the write-ahead log
@@ -46,7 +46,7 @@ class SQLiteBackend:
             self._create_tables()
 
     def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
-        with self._transaction(durable=any(step.durable for step in steps)) as execute:
+        with self._transaction(durable=must_survive_power_cut(steps)) as execute:
             now = time.time()
             if beat:
                 execute(_BEAT, (worker.id, worker.host, worker.pid, now))

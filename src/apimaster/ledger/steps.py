@@ -6,6 +6,7 @@ Every step may be taken twice: if a commit's answer got lost, the group is writt
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Literal, TypeAlias
@@ -193,6 +194,11 @@ class Settle(_Step):
 
 
 Step: TypeAlias = Begin | Submitting | Submitted | Delivered | Ended | Release | Left | Rejoin | Reap | Settle
+
+
+def must_survive_power_cut(steps: Sequence[Step]) -> bool:
+    """Whether one of a group of steps must. A picture that came without a task can't be found again by a poll."""
+    return any(step.durable or (isinstance(step, Delivered) and step.task_id is None) for step in steps)
 
 
 def error_json(kind: str, message: str, billed: Billed) -> str:
