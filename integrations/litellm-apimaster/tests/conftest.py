@@ -59,6 +59,18 @@ START_TIMEOUT = 120.0
 litellm.suppress_debug_info = True
 
 
+@pytest.hookimpl(tryfirst=True)  # before the marker is asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that needs a proxy, which takes many seconds to start, is slow."""
+    for item in items:
+        if not item.path.is_relative_to(Path(__file__).parent):
+            continue
+        values = getattr(getattr(item, "callspec", None), "params", {}).values()
+        needed = [*getattr(item, "fixturenames", ()), *(value for value in values if isinstance(value, str))]
+        if {"proxy", "proxies", "start_proxy"} & set(needed):
+            item.add_marker(pytest.mark.slow)
+
+
 @dataclass(frozen=True)
 class Response:
     """What a caller gets: images, the cost in US dollars as LiteLLM reports it, and LiteLLM's own response."""

@@ -95,7 +95,6 @@ def cost_of(response: Any) -> float:
     return float(response.headers.get(COST, 0))  # the proxy leaves the header out if it is 0
 
 
-@pytest.mark.slow
 def test_retries_of_a_client_with_a_short_timeout_pay_once(proxies, gateway):
     gateway.latency = 2
 
@@ -115,7 +114,6 @@ def test_retries_of_a_client_with_a_short_timeout_pay_once(proxies, gateway):
     assert len(set(pictures) - {""}) == 10, "all ten asked for the same, and each has a picture of its own"
 
 
-@pytest.mark.slow
 def test_an_idempotency_key_brings_the_same_picture_from_any_proxy(proxies, gateway):
     client = client_of(proxies)
     header = {"Idempotency-Key": "order 17"}
@@ -131,7 +129,6 @@ def test_an_idempotency_key_brings_the_same_picture_from_any_proxy(proxies, gate
         client.images.generate(model="image", prompt="another", extra_headers=header)
 
 
-@pytest.mark.slow
 def test_two_virtual_keys_never_share_a_picture(proxies, gateway):
     header = {"Idempotency-Key": "order 18"}
     retry = {"x-stainless-retry-count": "1"}
@@ -146,7 +143,6 @@ def test_two_virtual_keys_never_share_a_picture(proxies, gateway):
     assert len(set(urls)) == 2
 
 
-@pytest.mark.slow
 def test_a_caller_cannot_write_another_callers_key_into_the_request(proxies, gateway):
     mine = {"Idempotency-Key": "mine"}
     picture = url_of(generate(client_of(proxies, "sk-victim"), extra_headers=mine))
@@ -156,7 +152,6 @@ def test_a_caller_cannot_write_another_callers_key_into_the_request(proxies, gat
     assert url_of(generate(client_of(proxies, "sk-victim"), extra_headers=mine)) == picture
 
 
-@pytest.mark.slow
 def test_a_first_attempt_of_the_same_prompt_buys(proxies, gateway):
     client = client_of(proxies)
     first, second = generate(client), generate(client)
@@ -165,7 +160,6 @@ def test_a_first_attempt_of_the_same_prompt_buys(proxies, gateway):
     assert len(gateway.bill.charges) == 2
 
 
-@pytest.mark.slow
 def test_a_retry_after_an_error_that_cost_nothing_buys(proxies, gateway):
     """Even if an older request of the same caller for the same picture was bought, or nobody knows."""
     client = client_of(proxies, "sk-again", max_retries=1)
@@ -261,7 +255,6 @@ def test_a_ledger_that_can_not_be_opened_stops_the_purchase(account, gateway, tm
 
 
 # Last, since one of the proxies is gone afterwards.
-@pytest.mark.slow
 def test_after_kill_9_of_a_proxy_the_retry_gets_the_picture(proxies, gateway, ledger):
     gateway.latency = "manual"
     first, second = (client_of([proxy], "sk-kill", max_retries=0) for proxy in proxies)
