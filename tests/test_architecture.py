@@ -317,7 +317,7 @@ METHODS = {
     "account": "",
     "charges": "",
     "settle": "keys save_to timeout",
-    "with_options": "extra_headers purchase_retries ledger purchase_alias",
+    "with_options": "extra_headers purchase_retries ledger purchase_alias plan_again flush_pictures",
 }
 
 

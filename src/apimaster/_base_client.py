@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
@@ -19,7 +19,7 @@ from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
 from .catalog import spec_for
-from .errors import BadRequestError
+from .errors import APIMasterError, BadRequestError
 from .ledger.digest import account_of
 from .ledger.location import LEDGER_VARIABLE
 from .request import ImageRequest, Mode
@@ -86,6 +86,8 @@ class BaseClient:
         purchase_retries: int | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
         purchase_alias: str | None = None,
+        plan_again: Callable[[APIMasterError], bool] | None = None,
+        flush_pictures: bool | None = None,
     ) -> Self:
         """The same client with other options. Both share connections, the poll rate and the history of durations.
 
@@ -97,6 +99,9 @@ class BaseClient:
                 downloads keep the client's own ``max_retries``. Set 0 if your own code retries.
             ledger: the ledger for its purchases.
             purchase_alias: another name by which adapters find its purchases in the ledger.
+            plan_again: called with the error of a purchase that failed before there was a task, at no cost. True: it
+                stays planned in the ledger, because your own code asks again; False: it has failed.
+            flush_pictures: whether a picture must be on the disk (fsync) before its purchase counts as saved.
 
         Raises:
             BadRequestError: the client sets such a header itself, a header is not valid, or the number is negative.
@@ -112,6 +117,10 @@ class BaseClient:
             made._context = replace(made._context, ledger=_resolved(ledger))
         if purchase_alias is not None:
             made._context = replace(made._context, alias=purchase_alias)
+        if plan_again is not None:
+            made._context = replace(made._context, plan_again=plan_again)
+        if flush_pictures is not None:
+            made._context = replace(made._context, flush_pictures=flush_pictures)
         return made
 
     @property

@@ -18,9 +18,20 @@ from postgres import PostgresServer
 
 from apimaster.errors import BadRequestError, BudgetExceededError, LedgerError
 from apimaster.ledger import Ledger
-from apimaster.ledger.rows import COLUMNS
+from apimaster.ledger.rows import COLUMNS, Row, RowCount
 from apimaster.ledger.schema import VERSION, Where
-from apimaster.ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting, error_json
+from apimaster.ledger.steps import (
+    Begin,
+    Beginning,
+    Delivered,
+    Ended,
+    Release,
+    Step,
+    Submitted,
+    Submitting,
+    Take,
+    error_json,
+)
 
 PRICE = Decimal("0.0375")
 REQUEST = '{"prompt": "a castle", "model": "gemini-3.1-flash-image-preview"}'
@@ -413,3 +424,31 @@ def test_postgres_restarted_between_steps(postgres: PostgresServer) -> None:
         waiting = ledger.take(Submitted(key="k", claim="me", task_id="t", task='{"id": "t", "model": "m"}'))
         postgres.start()
         assert waiting.result(30).state == "submitted"
+
+
+def planned(key: str, order: int) -> Row:
+    return Row(key, 0, "", REQUEST, price=PRICE, created_at=1000.0 + order, updated_at=1000.0)
+
+
+def test_work_is_entered_once_and_two_processes_divide_it(place: str, ledger: Ledger) -> None:
+    work = [planned(f"some batch/{number}", number) for number in range(20)]
+    assert ledger.call(lambda backend: backend.plan(work)).result() == 20
+    assert ledger.call(lambda backend: backend.plan([*work, planned("some/1", 21)])).result() == 1
+    assert ledger.call(lambda backend: backend.plan([])).result() == 0
+    where = Where(key_prefix="some batch/", states=("planned",))
+    keys = [row.key for row in ledger.rows(where)]
+    assert keys == [row.key for row in work], "in the order of the list, and without what another prefix begins with"
+    with Ledger.open(place) as other:
+        mine = [ledger.take(Take(key=key)).result() for key in keys[::2]]
+        theirs = [other.take(Take(key=key)).result() for key in keys]
+        assert all(mine)
+        assert [row is None for row in theirs] == [True, False] * 10
+        batch = Where(key_prefix="some batch/")
+        assert ledger.call(lambda backend: backend.counts(batch)).result() == [
+            RowCount("claimed", "no", PRICE, None, Decimal(0), 20)
+        ]
+        assert len(ledger.call(lambda backend: backend.workers(batch, 60.0)).result()) == 2
+        assert bought(other, keys[1], claim="a call").kind == "buy"
+        assert len(list(ledger.rows(Where(keys=tuple(keys[:3]), owned=True)))) == 3
+    freed = ledger.call(lambda backend: backend.workers(batch, 60.0)).result()
+    assert len(freed) == 1, "who closes its ledger is at work no more"

@@ -19,6 +19,7 @@ from apimaster.ledger.steps import (
     Delivered,
     Ended,
     Left,
+    PlanAgain,
     Reap,
     Rejoin,
     Release,
@@ -26,6 +27,7 @@ from apimaster.ledger.steps import (
     Step,
     Submitted,
     Submitting,
+    Take,
     must_survive_power_cut,
 )
 
@@ -45,10 +47,19 @@ STEPS: dict[str, Step] = {
     "leave": Left(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
     "reap": Reap(key="k"),
+    "reap the dead": Reap(key="k", dead="here"),
+    "take": Take(key="k"),
+    "plan again": PlanAgain(key="k"),
     "settle as submitted": Settle(key="k", state="submitted", task_id="t", task="{}"),
     "settle as failed": Settle(key="k", state="failed", error="{}"),
     "settle as before": Settle(key="k", error="{}"),
 }
+
+
+def begun(books: Books, step: Begin) -> Beginning:
+    answer = apply_step(books, step)
+    assert isinstance(answer, Beginning)
+    return answer
 
 
 def books_with(
@@ -298,3 +309,65 @@ def test_what_must_survive_a_power_cut() -> None:
     assert must_survive_power_cut([Left(key="k"), STEPS["submitted"]])
     assert not must_survive_power_cut([Delivered(key="k", images="[]", task_id="t")])
     assert must_survive_power_cut([Delivered(key="k", images="[]")])  # no task: nothing tells of it again
+
+
+# --- work that waits to be bought --------------------------------------------------------------------------
+
+
+def test_planned_work_is_taken_once_and_bought_by_a_call_of_the_process_that_took_it() -> None:
+    planned = replace(row_in("planned", worker=None, claim=None), digest="")
+    books = books_with(planned, alive=frozenset({"here", "there"}))
+    taken = apply_step(books, Take(key="k"))
+    assert isinstance(taken, Row)
+    assert (taken.state, taken.worker, taken.claim) == ("claimed", "here", "here")
+    elsewhere = replace(books, worker="there")
+    assert apply_step(elsewhere, Take(key="k")) is None
+    assert begun(elsewhere, replace(BEGIN, claim="there")).kind == "busy"
+    first = begun(books, BEGIN)
+    assert (first.kind, first.row.digest, first.row.attempts) == ("buy", "d", 1)
+    assert begun(books, replace(BEGIN, claim="second")).kind == "busy", "another call of the process waits"
+    assert apply_step(books, Take(key="k")) is None
+
+
+@pytest.mark.parametrize("state", ["submitted", "delivered"])
+def test_what_is_paid_for_is_taken_when_nobody_is_at_work_on_it(state: str) -> None:
+    books = books_with(row_in(state, worker="dead"))
+    assert apply_step(replace(books, alive=frozenset({"dead"})), Take(key="k")) is None
+    taken = apply_step(books, Take(key="k"))
+    assert isinstance(taken, Row)
+    assert (taken.state, taken.worker) == (state, "here")
+    freed = apply_step(books, Release(key="k", claim=str(taken.claim)))
+    assert isinstance(freed, Row)
+    assert (freed.state, freed.worker) == (state, None)
+
+
+@pytest.mark.parametrize("state", ["saved", "failed", "unknown"])
+def test_what_has_ended_is_not_taken(state: str) -> None:
+    assert apply_step(books_with(row_in(state, worker=None)), Take(key="k")) is None
+
+
+def test_a_worker_that_is_dead_for_certain_need_not_run_out_of_its_lease() -> None:
+    books = books_with(row_in("submitting", worker="other"), alive=frozenset({"other"}))
+    assert apply_step(books, Reap(key="k", dead="another")) is None
+    freed = apply_step(books, Reap(key="k", dead="other"))
+    assert isinstance(freed, Row)
+    assert (freed.state, freed.worker) == ("unknown", None)
+
+
+def test_what_is_planned_again_still_counts_what_it_may_have_cost() -> None:
+    row = row_in("unknown", worker=None, budget="b", task_id="t1", sunk=Decimal(1))
+    books = books_with(row, budget=BudgetRow("b", usd=PRICE + 1, images=1))
+    planned = apply_step(books, PlanAgain(key="k"))
+    assert isinstance(planned, Row)
+    assert (planned.state, planned.sunk, planned.earlier_tasks) == ("planned", PRICE + 1, "t1")
+    assert (books.budgets["b"].usd, books.budgets["b"].images) == (PRICE + 1, 0)
+    assert begun(books, replace(BEGIN, digest="changed", budget="b")).kind == "buy", "its references may differ now"
+    assert books.budgets["b"].usd == 2 * PRICE + 1
+
+
+def test_what_failed_is_planned_again_for_nothing() -> None:
+    books = books_with(row_in("failed", worker=None, error="{}"))
+    planned = apply_step(books, PlanAgain(key="k"))
+    assert isinstance(planned, Row)
+    assert (planned.state, planned.sunk, planned.error) == ("planned", 0, None)
+    assert apply_step(books_with(row_in("saved")), PlanAgain(key="k")) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .._storage.target import is_there
+from .._storage.target import flush, is_there
 from ..errors import DownloadError, ResultExpiredError
 from ..request import ImageRequest
 from ..results import GeneratedImage, Task
@@ -52,6 +52,8 @@ def deliver(
             error.images = (*saved, *images[offset:])
             error.task, error.tasks = task, (task,) if task else ()
             raise
+    if context.flush_pictures:
+        yield RunBlocking(lambda: flush(image.path for image in saved))
     yield from run.record.delivered(saved, saved=True)
     yield from run.report("done", task, saved[0])
     return Delivery(tuple(saved), task)

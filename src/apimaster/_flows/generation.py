@@ -192,6 +192,7 @@ def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[I
         account=context.account,
         alias=context.alias,
         settle=settle,
+        plan_again=context.plan_again,
     )
     return [replace(run, index=index, record=record) for index, record in enumerate(records)]
 

@@ -119,6 +119,7 @@ class LedgerRecord(Record):
         has_task: whether the gateway has a task for it, or has answered with the pictures.
         task_id: that task; None after a one-shot call.
         sending: whether the request may have gone out.
+        plan_again: whether an image that failed with this error, at no cost, stays planned; None: it has failed.
     """
 
     ledger: LedgerLike
@@ -129,6 +130,7 @@ class LedgerRecord(Record):
     has_task: bool = False
     task_id: str | None = None
     sending: bool = False
+    plan_again: Callable[[APIMasterError], bool] | None = None
 
     def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
         """Wait until this call may buy, or the image is known to be paid for.
@@ -196,7 +198,9 @@ class LedgerRecord(Record):
         if error.billed == "no" and self.has_task and not _ended_the_task(error):
             yield from self._release(text)  # the gateway refuses to tell, but the task goes on
         elif error.billed == "no":
-            if self.held or self.has_task:
+            if self.held and not self.has_task and self.plan_again is not None and self.plan_again(error):
+                yield from self._take(Release, unsent=True, error=text)
+            elif self.held or self.has_task:
                 yield from self._take(Ended, state="failed", error=text, task_id=self.task_id)
         elif isinstance(error, NoImageError) or not self.has_task:
             if self.held or self.has_task:
@@ -240,6 +244,7 @@ def open_records(
     account: str,
     alias: str | None,
     settle: Callable[[Sequence[Row]], Flow[object]],
+    plan_again: Callable[[APIMasterError], bool] | None,
 ) -> Flow[list[LedgerRecord]]:
     """A record for each image of a call."""
     if references:
@@ -261,7 +266,9 @@ def open_records(
         settle_after=ledger.settle_after,
     )
     return [
-        LedgerRecord(ledger, replace(begin, index=index, claim=f"{claim}.{index}"), single, settle)
+        LedgerRecord(
+            ledger, replace(begin, index=index, claim=f"{claim}.{index}"), single, settle, plan_again=plan_again
+        )
         for index in range(request.n)
     ]
 

@@ -8,13 +8,15 @@ bytes. If a file with this name holds the same bytes already, as after a repeate
 URLs other than ``file://`` are written through fsspec (``remote.py``).
 
 A save does not wait for the disk to confirm (fsync). Measured, that would triple the time for 20 MB, and a picture that
-a power cut destroys within seconds can be downloaded again, by its task, for free.
+a power cut destroys within seconds can be downloaded again, by its task, for free. Who needs it calls ``flush``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +30,7 @@ from .sinks import MemorySink, PendingFile, SavedPicture
 if TYPE_CHECKING:
     from .sinks import Folder
 
-__all__ = ["MemorySink", "PendingFile", "SavedPicture", "Target", "is_there"]
+__all__ = ["MemorySink", "PendingFile", "SavedPicture", "Target", "flush", "is_there"]
 
 _URL: Final = "[A-Za-z][A-Za-z0-9+.:-]+://"  # also chains, as in simplecache::s3://bucket/folder
 _ACCEPTED: Final = "a folder, or a file ending in .png, .jpg, .jpeg or .webp"
@@ -158,3 +160,18 @@ def is_there(path: Path | str) -> bool:
     from .remote import exists  # fsspec is an extra
 
     return exists(path)
+
+
+def flush(paths: Iterable[Path | str | None]) -> None:
+    """Wait until saved pictures are on the disk; those that lie elsewhere are left out. Blocks.
+
+    A disk that can't say so is no reason to lose a picture that is there: its errors are ignored.
+    """
+    for path in paths:
+        if isinstance(path, Path) and os.name != "nt":
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from ..errors import APIMasterError, BadRequestError, LedgerError
-from .rows import Books, BudgetRow, Row, RowId
+from .rows import Books, BudgetRow, Row, RowCount, RowId
 from .rules import apply_step
 from .schema import PageKey, Where
 from .steps import Begin, Step
@@ -57,6 +57,15 @@ class Backend(Protocol):
 
     def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
         """The next purchases, by the time at which they were made."""
+
+    def counts(self, where: Where) -> list[RowCount]:
+        """The purchases, counted by state and money."""
+
+    def workers(self, where: Where, lease: float) -> list[Worker]:
+        """The living processes that are at work on these purchases."""
+
+    def plan(self, rows: Sequence[Row]) -> int:
+        """Enter work that nobody has begun to buy; give how many are new. Rows that the ledger holds stay."""
 
     def budgets(self) -> list[BudgetRow]:
         """All budgets, by name."""

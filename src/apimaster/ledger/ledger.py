@@ -150,6 +150,11 @@ class Ledger:
         return self
 
     @property
+    def location(self) -> Location:
+        """Where it lies, as it was given: a file, a database, or (neither) the memory of this process."""
+        return self._location
+
+    @property
     def name(self) -> str:
         """The file, or the URL without its password."""
         return self.call(lambda backend: backend.name).result()

@@ -25,8 +25,18 @@ from .backend import (
     newer_version,
     row_ids,
 )
-from .rows import COLUMNS, Books, BudgetRow, Row, RowId
-from .schema import POSTGRES_TYPES, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
+from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
+from .schema import (
+    POSTGRES_TYPES,
+    QUOTED,
+    VERSION,
+    PageKey,
+    Where,
+    count_query,
+    create_statements,
+    page_query,
+    prune_query,
+)
 from .steps import Step, must_survive_power_cut
 
 if TYPE_CHECKING:
@@ -164,8 +174,30 @@ class PostgresBackend:
 
     def rows(self, where: Where, after: PageKey | None, limit: int, *, newest: bool = False) -> list[Row]:
         query, values = page_query(where, after, limit, newest=newest, table="apimaster.purchase")
-        found = self._transaction(lambda each: each.execute(query.replace("?", "%s"), values).fetchall())
+        found = self._transaction(lambda each: each.execute(_translated(query), values).fetchall())
         return [Row(*each) for each in found]
+
+    def counts(self, where: Where) -> list[RowCount]:
+        query, values = count_query(where, table="apimaster.purchase")
+        found = self._transaction(lambda each: each.execute(_translated(query), values).fetchall())
+        return [RowCount(*each) for each in found]
+
+    def workers(self, where: Where, lease: float) -> list[Worker]:
+        condition, values = where.sql()
+        query = (
+            f"SELECT id, host, pid FROM apimaster.worker WHERE seen > {_EPOCH} - %s AND id IN "  # noqa: S608
+            f'(SELECT "worker" FROM apimaster.purchase WHERE "worker" IS NOT NULL AND {condition}) ORDER BY host, pid'
+        )
+        found = self._transaction(lambda each: each.execute(_translated(query), [lease, *values]).fetchall())
+        return [Worker(*each) for each in found]
+
+    def plan(self, rows: Sequence[Row]) -> int:
+        def transact(connection: Connection[Any]) -> int:
+            connection.execute("SET LOCAL synchronous_commit = off")
+            ordered = sorted(rows, key=lambda row: row.id)  # one order for all processes
+            return connection.execute(_INSERT, _arrays(ordered)).rowcount if ordered else 0
+
+        return self._transaction(transact)
 
     def budgets(self) -> list[BudgetRow]:
         found = self._transaction(lambda each: each.execute("SELECT * FROM apimaster.budget ORDER BY name").fetchall())
@@ -248,6 +280,12 @@ class PostgresBackend:
             raise Unavailable(f"The ledger {self.name} can't be reached: {sentence(_first_line(error))}") from error
         except self._psycopg.Error as error:
             raise LedgerError(f"The ledger {self.name} can't be used: {sentence(_first_line(error))}") from error
+
+
+def _translated(query: str) -> str:
+    """A query of ``schema.py`` for psycopg. A prefix is a range of bytes; the order of a language is not."""
+    placed = query.replace("?", "%s")
+    return placed.replace('"key" >= %s AND "key" < %s', '"key" COLLATE "C" >= %s AND "key" COLLATE "C" < %s')
 
 
 def _now(connection: Connection[Any]) -> float:

@@ -105,6 +105,23 @@ COLUMNS: Final = tuple(each.name for each in fields(Row))
 _values: Final = attrgetter(*COLUMNS)
 
 
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many purchases are alike in state and money; ``cost`` is that of each, ``sunk`` that of earlier attempts."""
+
+    state: PurchaseState
+    billed: Billed
+    price: Decimal | None
+    charge: Decimal | None
+    sunk: Decimal
+    count: int
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars of each: the true charge if it is known, else the list price."""
+        return self.price if self.charge is None else self.charge
+
+
 @dataclass(slots=True)
 class BudgetRow:
     """A budget: its limits (None: no limit), and what counts against it."""

@@ -21,6 +21,7 @@ from .steps import (
     Delivered,
     Ended,
     Left,
+    PlanAgain,
     Reap,
     Rejoin,
     Release,
@@ -28,6 +29,7 @@ from .steps import (
     Step,
     Submitted,
     Submitting,
+    Take,
     error_json,
 )
 
@@ -54,10 +56,12 @@ def _begin(books: Books, step: Begin) -> Beginning:
     if row is None:
         row = Row(step.key, step.index, step.digest, step.request, alias=step.alias, created_at=books.now)
         return _take(books, step, row)
-    if row.digest != step.digest:
+    if row.digest not in ("", step.digest):  # work that was only planned has none: its references were not read yet
         raise key_reused(step.key)
     if row.claim == step.claim and row.state in ("claimed", "submitting"):
         return Beginning("buy", row)  # this very step, written a second time
+    if row.state == "claimed" and row.worker == row.claim == books.worker:
+        return _take(books, step, row)  # claimed by this process for the first of its calls
     if row.state in ("claimed", "submitting") and not books.is_alive(row):
         row = _reap(books, row)
     if row.state in ("claimed", "submitting"):
@@ -76,6 +80,7 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
     if step.peek:
         return Beginning("wait", row)
     taken = row.but(
+        digest=step.digest,
         request=step.request,
         price=step.price,
         charge=None,
@@ -200,7 +205,7 @@ def _rejoin(books: Books, step: Rejoin) -> Row | None:
 
 def _reap_step(books: Books, step: Reap) -> Row | None:
     row = books.rows.get(step.id)
-    if row is None or row.worker is None or books.is_alive(row):
+    if row is None or row.worker is None or (books.is_alive(row) and row.worker != step.dead):
         return None
     return _reap(books, row)
 
@@ -213,6 +218,42 @@ def _reap(books: Books, row: Row) -> Row:
         freed.unknown_since = books.now - books.lease  # it has given no sign of life since
         return _write(books, row, freed, "unknown")
     return _write(books, row, freed, "planned" if row.state == "claimed" else row.state)
+
+
+def _take_free(books: Books, step: Take) -> Row | None:
+    row = books.rows.get(step.id)
+    if row is None or row.worker == row.claim == books.worker:
+        return row  # this very step, written a second time
+    if books.is_alive(row):
+        return None
+    if row.worker is not None:
+        row = _reap(books, row)
+    if row.state not in ("planned", "submitted", "delivered"):
+        return None
+    taken = row.but(worker=books.worker, claim=books.worker)
+    return _write(books, row, taken, "claimed" if row.state == "planned" else row.state)
+
+
+def _plan_again(books: Books, step: PlanAgain) -> Row | None:
+    row = books.rows.get(step.id)
+    if row is None or row.state not in ("failed", "unknown"):
+        return None
+    planned = row.but(
+        digest="",
+        worker=None,
+        claim=None,
+        task_id=None,
+        task=None,
+        images=None,
+        error=None,
+        charge=None,
+        settled_at=None,
+        unknown_since=None,
+        sunk=row.counted()[0],
+    )
+    if row.task_id is not None and row.task_id not in row.earlier_tasks.split():
+        planned.earlier_tasks = f"{row.earlier_tasks} {row.task_id}".strip()
+    return _write(books, row, planned, "planned")
 
 
 def _settle(books: Books, step: Settle) -> Row | None:
@@ -337,5 +378,7 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Left: _left,
     Rejoin: _rejoin,
     Reap: _reap_step,
+    Take: _take_free,
+    PlanAgain: _plan_again,
     Settle: _settle,
 }

@@ -89,7 +89,10 @@ def create_statements(*, postgres: bool) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which purchases to read; what is None does not matter. ``retried``: only those with tasks of earlier attempts."""
+    """Which purchases to read; what is None does not matter.
+
+    ``retried``: only those with tasks of earlier attempts; ``owned``: only those with a process at work on them.
+    """
 
     key: str | None = None
     index: int | None = None
@@ -103,6 +106,8 @@ class Where:
     one_shot: bool | None = None
     retried: bool = False
     key_prefix: str | None = None
+    keys: tuple[str, ...] | None = None
+    owned: bool = False
 
     def sql(self) -> tuple[str, list[Any]]:
         """A condition with a question mark for each value."""
@@ -115,6 +120,11 @@ class Where:
         if self.task_ids is not None:
             parts.append('"task_id" IN ({})'.format(", ".join("?" * len(self.task_ids)) or "NULL"))
             values.extend(self.task_ids)
+        if self.keys is not None:
+            parts.append('"key" IN ({})'.format(", ".join("?" * len(self.keys)) or "NULL"))
+            values.extend(self.keys)
+        if self.owned:
+            parts.append('"worker" IS NOT NULL')
         if self.retried:
             parts.append("\"earlier_tasks\" <> ''")
         if self.states is not None:
@@ -156,6 +166,13 @@ def page_query(where: Where, after: PageKey | None, limit: int, *, newest: bool,
         f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?'
     )
     return query, [*values, limit]
+
+
+def count_query(where: Where, *, table: str) -> tuple[str, list[Any]]:
+    """The query that counts purchases which are alike in state and money, with a question mark for each value."""
+    condition, values = where.sql()
+    alike = '"state", "billed", "price", "charge", "sunk"'
+    return f"SELECT {alike}, count(*) FROM {table} WHERE {condition} GROUP BY {alike}", values  # noqa: S608
 
 
 def prune_query(table: str) -> str:

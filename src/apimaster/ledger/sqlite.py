@@ -19,8 +19,19 @@ from urllib.parse import quote
 
 from ..errors import BadRequestError, LedgerError
 from .backend import Answer, Worker, apply_group, budget_names, count_log_read, newer_version, row_ids
-from .rows import COLUMNS, Books, BudgetRow, Row, RowId
-from .schema import FLAGS, MONEY, QUOTED, VERSION, PageKey, Where, create_statements, page_query, prune_query
+from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
+from .schema import (
+    FLAGS,
+    MONEY,
+    QUOTED,
+    VERSION,
+    PageKey,
+    Where,
+    count_query,
+    create_statements,
+    page_query,
+    prune_query,
+)
 from .steps import Step, must_survive_power_cut
 
 _BUSY: Final = 30.0  # seconds that a transaction waits for the writers before it
@@ -44,6 +55,16 @@ class SQLiteBackend:
         with self._errors():
             self._connection = self._connect(path)
             self._create_tables()
+
+    @classmethod
+    def on(cls, connection: sqlite3.Connection, name: str) -> SQLiteBackend:
+        """A ledger on a connection that is open already, and holds the tables of this version.
+
+        The connection must leave transactions to its user (``isolation_level=None``).
+        """
+        made = object.__new__(cls)
+        made.name, made._synchronous, made._connection = name, "", connection
+        return made
 
     def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
         with self._transaction(durable=must_survive_power_cut(steps)) as execute:
@@ -92,6 +113,30 @@ class SQLiteBackend:
         query, values = page_query(where, after, limit, newest=newest, table="purchase")
         with self._errors():
             return [_row(each) for each in self._connection.execute(query, values)]
+
+    def counts(self, where: Where) -> list[RowCount]:
+        query, values = count_query(where, table="purchase")
+        with self._errors():
+            found = self._connection.execute(query, values).fetchall()
+        return [
+            RowCount(state, billed, _money(price), _money(charge), Decimal(sunk), count)
+            for state, billed, price, charge, sunk, count in found
+        ]
+
+    def workers(self, where: Where, lease: float) -> list[Worker]:
+        condition, values = where.sql()
+        query = (
+            "SELECT id, host, pid FROM worker WHERE seen > ? AND id IN "  # noqa: S608 -- names of this package
+            f'(SELECT "worker" FROM purchase WHERE "worker" IS NOT NULL AND {condition}) ORDER BY host, pid'
+        )
+        with self._errors():
+            return [Worker(*each) for each in self._connection.execute(query, [time.time() - lease, *values])]
+
+    def plan(self, rows: Sequence[Row]) -> int:
+        with self._transaction(durable=False):
+            before = self._connection.total_changes
+            self._connection.executemany(f"{_INSERT} ON CONFLICT DO NOTHING", map(_values, rows))
+            return self._connection.total_changes - before
 
     def budgets(self) -> list[BudgetRow]:
         with self._errors():
@@ -236,6 +281,10 @@ def _row(values: Sequence[Any]) -> Row:
     for place in _FLAGS:
         known[place] = bool(known[place])
     return Row(*known)
+
+
+def _money(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def _budget(values: Sequence[Any]) -> BudgetRow:

@@ -166,7 +166,31 @@ class Rejoin(_Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reap(_Step):
-    """Its worker seems to be dead: free it, or find that nobody knows."""
+    """Its worker seems to be dead: free it, or find that nobody knows. ``dead``: this worker is dead for certain."""
+
+    dead: str | None = None
+
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take(_Step):
+    """This process takes an image on which nobody is at work: planned, or paid for and not saved.
+
+    It is then claimed by the process (``claim`` is the worker's id), and the first of its calls that begins may buy it.
+    The answer is the row, or None if there is nothing to take.
+    """
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanAgain(_Step):
+    """An image that failed, or of which nobody knows, is work again; what it may have cost stays in its budget.
+
+    The answer is the row, or None if it is in another state.
+    """
 
     owed: ClassVar[bool] = False
 
@@ -193,7 +217,9 @@ class Settle(_Step):
     owed: ClassVar[bool] = False
 
 
-Step: TypeAlias = Begin | Submitting | Submitted | Delivered | Ended | Release | Left | Rejoin | Reap | Settle
+Step: TypeAlias = (
+    Begin | Submitting | Submitted | Delivered | Ended | Release | Left | Rejoin | Reap | Take | PlanAgain | Settle
+)
 
 
 def must_survive_power_cut(steps: Sequence[Step]) -> bool:
