@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
+import forked
 import psycopg
 import pytest
 from postgres import PostgresServer
@@ -370,6 +371,16 @@ def test_a_path_means_sqlite(tmp_path: Path, place_of: Callable[[Path], str | Pa
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="no folder"):
         Ledger.open(tmp_path / "missing" / "purchases.db")
+
+
+def test_who_opens_a_file_twice_keeps_its_log(tmp_path: Path) -> None:
+    place = tmp_path / "purchases.db"
+    with Ledger.open(place) as first, Ledger.open(place):
+        bought(first, "k")
+        other = forked.run(["-c", f"from apimaster.ledger import Ledger; Ledger.open({str(place)!r}).close()"])
+        assert other.returncode == 0
+        assert place.with_name("purchases.db-wal").exists(), "the last process to close removes it, and this is not it"
+        deliver(first, "k")
 
 
 def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:

@@ -179,8 +179,10 @@ class SQLiteBackend:
         if path is not None:
             if not path.parent.is_dir():
                 raise LedgerError(f"The ledger {path} can't be opened: there is no folder {path.parent}.")
+            # Prompts are nobody else's business. A file that exists is not opened here: to close it would end the locks
+            # that other connections of this process have on it, and another process would remove the log they use.
             with contextlib.suppress(OSError):  # sqlite3 gives the reason if it can't be made
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # prompts are nobody else's business
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             target = f"file:{quote(str(path))}?mode=rw"
         connection = sqlite3.connect(
             target, uri=path is not None, isolation_level=None, check_same_thread=False, timeout=_BUSY
