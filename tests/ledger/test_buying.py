@@ -19,6 +19,7 @@ from apimaster.errors import (
     APIMasterError,
     BadRequestError,
     BudgetExceededError,
+    DownloadError,
     GenerationFailedError,
     LedgerError,
     NoImageError,
@@ -473,3 +474,19 @@ def test_a_whole_request_may_be_given(ledger: Ledger, emulator: Emulator, client
     client = client_for(ledger)
     client.generate(request, idempotency_key="k")
     assert client.generate("a castle", idempotency_key="k").replayed
+
+
+def test_a_picture_that_could_not_be_saved_stays_delivered(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_for(ledger, max_retries=0)
+    for place in ("download", "output"):
+        emulator.script({"fault": "download_500", "on": place, "times": 50})
+    task = client.submit("a castle", idempotency_key="k")
+    for _ in range(2):
+        with pytest.raises(DownloadError):
+            client.wait(task, save_to=tmp_path / "castle.png")
+        purchase = ledger.get("k")
+        assert purchase is not None
+        assert (purchase.state, purchase.billed) == ("delivered", "yes")
+    assert "taken over" not in caplog.text

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from ..errors import (
     APIMasterError,
     BadRequestError,
+    DownloadError,
     LedgerError,
     NoImageError,
 )
 from ..ledger.digest import request_digest, stored_request
-from ..ledger.purchase import images_json, images_of, task_json, task_of
+from ..ledger.purchase import failure_json, images_json, images_of, task_json, task_of
 from ..ledger.rows import Row
 from ..ledger.schema import Where
 from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
-from ..results import GeneratedImage, ImageFailure, Task
+from ..results import GeneratedImage, Task
 from . import purchase_errors
 from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
 
@@ -194,7 +195,7 @@ class LedgerRecord(Record):
         self.held = self.held and keep
 
     def failed(self, error: APIMasterError) -> Flow[None]:
-        text = error_text(error, prompts=self.ledger.store_prompts)
+        text = failure_json(error, prompts=self.ledger.store_prompts)
         if error.billed == "no" and self.has_task and not _ended_the_task(error):
             yield from self._release(text)  # the gateway refuses to tell, but the task goes on
         elif error.billed == "no":
@@ -292,21 +293,13 @@ class TaskRecord(Record):
         yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
 
     def failed(self, error: APIMasterError) -> Flow[None]:
-        if _ended_the_task(error):
-            text = error_text(error, prompts=self.ledger.store_prompts)
+        if _ended_the_task(error) and not isinstance(error, DownloadError):  # that picture is made: it stays delivered
+            text = failure_json(error, prompts=self.ledger.store_prompts)
             yield from self._take(Ended, state="failed" if error.billed == "no" else "unknown", error=text)
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
         for key, index in self.rows:
             yield from _record(self.ledger, kind(key=key, index=index, task_id=self.task_id, **fields))
-
-
-def error_text(error: APIMasterError, *, prompts: bool) -> str:
-    """An error as a row stores it. A gateway may quote the prompt in its reason, so that goes where prompts go."""
-    failure = ImageFailure.of(0, error)
-    if not prompts:
-        failure = failure.model_copy(update={"message": failure.error})
-    return failure.model_dump_json(exclude={"task"}, exclude_none=True)
 
 
 def _ended_the_task(error: APIMasterError) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from ..errors import Billed
+from ..errors import APIMasterError, Billed
 from ..request import ImageRequest
 from ..results import GeneratedImage, ImageFailure, Task
 from .rows import BudgetRow, Row
@@ -140,6 +140,14 @@ def task_of(row: Row, request: ImageRequest | None = None) -> Task | None:
 def failure_of(row: Row) -> ImageFailure | None:
     """The error in a row."""
     return None if row.error is None else ImageFailure.model_validate_json(row.error)
+
+
+def failure_json(error: APIMasterError, *, prompts: bool) -> str:
+    """An error as a row stores it. A gateway may quote the prompt in its reason, so that goes where prompts go."""
+    failure = ImageFailure.of(0, error)
+    if not prompts:
+        failure = failure.model_copy(update={"message": failure.error})
+    return failure.model_dump_json(exclude={"task"}, exclude_none=True)
 
 
 def purchase_from(row: Row) -> Purchase:
