@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -18,7 +19,7 @@ import forked
 import pytest
 from rich.console import Console
 
-from apimaster.batch.ledger import read_items
+from apimaster.batch.place import read_items
 from apimaster.cli.app import run as apimaster
 from apimaster.cli.batch.display import LiveDisplay, PlainDisplay, panel, plain_line
 from apimaster.emulator import Emulator
@@ -269,13 +270,16 @@ def test_two_processes_on_one_folder(gateway: Emulator, listed: Path, tmp_path: 
     out = tmp_path / "out"
     first = process("batch", "run", str(listed), "-o", str(out), "--yes", "--concurrency", "1")
     until(lambda: len(gateway.bill.charges) >= 1, first)
-    assert apimaster(["batch", "run", str(listed), "-o", str(out), "--yes"]) == 2
-    assert f"in use by process {first.pid} on" in capsys.readouterr().err
     assert apimaster(["batch", "status", str(out), "--json"]) == 0
-    assert f"process {first.pid}" in json.loads(capsys.readouterr().out)["running_in"]
-    first.communicate(timeout=20)
+    assert json.loads(capsys.readouterr().out)["running_in"] == f"process {first.pid} on {socket.gethostname()}"
+    assert apimaster(["batch", "run", str(listed), "-o", str(out), "--yes"]) == 0
+    assert "12 saved; spent $0.45." in capsys.readouterr().err
+    printed = first.communicate(timeout=20)[1]
     assert first.returncode == 0
+    assert "12 saved; spent $0.45." in printed
     assert len(gateway.bill.charges) == 12
+    assert apimaster(["batch", "status", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["running_in"] is None
 
 
 # --- the display ---------------------------------------------------------------------------------------
@@ -292,10 +296,14 @@ class Shown:
         from apimaster.batch.throttle import Throttle
 
         price = Decimal("0.0375")
-        self.tally = Tally([StateCount("planned", True, price, 1000, Decimal(0))], 0.0)
-        for number in range(100):
-            for before, after in (("planned", "submitting"), ("submitting", "submitted"), ("submitted", "saved")):
-                self.tally.move(before, after, price, 50.0 + number / 10)  # type: ignore[arg-type]  # states
+        zero = Decimal(0)
+        self.tally = Tally([StateCount("planned", True, price, 1000, zero)], 0.0)
+        for saved in (60, 100):
+            counts = [
+                StateCount("planned", True, price, 1000 - saved, zero),
+                StateCount("saved", True, price, saved, zero),
+            ]
+            self.tally.update(counts, 50.0 + saved / 10)
         self.throttle = Throttle(64)
         self.halted = False
         self.limit = Decimal(5)

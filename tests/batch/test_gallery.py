@@ -17,12 +17,15 @@ from PIL import Image
 
 from apimaster.batch.gallery import render
 from apimaster.batch.image_list import ImageListBuilder
-from apimaster.batch.ledger import BatchLedger, read_items
-from apimaster.batch.ledger_records import Transition
+from apimaster.batch.items import request_json
 from apimaster.batch.manifest import COLUMNS, as_csv, as_jsonl
 from apimaster.batch.outputs import Outputs, write_outputs
+from apimaster.batch.place import place_of, read_items
 from apimaster.batch.thumbnails import MAX_SIDE, make_missing_thumbnails, make_thumbnail, thumbnail_of
-from apimaster.results import Task
+from apimaster.ledger.purchase import images_json, task_json
+from apimaster.ledger.rows import Row
+from apimaster.ledger.steps import error_json
+from apimaster.results import GeneratedImage, Task
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> <!-- & 'quotes' \u2028 an end"
 
@@ -37,32 +40,37 @@ def fill(directory: Path, count: int) -> None:
     for number in range(count):
         prompt = HOSTILE if number == 3 else f"a {'cat' if number % 2 else 'dog'} number {number}"
         builder.add(number + 1, {"prompt": prompt, "id": f"p{number}", "tags": ["odd"] if number % 2 else []})
-    transitions: list[Transition] = []
+    place = place_of(directory)
+    batch, ledger = place.open()
+    rows = []
     for number, image in enumerate(builder.images):
-        task = Task(id=f"task_{number}", model=image.request.model)
-        path, width, height = f"images/{number % 100}.png", *[(64, 36), (36, 64), (48, 48)][number % 100 % 3]
-        saved = {
-            "path": path,
-            "width": width,
-            "height": height,
-            "media_type": "image/png",
-            "finished_at": 1.8e9 - number,
-        }
-        ways: dict[int, list[tuple[Any, dict[str, object]]]] = {
-            5: [("unknown", {"error": "nobody knows", "billed": "maybe"})],
-            6: [("submitted", {"task": task, "billed": "yes"})],
-            7: [("failed", {"error": "the prompt was blocked"})],
-            8: [],
-        }
-        whole: list[tuple[Any, dict[str, object]]] = [("submitted", {"task": task, "billed": "yes"}), ("saved", saved)]
-        way = ways.get(number % 20, whole)
-        transitions += [Transition(image.id, "submitting")] if way else []
-        transitions += [Transition(image.id, state, fields) for state, fields in way]
-    ledger = BatchLedger.open(directory)
-    ledger.update_list(builder.finish())
-    ledger.apply(transitions)
-    ledger.close()
-    write_outputs(directory)
+        width, height = [(64, 36), (36, 64), (48, 48)][number % 100 % 3]
+        picture = GeneratedImage(
+            path=directory / f"images/{number % 100}.png", width=width, height=height, media_type="image/png"
+        )
+        facts: dict[str, Any] = {"state": "saved", "billed": "yes", "images": images_json((picture,))}
+        if number % 20 == 5:
+            error = error_json("OutcomeUnknownError", "nobody knows", "maybe")
+            facts = {"state": "unknown", "billed": "maybe", "error": error}
+        elif number % 20 == 6:
+            facts = {"state": "submitted", "billed": "yes"}
+        elif number % 20 == 7:
+            facts = {"state": "failed", "error": error_json("ContentPolicyError", "the prompt was blocked", "no")}
+        elif number % 20 == 8:
+            facts = {}
+        if facts.get("state") not in (None, "failed", "unknown"):
+            task = Task(id=f"task_{number}", model=image.request.model)
+            facts |= {"task_id": task.id, "task": task_json(task)}
+        times = {"created_at": 1.7e9 + number, "updated_at": 1.8e9 - number}
+        rows.append(
+            Row(batch.key(image.id), 0, "", request_json(image.request), price=image.request.cost, **facts, **times)
+        )
+    ledger.call(lambda backend: backend.plan(rows)).result()
+    batch.lines.update_list(builder.finish())
+    batch.enter_planned()
+    batch.set_limits(None, None)
+    batch.close()
+    write_outputs(place)
 
 
 @pytest.fixture(scope="module")
@@ -209,13 +217,13 @@ def test_large_pictures_get_thumbnails(tmp_path: Path) -> None:
     (made,) = (tmp_path / "b" / "thumbs").iterdir()
     with Image.open(made) as small:
         assert max(small.size) == MAX_SIDE
-    write_outputs(tmp_path / "b")
+    write_outputs(place_of(tmp_path / "b"))
     assert thumbnail_of("images/0.png") in (tmp_path / "b" / "index.html").read_text()
     assert thumbnail_of("images/1.png") not in (tmp_path / "b" / "index.html").read_text()
 
 
 def test_what_cannot_be_written_never_stops_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Outputs(tmp_path).write()
+    Outputs(place_of(tmp_path)).write()
     assert "could not be written" in caplog.text
 
 
@@ -223,11 +231,11 @@ def test_the_end_of_a_run_may_meet_a_rewrite_that_is_under_way(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(tmp_path, 200)
-    outputs = Outputs(tmp_path)
+    outputs = Outputs(place_of(tmp_path))
     with ThreadPoolExecutor(4) as threads:
         for _ in range(12):
             threads.submit(outputs.write)
-        threads.submit(write_outputs, tmp_path).result()  # `batch export` in the same process
+        threads.submit(write_outputs, place_of(tmp_path)).result()  # `batch export` in the same process
     assert caplog.text == ""
     assert "".join(as_jsonl(read_items(tmp_path))) == (tmp_path / "manifest.jsonl").read_text()
     assert not list(tmp_path.glob(".*.part"))

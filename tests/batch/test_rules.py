@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,11 @@ import forked
 import pytest
 
 from apimaster import errors
-from apimaster.batch.budget import Budget
 from apimaster.batch.error_actions import action_after_task, action_before_task
 from apimaster.batch.ledger_records import PlannedGroup, StateCount
 from apimaster.batch.lock import DirectoryLock, DirectoryLocked
 from apimaster.batch.options import RunOptions, check_options, read_max_cost
-from apimaster.batch.plan import make_plan
+from apimaster.batch.plan import count_affordable, make_plan
 from apimaster.batch.tally import Tally
 from apimaster.batch.throttle import Throttle
 from apimaster.cli.batch.wording import duration, plan_lines
@@ -26,23 +27,6 @@ PRICE = Decimal("0.0375")
 
 
 # --- limits -------------------------------------------------------------------------------------------
-
-
-def test_a_budget_is_exact_and_takes_refunds_back() -> None:
-    budget = Budget(Decimal("0.10"))
-    assert [budget.reserve(PRICE) for _ in range(3)] == [True, True, False]
-    budget.release(PRICE)
-    assert budget.reserve(PRICE)
-    assert budget.spent == Decimal("0.075")
-    assert budget.reserve(Decimal("0.025")), "to the last cent"
-    assert not budget.allows(Decimal("0.0001"))
-
-
-def test_a_budget_counts_images_too_and_refuses_unknown_prices() -> None:
-    assert not Budget(Decimal(100)).allows(None)
-    budget = Budget(max_images=1)
-    assert budget.reserve(None)
-    assert not budget.allows(PRICE)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +41,7 @@ def test_a_budget_counts_images_too_and_refuses_unknown_prices() -> None:
     ],
 )
 def test_how_many_images_are_affordable(limit: Any, images: Any, groups: Any, expected: tuple[int, str]) -> None:
-    count, cost = Budget(read_max_cost(limit), images).count_affordable(groups)
+    count, cost = count_affordable(groups, images, read_max_cost(limit))
     assert (count, cost) == (expected[0], Decimal(expected[1]))
 
 
@@ -187,15 +171,14 @@ def counts() -> list[StateCount]:
     ]
 
 
-def test_the_tally_follows_every_step() -> None:
+def test_the_tally_follows_the_ledger() -> None:
     tally = Tally(counts(), 0.0)
     assert (tally.total, tally.set_aside, tally.spent, tally.to_come) == (15, 2, PRICE * 6, PRICE * 10)
-    tally.move("planned", "submitting", PRICE, 1.0)
-    assert (tally.spent, tally.to_come, tally.running) == (PRICE * 7, PRICE * 9, 1)
-    tally.move("submitting", "planned", PRICE, 2.0)
-    assert (tally.spent, tally.to_come, tally.spent_images) == (PRICE * 6, PRICE * 10, 5)
+    zero = Decimal(0)
+    tally.update([StateCount("planned", True, PRICE, 9, zero), StateCount("submitting", True, PRICE, 1, zero)], 1.0)
+    assert (tally.spent, tally.to_come, tally.running, tally.spent_images) == (PRICE, PRICE * 9, 1, 1)
     for second in range(60):
-        tally.move("delivered", "saved", PRICE, 60.0 + second)
+        tally.update([StateCount("saved", True, PRICE, second + 1, zero)], 60.0 + second)
     assert tally.per_minute(120.0) == pytest.approx(30.0)
     assert tally.per_minute(400.0) == 0.0
     assert tally.seconds_left(400.0) is None
@@ -231,26 +214,64 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-# --- one process per folder ---------------------------------------------------------------------------
+# --- who uses a folder --------------------------------------------------------------------------------
 
 _LOCK = """
 import sys
 from pathlib import Path
 from apimaster.batch.lock import DirectoryLock
-DirectoryLock(Path(sys.argv[1])).acquire()
+lock = DirectoryLock(Path(sys.argv[1]))
+print(lock.acquire(), flush=True)
+sys.stdin.readline()
+lock.share()
+print("shared", flush=True)
+sys.stdin.read()
+"""
+_EARLIER_VERSION = """
+import fcntl, os, sys
+descriptor = os.open(sys.argv[1] + "/.lock", os.O_RDWR | os.O_CREAT)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+os.write(descriptor, b"process 12 on here\\n")
 print("locked", flush=True)
 sys.stdin.read()
 """
 
 
-def test_the_second_process_says_so_and_leaves(tmp_path: Path) -> None:
+def test_processes_share_a_folder_and_the_first_one_knows_that_it_is_alone(tmp_path: Path) -> None:
+    assert DirectoryLock(tmp_path).in_use() == (False, None)
     with forked.start(["-c", _LOCK, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
-        assert other.stdout.readline() == "locked\n"
-        with pytest.raises(DirectoryLocked, match=f"process {other.pid} on "):
-            DirectoryLock(tmp_path).acquire()
-        assert str(other.pid) in (DirectoryLock(tmp_path).holder() or "")
+        assert other.stdin is not None
+        assert other.stdout.readline() == "True\n"
+        assert DirectoryLock(tmp_path).in_use() == (True, None)
+        with ThreadPoolExecutor(1) as pool:
+            lock = DirectoryLock(tmp_path)
+            alone = pool.submit(lock.acquire)
+            assert not alone.done(), "nobody comes in before the first one has begun"
+            other.stdin.write("\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == "shared\n"
+            assert alone.result(20) is False
         other.kill()
-    with DirectoryLock(tmp_path):
-        pass  # a killed process leaves nothing behind
-    assert DirectoryLock(tmp_path).holder() is None
+        other.wait()
+    third = DirectoryLock(tmp_path)
+    assert third.acquire() is False, "the second one is still there"
+    assert not lock.is_last()
+    lock.release()
+    assert third.is_last()
+    third.release()
+    assert third.acquire() is True, "a killed process leaves nothing behind"
+    third.release()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it locks as earlier versions do on POSIX")
+def test_a_process_of_an_earlier_version_has_the_folder_for_itself(tmp_path: Path) -> None:
+    words = ["-c", _EARLIER_VERSION, str(tmp_path)]
+    with forked.start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        assert DirectoryLock(tmp_path).in_use() == (True, "process 12 on here")
+        with pytest.raises(DirectoryLocked, match="in use by process 12 on here"):
+            DirectoryLock(tmp_path).acquire()
+        other.kill()
+    assert DirectoryLock(tmp_path).acquire() is True

@@ -30,15 +30,14 @@ from apimaster.batch import (
     AsyncBatch,
     Batch,
     BatchItem,
-    DirectoryLocked,
     InvalidLines,
     LedgerError,
     image_job,
     throttle,
 )
-from apimaster.batch.ledger_records import Transition
 from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError
+from apimaster.ledger.sqlite import SQLiteBackend
 
 PRICE = Decimal("0.0375")
 
@@ -252,8 +251,6 @@ def test_a_blocking_loop_that_breaks_off(apimaster_emulator: Emulator, tmp_path:
             for item in going:
                 assert item.state == "failed"
                 break
-            with pytest.raises(DirectoryLocked, match="in use by process"):
-                list(Batch(client, tmp_path).run())
         with pytest.raises(StopIteration):
             next(going)
     found = states(tmp_path)
@@ -284,24 +281,21 @@ def test_tasks_of_another_gateway_are_not_asked_for_here(apimaster_emulator: Emu
 def test_a_ledger_that_cannot_be_written_ends_the_run(
     apimaster_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apimaster.batch import ledger
-
-    whole = ledger.BatchLedger.apply
+    whole = SQLiteBackend.apply
     left = iter(range(5))
 
-    def apply(self: ledger.BatchLedger, transitions: list[Transition]) -> None:
+    def apply(self: SQLiteBackend, steps: Any, worker: Any, **options: Any) -> Any:
         if next(left, None) is None:
             raise LedgerError("The ledger can't be used: disk full.")
-        whole(self, transitions)
+        return whole(self, steps, worker, **options)
 
-    monkeypatch.setattr(ledger.BatchLedger, "apply", apply)
+    monkeypatch.setattr(SQLiteBackend, "apply", apply)
     with pytest.raises(LedgerError, match="disk full"):
         run(apimaster_emulator, tmp_path, requests(30), concurrency=2)
-    assert len(apimaster_emulator.bill.charges) <= 4
+    charges = len(apimaster_emulator.bill.charges)
+    assert charges <= 4
     found = states(tmp_path)
-    assert found["unknown"] + found["submitted"] + found["delivered"] + found["saved"] >= len(
-        apimaster_emulator.bill.charges
-    ), "the ledger has everything that was charged"
+    assert found["planned"] + found["failed"] <= 30 - charges, "the ledger has everything that was charged"
 
 
 @pytest.mark.apimaster_emulator(pictures="small", dialect="tracked")
@@ -405,3 +399,61 @@ def test_nothing_blocks_the_loop(apimaster_emulator: Emulator, tmp_path: Path) -
                 return Counter([item.state async for item in AsyncBatch(client, tmp_path).run(requests(20))])
 
     assert sum(asyncio.run(work()).values()) == 20
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_what_settling_finds_is_saved_by_the_next_run(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    apimaster_emulator.script("cut_after_acceptance", prompt="picture 1")
+    run(apimaster_emulator, tmp_path, requests(3))
+    assert states(tmp_path) == {"saved": 2, "unknown": 1}
+    settings = {"base_url": apimaster_emulator.base_url, "ledger": tmp_path / "ledger.db"}
+    with APIMaster(apimaster_emulator.api_key, **settings) as client:
+        settled = client.settle()
+    assert [purchase.key for purchase in settled.recovered] == [f"{tmp_path.name}/p1"]
+    assert states(tmp_path) == {"saved": 2, "delivered": 1}
+    (item,) = [item for item in run(apimaster_emulator, tmp_path, None) if item.id == "p1"]
+    assert (item.state, item.path) == ("saved", "images/p1.png")
+    assert len(apimaster_emulator.bill.charges) == 3
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_a_picture_of_a_dead_run_is_collected_without_its_reference_image(
+    apimaster_emulator: Emulator, tmp_path: Path
+) -> None:
+    reference = tmp_path / "reference.png"
+    Image.new("RGB", (40, 30), "teal").save(reference)
+    for place in ("download", "output"):
+        apimaster_emulator.script({"fault": "download_500", "on": place, "times": 50})
+    folder = tmp_path / "album"
+    run(apimaster_emulator, folder, requests(2, references=[str(reference)]), retries=0)
+    assert states(folder) == {"delivered": 2}
+    reference.unlink()
+    apimaster_emulator.clear_script()
+    run(apimaster_emulator, folder, None)
+    assert states(folder) == {"saved": 2}
+    assert len(apimaster_emulator.bill.charges) == 2
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_a_reference_image_that_is_gone_fails_its_image_until_it_is_back(
+    apimaster_emulator: Emulator, tmp_path: Path
+) -> None:
+    reference = tmp_path / "reference.png"
+    Image.new("RGB", (40, 30), "teal").save(reference)
+    folder = tmp_path / "album"
+    requested = requests(2)
+    requested[1]["references"] = [str(reference)]
+    with pytest.raises(BudgetExceededError):
+        run(apimaster_emulator, folder, requested, max_images=0)
+    assert {item.attempts for item in run_items(folder)} == {0}
+    reference.unlink()
+    found = {item.id: item for item in run(apimaster_emulator, folder, None, max_images=9)}
+    assert (found["p0"].state, found["p1"].state, found["p1"].error_type) == ("saved", "failed", "ReferenceImageError")
+    Image.new("RGB", (30, 40), "navy").save(reference)
+    run(apimaster_emulator, folder, None, retry_failed=True)
+    assert states(folder) == {"saved": 2}, "another picture than when it was planned, which is no matter"
+
+
+def run_items(directory: Path) -> list[BatchItem]:
+    with APIMaster("sk", base_url="http://127.0.0.1:1/v1") as client:
+        return list(Batch(client, directory).items())

@@ -23,7 +23,7 @@ import forked
 import pytest
 from PIL import Image
 
-from apimaster.batch.ledger import read_items
+from apimaster.batch.place import read_items
 
 BATCHES = 12
 KILLS = 5  # of each batch, of which fifty in all must hit a run that is still going on

@@ -14,21 +14,27 @@ from .async_run import AsyncRun
 from .blocking_run import BatchRun
 from .image_list import Entry, ImageListBuilder, PlannedImage
 from .items import BatchItem
-from .ledger import read_items
 from .options import check_options
+from .place import place_of
 
 if TYPE_CHECKING:
     from .. import APIMaster, AsyncAPIMaster
+    from ..ledger import Ledger
 
 
 class AsyncBatch:
     """Many images into one folder, with a ledger of what was paid for.
+
+    Several processes may run the same batch at once: they divide its images between them.
 
     Args:
         client: the client that submits, polls and downloads; it stays open.
         directory: the batch's folder: ``ledger.db``, ``images/``, ``manifest.jsonl``, ``index.html``.
         concurrency: images under way at once, at most; fewer while the gateway refuses.
         timeout: seconds for one image, waiting included; None: by resolution.
+        ledger: a ledger that several batches share, or its path or URL; the folder remembers it. None: the client's,
+            else the folder's own ``ledger.db``. A folder that has begun with one ledger keeps it.
+        name: the batch's name: its keys in the ledger are ``name/id``. None: the folder's name at its first run.
 
     Raises:
         BadRequestError: an argument is not accepted.
@@ -41,9 +47,12 @@ class AsyncBatch:
         *,
         concurrency: int = 32,
         timeout: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        name: str | None = None,
     ) -> None:
         self._client = client
         self._directory = Path(directory)
+        self._place = place_of(self._directory, ledger, client.ledger, name)
         self._options = check_options(concurrency=concurrency, timeout=timeout)
 
     @property
@@ -88,7 +97,7 @@ class AsyncBatch:
             retry_failed=retry_failed,
             retry_unknown=retry_unknown,
         )
-        return AsyncRun(self._client, self._directory, _planned_images(self._client.model, requests), options)
+        return AsyncRun(self._client, self._place, _planned_images(self._client.model, requests), options)
 
     def items(self) -> Iterator[BatchItem]:
         """All images of the folder, with their states from the ledger. Blocks, but only for the disk.
@@ -96,7 +105,7 @@ class AsyncBatch:
         Raises:
             BadRequestError: there is no batch in the folder.
         """
-        return read_items(self._directory)
+        return self._place.items()
 
 
 class Batch:
@@ -109,10 +118,13 @@ class Batch:
         *,
         concurrency: int = 32,
         timeout: float | None = None,
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        name: str | None = None,
     ) -> None:
         client.as_async()  # raises now if it can't be done; it opens nothing
         self._client = client
         self._directory = Path(directory)
+        self._place = place_of(self._directory, ledger, client.ledger, name)
         self._options = check_options(concurrency=concurrency, timeout=timeout)
 
     @property
@@ -138,7 +150,7 @@ class Batch:
             retry_failed=retry_failed,
             retry_unknown=retry_unknown,
         )
-        return BatchRun(self._client, self._directory, _planned_images(self._client.model, requests), options)
+        return BatchRun(self._client, self._place, _planned_images(self._client.model, requests), options)
 
     def items(self) -> Iterator[BatchItem]:
         """All images of the folder, with their states from the ledger.
@@ -146,7 +158,7 @@ class Batch:
         Raises:
             BadRequestError: there is no batch in the folder.
         """
-        return read_items(self._directory)
+        return self._place.items()
 
 
 def _planned_images(model: str, requests: Iterable[Entry] | None) -> list[PlannedImage] | None:

@@ -7,20 +7,20 @@ an ``async with``) stops it gently: it submits nothing more, and records what is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import APIMasterError
-from .batch_folder import BatchFolder, budget_of
+from .batch_folder import BatchFolder
 from .image_list import PlannedImage
 from .items import BatchItem
-from .ledger import BatchLedger
 from .options import RunOptions
 from .outputs import Outputs
+from .place import Place
 from .plan import Plan
 from .runner import Runner
 from .tally import Tally
@@ -45,13 +45,13 @@ class AsyncRun:
     def __init__(
         self,
         client: AsyncAPIMaster,
-        directory: Path,
+        place: Place,
         images: Sequence[PlannedImage] | None,
         options: RunOptions,
         on_item: OnItem | None = None,
     ) -> None:
         self._client = client
-        self._folder = BatchFolder(directory, images, options)
+        self._folder = BatchFolder(place, images, options)
         self._options = options
         self._on_item = on_item
         self._ready: deque[BatchItem] = deque()
@@ -61,6 +61,7 @@ class AsyncRun:
         self._runner: Runner | None = None
         self._halted = False
         self._begun = asyncio.Event()
+        self._own: set[str] = set()
 
     # --- for a caller ---------------------------------------------------------------------------------
 
@@ -69,7 +70,6 @@ class AsyncRun:
 
         Raises:
             BadRequestError: there is nothing to resume, an image contradicts the ledger, or a limit can't be kept.
-            DirectoryLocked: another process uses the folder.
         """
         return await self._folder.plan()
 
@@ -150,7 +150,7 @@ class AsyncRun:
         try:
             await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
-                async for item in self._ended_before(started.result()):
+                async for item in self._ended(lambda item: (item.finished_at or 0.0) < started.result()):
                     yield item
             while not self._task.done() or self._ready:
                 while self._ready:
@@ -159,41 +159,43 @@ class AsyncRun:
                 if not self._task.done():
                     await self._new_items.wait()
             await self._task
+            if not self._halted:  # what other processes have made meanwhile
+                begun, own = started.result(), self._own
+                async for item in self._ended(lambda item: (item.finished_at or 0.0) >= begun and item.id not in own):
+                    yield item
             if self.stopped_by is not None and not self._halted:
                 raise self.stopped_by
         finally:
             await self.aclose()
 
-    async def _ended_before(self, begun: float) -> AsyncIterator[BatchItem]:
-        """Images that had ended before this run began (unix time), read through a connection of their own."""
-        ledger = await asyncio.to_thread(BatchLedger.open_read_only, self._folder.directory)
-        try:
-            after = 0
-            while rows := await asyncio.to_thread(ledger.ended, after):
-                after = rows[-1][0]
-                for _, item in rows:
-                    if (item.finished_at or 0.0) < begun:
-                        yield item
-        finally:
-            await asyncio.to_thread(ledger.close)
+    async def _ended(self, wanted: Callable[[BatchItem], bool]) -> AsyncIterator[BatchItem]:
+        """The listed images that have ended and are wanted, read apart from the run."""
+        with contextlib.ExitStack() as stack:
+            batch = await asyncio.to_thread(lambda: stack.enter_context(self._folder.place.reading()))
+            pages = batch.ended()
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                for item in filter(wanted, page):
+                    yield item
 
     async def _run(self, started: asyncio.Future[float]) -> None:
         try:
             async with self._folder as folder:
                 plan = await folder.begin(self._client.base_url)
-                outputs = Outputs(folder.directory)
+                begun = await asyncio.to_thread(folder.batch.now)
+                outputs = Outputs(folder.place)
                 self._runner = Runner(
                     self._client,
                     folder.directory,
+                    folder.batch,
                     folder.ledger,
-                    budget=budget_of(plan),
+                    limit=plan.terms.max_cost,
                     tally=Tally(plan.sums, time.monotonic()),
                     options=self._options,
                     on_end=partial(self._item_ended, outputs),
                 )
                 if self._halted:
                     self._runner.halt()
-                started.set_result(time.time())
+                started.set_result(begun)
                 self._begun.set()
                 try:
                     async with outputs:
@@ -205,6 +207,7 @@ class AsyncRun:
 
     def _item_ended(self, outputs: Outputs, item: BatchItem) -> None:
         outputs.add_saved(item)
+        self._own.add(item.id)
         if self._on_item is not None:
             self._on_item(item)
         self._ready.append(item)

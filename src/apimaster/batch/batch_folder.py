@@ -1,4 +1,4 @@
-"""A batch's folder, held by one process: the lock, the open ledger, and the plan of a run.
+"""A batch's folder, used by this process: the lock, the open ledger, and the plan of a run.
 
 ``plan`` writes nothing to the folder, so that ``--dry-run``, or a "no" to the question, leaves it as it was. ``begin``
 is the first to write.
@@ -7,24 +7,22 @@ is the first to write.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..adapters import inspect_picture
 from ..errors import BadRequestError
 from ..request import ImageRequest, Reference
-from .budget import Budget
-from .image_job import IMAGES
 from .image_list import PlannedImage
-from .ledger import LEDGER_NAME, BatchLedger, no_batch_in
-from .ledger_writer import LedgerWriter
-from .lock import DirectoryLock
+from .items import IMAGES
+from .ledger import BatchLedger
+from .lock import DirectoryLock, DirectoryLocked
+from .migration import OLD
 from .options import RunOptions
+from .place import Place, no_batch_in
 from .plan import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -32,33 +30,40 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ..ledger import Ledger
+
 REFERENCES: Final = "references"
 _BASE_URL: Final = "base_url"
-_MAX_COST: Final = "max_cost"
-_MAX_IMAGES: Final = "max_images"
 
 
 class BatchFolder:
-    """Holds a batch's folder for this process.
+    """A batch's folder, as one run uses it; other processes may run the same batch.
 
     Args:
-        directory: the folder; ``begin`` makes it.
-        images: the list to make; None: what the ledger lists.
+        place: the folder and its ledger; ``begin`` makes it.
+        images: the list to make; None: what the folder lists.
         options: limits, and what to try again.
 
     Raises:
-        BadRequestError: there is no batch to resume, or an image contradicts the ledger.
-        DirectoryLocked: another process uses the folder.
+        BadRequestError: there is no batch to resume, or an image contradicts the folder.
+        DirectoryLocked: a process of an earlier version uses the folder.
+
+    Attributes:
+        batch: the batch, once the run has begun.
+        ledger: its ledger, likewise.
     """
 
-    def __init__(self, directory: Path, images: Sequence[PlannedImage] | None, options: RunOptions) -> None:
-        self.directory = directory.absolute()
-        self.ledger = LedgerWriter(self.directory)
+    batch: BatchLedger
+    ledger: Ledger
+
+    def __init__(self, place: Place, images: Sequence[PlannedImage] | None, options: RunOptions) -> None:
+        self.directory = place.directory
+        self.place = place
         self._images = images
         self._options = options
         self._lock = DirectoryLock(self.directory)
-        self._locked = False
         self._open = False
+        self._beginning = threading.Lock()  # the thread of a cancelled run goes on: the end waits for it
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,92 +71,92 @@ class BatchFolder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.shield(self._close())
+        await asyncio.shield(asyncio.to_thread(self._close))
 
     async def plan(self) -> Plan:
-        """What a run would do. Locks the folder if there is one; writes nothing."""
+        """What a run would do. Writes nothing."""
         return await asyncio.to_thread(self._plan)
 
     async def begin(self, base_url: str) -> Plan:
-        """Store the list and the limits in the ledger. ``base_url`` is the gateway of this run.
+        """Enter the list and the limits into the ledger. ``base_url`` is the gateway of this run.
 
         Raises:
             BadRequestError: images of this folder are under way at another base URL.
         """
-        self._images = await asyncio.to_thread(self._prepare, self._images)
-        await self.ledger.open()
-        self._open = True
-        return await self.ledger.query(lambda ledger: self._begin(ledger, base_url))
+        return await asyncio.to_thread(self._begin, base_url)
 
     # --- blocking -------------------------------------------------------------------------------------
 
     def _plan(self) -> Plan:
-        if self._ledger_exists():
-            self._acquire_lock()
-        copy = BatchLedger.copy_in_memory(self.directory)
+        self._check_exists()
+        alone = not self._lock.in_use()[0]
+        copy = self.place.copy()
         try:
-            return self._apply_options(copy)
+            return self._apply_options(copy, alone=alone)
         finally:
             copy.close()
 
-    def _ledger_exists(self) -> bool:
-        """Whether there is a ledger; if not, there must be a list."""
-        exists = (self.directory / LEDGER_NAME).exists()
-        if not exists and self._images is None:
+    def _check_exists(self) -> None:
+        """If there is no batch in the folder, there must be a list."""
+        if self._images is None and not self.place.holds_batch():
             raise no_batch_in(self.directory)
-        return exists
 
-    def _prepare(self, images: Sequence[PlannedImage] | None) -> Sequence[PlannedImage] | None:
-        self._ledger_exists()
+    def _begin(self, base_url: str) -> Plan:
+        with self._beginning:
+            return self._open_batch(base_url)
+
+    def _open_batch(self, base_url: str) -> Plan:
+        self._check_exists()
         pictures = self.directory / IMAGES
         pictures.mkdir(parents=True, exist_ok=True)
-        self._acquire_lock()
-        for left in pictures.glob(".apimaster-*.part"):  # a killed process was writing these; we hold the lock
-            left.unlink(missing_ok=True)
-        return None if images is None else [self._with_stored_references(image) for image in images]
-
-    def _acquire_lock(self) -> None:
-        if not self._locked:
-            self._lock.acquire()
-            self._locked = True
-
-    def _begin(self, ledger: BatchLedger, base_url: str) -> Plan:
-        stored = ledger.setting(_BASE_URL)
-        if stored not in (None, base_url) and ledger.under_way():
+        alone = self._lock.acquire()
+        if alone:
+            self._remove_parts()
+        elif self.place.version() == OLD:
+            raise DirectoryLocked(f"{self.directory} is in use by a process of an earlier version of apimaster")
+        if self._images is not None:
+            self._images = [self._with_stored_references(image) for image in self._images]
+        self.batch, self.ledger = self.place.open()
+        self._open = True
+        stored = self.batch.lines.setting(_BASE_URL)
+        if stored not in (None, base_url) and self.batch.is_under_way():
             raise BadRequestError(
                 f"images of this folder are under way at {stored}, and {base_url} would not know their tasks",
                 advice=f"First resume the batch with the base URL {stored}.",
             )
-        ledger.set_setting(_BASE_URL, base_url)
-        plan = self._apply_options(ledger)
-        ledger.set_setting(_MAX_COST, _text(plan.terms.max_cost))
-        ledger.set_setting(_MAX_IMAGES, _text(plan.terms.max_images))
+        self.batch.lines.store_settings({_BASE_URL: base_url})
+        plan = self._apply_options(self.batch, alone=alone)
+        self.batch.set_limits(plan.terms.max_cost, plan.terms.max_images)
+        if alone:
+            self._lock.share()
         return plan
 
-    def _apply_options(self, ledger: BatchLedger) -> Plan:
-        died = ledger.recover()
-        new = 0 if self._images is None else ledger.update_list(self._images)
-        failed = ledger.retry("failed") if self._options.retry_failed else 0
-        unknown = ledger.retry("unknown") if self._options.retry_unknown else 0
+    def _apply_options(self, batch: BatchLedger, *, alone: bool) -> Plan:
+        died = batch.recover() if alone else 0
+        new = 0 if self._images is None else batch.lines.update_list(self._images)
+        batch.enter_planned()
+        failed = batch.retry("failed") if self._options.retry_failed else 0
+        unknown = batch.retry("unknown") if self._options.retry_unknown else 0
         return make_plan(
-            ledger.state_counts(),
-            ledger.planned_groups(),
-            self._with_stored_limits(ledger),
+            batch.counts(),
+            batch.planned_groups(),
+            self._with_stored_limits(batch),
             new=new,
             died=died,
             retried_failed=failed,
             retried_unknown=unknown,
         )
 
-    def _with_stored_limits(self, ledger: BatchLedger) -> RunOptions:
+    def _with_stored_limits(self, batch: BatchLedger) -> RunOptions:
         """The options, with the limits of the last run where this one sets none."""
-        options = self._options
-        max_cost, max_images = ledger.setting(_MAX_COST), ledger.setting(_MAX_IMAGES)
-        if options.max_cost is None and max_cost is not None:
-            options = replace(options, max_cost=Decimal(max_cost))
-        if options.max_images is None and max_images is not None:
-            options = replace(options, max_images=int(max_images))
-        return options
+        options, limits = self._options, batch.limits()
+        if limits is None:
+            return options
+        return replace(
+            options,
+            max_cost=limits.max_usd if options.max_cost is None else options.max_cost,
+            max_images=limits.max_images if options.max_images is None else options.max_images,
+        )
 
     def _with_stored_references(self, image: PlannedImage) -> PlannedImage:
         """The image, with reference images that are only in memory written to the folder for a later run."""
@@ -174,20 +179,18 @@ class BatchFolder:
             part.replace(path)
         return Reference.of(path)
 
-    async def _close(self) -> None:
-        was_open, self._open = self._open, False
-        if was_open:
-            with contextlib.suppress(Exception):  # the ledger itself may be what failed
-                await self.ledger.query(BatchLedger.recover)  # an aborted run leaves submits without an answer
-            await self.ledger.close()
-        await asyncio.to_thread(self._lock.release)
+    def _close(self) -> None:
+        with self._beginning:
+            was_open, self._open = self._open, False
+            try:
+                if was_open:
+                    self.batch.close()
+                    if self._lock.is_last():
+                        self._remove_parts()
+            finally:
+                self._lock.release()
 
-
-def budget_of(plan: Plan) -> Budget:
-    """The limits of a run, with what the folder has spent already."""
-    options = plan.terms
-    return Budget(options.max_cost, options.max_images, spent=plan.spent, images=plan.spent_images)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    def _remove_parts(self) -> None:
+        """Remove what killed processes were writing; nobody else must be at work."""
+        for left in (self.directory / IMAGES).glob(".apimaster-*.part"):
+            left.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .async_run import AsyncRun
 from .image_list import PlannedImage
 from .items import BatchItem
 from .options import RunOptions
+from .place import Place
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ class BatchRun:
     the same; a second Ctrl-C ends the run at once.
     """
 
-    def __init__(
-        self, client: APIMaster, directory: Path, images: list[PlannedImage] | None, options: RunOptions
-    ) -> None:
+    def __init__(self, client: APIMaster, place: Place, images: list[PlannedImage] | None, options: RunOptions) -> None:
         self._client = client
-        self._directory, self._images, self._options = directory, images, options
+        self._place, self._images, self._options = place, images, options
         self._ready: queue.SimpleQueue[BatchItem | _End] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,7 +101,7 @@ class BatchRun:
         self.close()
 
     def _async_run(self, client: AsyncAPIMaster) -> AsyncRun:
-        return AsyncRun(client, self._directory, self._images, self._options)
+        return AsyncRun(client, self._place, self._images, self._options)
 
     def _call_in_loop(self, method: Callable[[AsyncRun], None]) -> None:
         loop, run = self._loop, self._run

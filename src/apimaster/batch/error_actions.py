@@ -40,9 +40,10 @@ from ..errors import (
     ResultExpiredError,
 )
 
-ErrorAction = Literal["slow_down", "wait_for_network", "retry", "fail", "stop", "mark_unknown", "keep"]
-"""``slow_down`` and ``wait_for_network``: plan the image again, and pause all. ``retry``: plan it again. ``fail``,
-``mark_unknown``: it has ended. ``stop``: submit no more images. ``keep``: it stays in its state, for a later run."""
+ErrorAction = Literal["slow_down", "wait_for_network", "retry", "over_budget", "fail", "stop", "mark_unknown", "keep"]
+"""``slow_down`` and ``wait_for_network``: plan the image again, and pause all. ``retry``: plan it again.
+``over_budget``: it waits until money comes back. ``fail``, ``mark_unknown``: it has ended. ``stop``: submit no more
+images. ``keep``: it stays in its state, for a later run."""
 
 _STOPPING = (AuthenticationError, PermissionDeniedError, InsufficientBalanceError)
 

@@ -1,27 +1,33 @@
-"""One image on its way from ``planned`` to ``saved``. The ledger has each transition before anything relies on it."""
+"""One image on its way from ``planned`` to ``saved``: bought with the key of its line, like any purchase.
+
+The client writes each step into the ledger before anything relies on it. What the batch adds: it collects what is paid
+for by the task alone, it downloads again before it gives up, and it says what became of an image that it gives up.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import APIMasterError, DownloadError, LedgerError, ResultExpiredError
-from ..results import GeneratedImage, ImageResult, Progress, Task
+from ..errors import APIMasterError, BudgetExceededError, DownloadError, LedgerError, ResultExpiredError
+from ..ledger.purchase import failure_json, images_json
+from ..ledger.rows import Row
+from ..ledger.steps import Delivered, Ended, Release, Step, Take
+from ..results import ImageResult, Progress, Task
 from .error_actions import ErrorAction, action_after_task, action_before_task
-from .items import BatchItem, State
-from .ledger_records import Transition
-from .ledger_writer import LedgerWriter
+from .items import IMAGES, BatchItem, State
+from .ledger import picture_fields
 
 if TYPE_CHECKING:
     from .. import AsyncAPIMaster
+    from ..ledger import Ledger
 
-IMAGES: Final = "images"
 _DOWNLOAD_RETRIES: Final = 3
 _MIN_FREE_BYTES: Final = 64 * 1024 * 1024
 """With less free space, a picture that can't be written means a full disk, and no passing fault."""
@@ -32,24 +38,27 @@ class RunContext:
     """What the image jobs of a run share.
 
     Attributes:
-        client: waits and downloads.
+        client: buys, waits and downloads.
         directory: the batch's folder.
-        ledger: the folder's ledger, open.
+        ledger: the batch's ledger.
+        budget: the name of the batch's budget.
         timeout: seconds for one image; None: by resolution.
-        on_transition: called after each change of state, with the image as it was before.
-        on_submit_end: called when a submit was answered and the answer is on disk, with whether it was accepted.
+        decide: what to do about an error before there is a task; called once for each.
+        on_submit_end: called when a submit was answered and the answer is in the ledger, with whether it was accepted.
     """
 
     client: AsyncAPIMaster
     directory: Path
-    ledger: LedgerWriter
+    ledger: Ledger
+    budget: str
     timeout: float | None
-    on_transition: Callable[[ImageJob, BatchItem], None]
+    decide: Callable[[ImageJob, APIMasterError], ErrorAction]
     on_submit_end: Callable[[ImageJob, bool], None]
     submitting_client: AsyncAPIMaster = field(init=False)
     """The same client without repeated submits: the batch answers refusals for all images together."""
 
     def __post_init__(self) -> None:
+        self.client = self.client.with_options(ledger=self.ledger, flush_pictures=True)
         self.submitting_client = self.client.with_options(purchase_retries=0)
 
     @property
@@ -61,173 +70,202 @@ class RunContext:
         """Seconds before the retry that follows failed attempt number ``attempt``."""
         return self.client.retry_policy.backoff(attempt)
 
+    async def take(self, step: Step) -> Any:
+        """Take a step in the ledger, and wait for its answer."""
+        return await asyncio.wrap_future(self.ledger.take(step))
+
 
 @dataclass(slots=True, eq=False)
 class ImageJob:
     """One image.
 
     Attributes:
-        item: the image as the ledger has it.
+        item: the image, as far as this process knows.
+        key: its idempotency key.
+        claim: the process's claim on it; None while a call of the client has it, and after its end.
         failed_submits: submits in this run that the gateway failed.
         submitting: the asyncio task of the submit, while it goes on.
     """
 
     item: BatchItem
+    key: str
+    claim: str | None
     failed_submits: int = 0
     submitting: asyncio.Task[None] | None = None
+    _decided: ErrorAction | None = None
 
     async def run(self, context: RunContext) -> tuple[ErrorAction, APIMasterError] | None:
         """Take the image to ``saved``: None, or the error that is in the way and what to do about it."""
+        if self.item.state == "planned":
+            return await self._buy(context)
+        task = self.item.task
+        if task is None or (not task.id and not any(image.url for image in task.images)):
+            return "mark_unknown", ResultExpiredError("The picture came inside the gateway's reply, and was not saved.")
+        return await self._collect(context, task)
+
+    async def _buy(self, context: RunContext) -> tuple[ErrorAction, APIMasterError] | None:
+        more = {"submitted_at": time.time(), "attempts": self.item.attempts + 1, "billed": "no"}
+        self.item = self.item.changed(state="submitting", task=None, error=None, error_type=None, **more)
+        self._decided = None
+        client = context.submitting_client.with_options(plan_again=partial(self._plan_again, context))
         try:
-            result = await (self._submit(context) if self.item.state == "planned" else self._wait(context))
+            result = await client.generate(
+                self.item.request,
+                save_to=self._path(context),
+                timeout=context.timeout,
+                on_progress=partial(self._on_progress, context),
+                idempotency_key=self.key,
+                budget=context.budget,
+            )
+        except APIMasterError as error:
+            return await self._after_failed_buy(context, error)
+        self._saved(context, result)
+        return None
+
+    def _plan_again(self, context: RunContext, error: APIMasterError) -> bool:
+        """Whether the ledger keeps the image planned after an error that cost nothing."""
+        self._decided = context.decide(self, error)
+        return self._decided != "fail"
+
+    async def _after_failed_buy(
+        self, context: RunContext, error: APIMasterError
+    ) -> tuple[ErrorAction, APIMasterError] | None:
+        if self._decided is not None:  # the client has recorded what was decided
+            self.claim = None
+            return self._decided, error
+        if error.billed == "no" and self.item.state == "submitting":
+            # Refused before the ledger let the request out, so the process still has its claim.
+            self.item = self.item.changed(attempts=self.item.attempts - 1)
+            return "over_budget" if isinstance(error, BudgetExceededError) else context.decide(self, error), error
+        self.claim = None
+        if isinstance(error, DownloadError):
+            return await self._download_again(context, error)
+        if self.item.state == "submitting":
+            return action_before_task(error), error
+        return action_after_task(error), error
+
+    async def _collect(self, context: RunContext, task: Task) -> tuple[ErrorAction, APIMasterError] | None:
+        try:
+            await self._wait(context, task)
         except LedgerError:
             raise
         except APIMasterError as error:
-            if self.item.state == "submitting" and not isinstance(error, DownloadError):
-                return action_before_task(error), error
             return await self._download_again(context, error)
-        await self._record_saved(context, result)
         return None
 
-    async def _submit(self, context: RunContext) -> ImageResult:
-        now = time.time()
-        cleared = {"submitted_at": now, "task": None, "error": None, "error_type": None, "billed": "no"}
-        await self._record(context, "submitting", durable=True, **cleared)
-        return await context.submitting_client.generate(
-            self.item.request, save_to=self._path(context), timeout=context.timeout, on_progress=self._listener(context)
+    async def _wait(self, context: RunContext, task: Task) -> None:
+        result = await context.client.wait(
+            task.model_copy(update={"request": self.item.request}),
+            save_to=self._path(context),
+            timeout=context.timeout,
+            on_progress=partial(self._on_progress, context),
         )
-
-    async def _wait(self, context: RunContext, task: Task | None = None) -> ImageResult:
-        task = task or self.item.task
-        assert task is not None  # it is submitted or delivered
-        return await context.client.wait(
-            task, save_to=self._path(context), timeout=context.timeout, on_progress=self._listener(context)
-        )
+        if task.id:  # the client has recorded the pictures of the task
+            await self._give_back(context)
+        elif self.claim is not None:
+            made = images_json(result.images)
+            await context.take(Delivered(key=self.key, claim=self.claim, images=made, saved=True))
+            self.claim = None
+        self._saved(context, result)
 
     async def _download_again(
         self, context: RunContext, error: APIMasterError
     ) -> tuple[ErrorAction, APIMasterError] | None:
         """Try to fetch the picture again, which is free, before this run gives up on it."""
+        task = self.item.task
         for attempt in range(_DOWNLOAD_RETRIES):
             if not isinstance(error, DownloadError):
                 break
             if shutil.disk_usage(context.directory).free < _MIN_FREE_BYTES:
                 return "stop", error  # the disk could not hold any further picture either
-            if self.item.state == "submitting":  # the picture came with the answer to the submit
-                await self._record_delivered(context, Task(id="", model=self.item.request.model), error.images)
-            task = self.item.task
+            task = error.task or task or Task(id="", model=self.item.request.model)
             if isinstance(error, ResultExpiredError):
-                if attempt or task is None or not task.id:
+                if attempt or not task.id:
                     break
                 # The task may answer with a new URL.
                 task = task.model_copy(update={"status": "running", "images": ()})
-            elif task is None or not any(image.url or image.has_bytes for image in task.images):
-                break
             else:
+                images = error.images or task.images
+                if not any(image.url or image.has_bytes for image in images):
+                    break
+                task = task.model_copy(update={"status": "succeeded", "images": images})
                 await asyncio.sleep(context.backoff(attempt + 1))
+            if self.claim is None and not await self.take(context.ledger):
+                return "keep", error  # another process fetches it
             try:
-                result = await self._wait(context, task)
+                await self._wait(context, task)
             except APIMasterError as again:
                 error = again
             else:
-                await self._record_saved(context, result)
                 return None
-        return action_after_task(error), error
+        lost = task is not None and not task.id and not any(image.url for image in task.images)
+        return "mark_unknown" if lost and isinstance(error, DownloadError) else action_after_task(error), error
 
-    # --- transitions ----------------------------------------------------------------------------------
+    # --- in the ledger --------------------------------------------------------------------------------
 
-    def _listener(self, context: RunContext) -> Callable[[Progress], Awaitable[None] | None]:
-        """Records what the client's progress says about this image."""
+    async def take(self, ledger: Ledger) -> bool:
+        """Take the image for this process again. False: another process has it, or it has ended."""
+        row: Row | None = await asyncio.wrap_future(ledger.take(Take(key=self.key)))
+        if row is None or row.claim is None:
+            return False
+        self.claim = row.claim
+        self.item = self.item.changed(attempts=row.attempts, sunk=row.sunk)
+        return True
 
-        def on_progress(progress: Progress) -> Awaitable[None] | None:
-            task, state = progress.task, self.item.state
-            if progress.stage == "downloading" and progress.image is not None and state != "delivered":
-                known = task or Task(id="", model=self.item.request.model)
-                images = task.images if task is not None else (progress.image,)
-                return self._record_delivered(context, known, images)
-            if task is not None and state == "submitting" and progress.stage in ("queued", "running"):
-                return self._record_submitted(context, task)
-            return None
+    async def record_failed(self, context: RunContext, error: APIMasterError) -> None:
+        """Record that the image failed, unless the client has done so."""
+        await self._end(context, "failed", error)
 
-        return on_progress
+    async def record_unknown(self, context: RunContext, error: APIMasterError) -> None:
+        """Record that the image is paid for, or may be, and that there is no picture."""
+        if self.claim is not None or await self.take(context.ledger):
+            await self._end(context, "unknown", error)
 
-    async def _record_submitted(self, context: RunContext, task: Task) -> None:
-        await self._record(context, "submitted", durable=True, task=task, billed="yes")
-        context.on_submit_end(self, True)
+    async def record_kept(self, context: RunContext, error: APIMasterError) -> None:
+        """Record the error of an image that keeps its state; a later run, or another process, picks it up."""
+        await self._give_back(context, failure_json(error, prompts=context.ledger.store_prompts))
 
-    async def _record_delivered(self, context: RunContext, task: Task, images: tuple[GeneratedImage, ...]) -> None:
-        from_submit = self.item.state == "submitting"
-        done = task.model_copy(update={"status": "succeeded", "images": images, "request": self.item.request})
-        if not done.id and not all(image.url for image in images):
-            return  # the only copy of the picture is in memory: the submit ends when that is saved
-        await self._record(context, "delivered", durable=from_submit, task=done, billed="yes")
-        if from_submit:
+    async def _end(self, context: RunContext, state: Any, error: APIMasterError) -> None:
+        if self.claim is not None:
+            text = failure_json(error, prompts=context.ledger.store_prompts)
+            await context.take(Ended(key=self.key, claim=self.claim, state=state, error=text))
+            self.claim = None
+
+    async def _give_back(self, context: RunContext, error: str | None = None) -> None:
+        if self.claim is not None:
+            await context.take(Release(key=self.key, claim=self.claim, error=error))
+            self.claim = None
+
+    # --- what this process knows ----------------------------------------------------------------------
+
+    def _on_progress(self, context: RunContext, progress: Progress) -> None:
+        """Note how far the image is; the ledger knows it already."""
+        before = self.item.state
+        if progress.stage == "downloading":
+            self._note("delivered", progress)
+        elif progress.task is not None and progress.stage in ("queued", "running", "failed"):
+            self._note("submitted", progress)
+        else:
+            return
+        if before == "submitting":
             context.on_submit_end(self, True)
 
-    async def _record_saved(self, context: RunContext, result: ImageResult) -> None:
-        image = result.images[0]
-        more = [f"the task gave another picture: {_relative(context, each)}" for each in result.images[1:]]
-        await asyncio.to_thread(_flush_to_disk, [Path(each.path) for each in result.images if each.path is not None])
+    def _note(self, state: State, progress: Progress) -> None:
+        self.item = self.item.changed(state=state, task=progress.task or self.item.task, billed="yes")
+
+    def _saved(self, context: RunContext, result: ImageResult) -> None:
         before = self.item.state
-        await self._record(
-            context,
-            "saved",
+        self.claim = None
+        self.item = self.item.changed(
+            state="saved",
             billed="yes",
-            path=_relative(context, image),
-            media_type=image.media_type,
-            width=image.width,
-            height=image.height,
-            deviations=(*image.deviations, *more),
             error=None,
             error_type=None,
             finished_at=time.time(),
+            **picture_fields(result.images),
         )
         if before == "submitting":
             context.on_submit_end(self, True)
 
-    async def record_end(self, context: RunContext, state: State, error: APIMasterError) -> None:
-        """Record that the image failed, or that its outcome is unknown."""
-        billed = error.billed if state == "unknown" else "no"
-        task = error.task if error.task is not None and error.task.id else self.item.task
-        await self._record(
-            context, state, durable=True, **_error_fields(error), billed=billed, finished_at=time.time(), task=task
-        )
-        context.on_submit_end(self, False)
-
-    async def record_planned_again(self, context: RunContext, error: APIMasterError) -> None:
-        """Record that nothing was charged, so that the image may be submitted again."""
-        await self._record(context, "planned", **_error_fields(error))
-        context.on_submit_end(self, False)
-
-    async def record_kept(self, context: RunContext, error: APIMasterError) -> None:
-        """Record the error of an image that is paid for: it keeps its state, and a later run picks it up."""
-        await self._record(context, self.item.state, **_error_fields(error), billed="yes")
-
-    async def _record(self, context: RunContext, state: State, *, durable: bool = False, **fields: Any) -> None:
-        await context.ledger.write(Transition(self.item.id, state, fields, durable))
-        before = self.item
-        more = {"attempts": before.attempts + 1} if state == "submitting" else {}
-        self.item = before.changed(state=state, **fields, **more)
-        context.on_transition(self, before)
-
     def _path(self, context: RunContext) -> Path:
         return context.directory / IMAGES / f"{self.item.id}.png"  # the client changes the ending to fit the bytes
-
-
-def _relative(context: RunContext, image: GeneratedImage) -> str:
-    return Path(image.path or "").relative_to(context.directory).as_posix()
-
-
-def _error_fields(error: APIMasterError) -> dict[str, Any]:
-    return {"error": error.message, "error_type": type(error).__name__}
-
-
-def _flush_to_disk(paths: list[Path]) -> None:
-    """Flush the pictures to the disk before the ledger calls them saved."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            if os.name != "nt":
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

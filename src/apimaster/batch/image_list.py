@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..adapters import is_reserved_file_name
 from ..errors import APIMasterError, BadRequestError, describe_charge, sentence
 from ..request import ImageRequest
-from .ledger_schema import request_json
+from .items import request_json
 
 _ID: Final = re.compile(r"[^\W_][\w.-]{0,99}")
 _ACCEPTED_IDS: Final = (

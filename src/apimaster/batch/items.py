@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import Billed
+from ..ledger.states import PurchaseState
 from ..request import ImageRequest
 from ..results import Task
 
@@ -33,7 +34,26 @@ SPENT: Final[frozenset[State]] = frozenset({"submitting", "submitted", "delivere
 """States in which the image is charged, or may be."""
 ENDED: Final[frozenset[State]] = frozenset({"saved", "failed", "unknown"})
 
+IMAGES: Final = "images"
+"""The folder of the pictures, inside of the batch's."""
+
 ZERO: Final = Decimal(0)
+
+
+def batch_state(state: PurchaseState, billed: Billed) -> State:
+    """The state of an image whose purchase is in this state.
+
+    ``claimed`` is planned: nothing was sent. What somebody found to be charged without a picture is unknown here: it is
+    spent, and only ``--retry-unknown`` buys it again.
+    """
+    if state == "claimed":
+        return "planned"
+    return "unknown" if state == "failed" and billed != "no" else state
+
+
+def request_json(request: ImageRequest) -> str:
+    """A request as the folder stores it: every field that is set, and always the model, in one fixed order."""
+    return request.model_dump_json(exclude_none=True)
 
 
 class BatchItem(BaseModel):

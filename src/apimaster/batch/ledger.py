@@ -1,317 +1,336 @@
-"""The ledger of a folder: ``ledger.db``, SQLite. Blocking; one thread at a time (see ``ledger_writer.py``).
+"""A batch in a ledger: each line of the list is a purchase, whose key is the batch's name and the line's id.
 
-The ledger stores each transition before the act that it announces: a row is ``submitting`` before its request goes
-out, and ``submitted`` before the batch waits for its task. So at whatever moment the process dies, the ledger says
-which images may be paid for, and the batch never sends one of those again by itself.
-
-SQLite flushes its write-ahead log to the disk at each transition that concerns money (``durable``), so those survive a
-power cut. The other transitions only survive the process: after a power cut, a poll of the task finds them again.
+What the list says is in the folder (``lines.py``); states, tasks, pictures and money are in the ledger. Here both come
+together. Everything blocks.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 
-from ..errors import BadRequestError, LedgerError
-from .image_list import PlannedImage
-from .items import SPENT, STATES, ZERO, BatchItem, State
-from .ledger_records import PlannedGroup, StateCount, Transition
-from .ledger_schema import (
-    CHANGEABLE_COLUMNS,
-    COLUMNS,
-    CREATE,
-    STATES_BEFORE,
-    VERSION,
-    as_ledger_errors,
-    column_value,
-    connect,
-    item_from_row,
-    request_json,
-)
+from ..ledger.backend import Backend, Worker
+from ..ledger.digest import stored_request
+from ..ledger.purchase import failure_of, images_of, task_of
+from ..ledger.rows import BudgetRow, Row
+from ..ledger.schema import PAGE, PageKey, Where, page_key
+from ..ledger.states import PurchaseState
+from ..ledger.steps import PlanAgain, Reap, Step
+from ..request import ImageRequest
+from ..results import GeneratedImage, Task
+from .items import ENDED, IMAGES, SPENT, STATES, ZERO, BatchItem, State, batch_state
+from .ledger_records import PlannedGroup, StateCount
+from .lines import Line, Lines
 
-LEDGER_NAME: Final = "ledger.db"
-_CHUNK: Final = 500
-"""Rows that are read at a time."""
-_DIED: Final = "The process ended between sending the request and recording the answer."
+T = TypeVar("T")
+_KEYS_AT_ONCE: Final = 500
+_WITH_A_PROCESS: Final[tuple[PurchaseState, ...]] = ("claimed", "submitting", "submitted", "delivered")
+_BEHIND: Final = 1e-6
+"""Seconds from one new row to the next: rows are bought in the order of their times."""
 
 
-def read_items(directory: Path) -> Iterator[BatchItem]:
-    """All images of a folder, in order. Another process may be running the batch meanwhile.
+class Store(Protocol):
+    """Where the purchases are: a ledger that other processes use too, or a copy of one."""
 
-    Raises:
-        BadRequestError: there is no batch in the folder.
-    """
-    ledger = BatchLedger.open_read_only(directory)
-    try:
-        yield from ledger.items()
-    finally:
-        ledger.close()
+    store_prompts: bool
 
+    def run(self, function: Callable[[Backend], T]) -> T:
+        """What the function returns."""
 
-def no_batch_in(directory: Path) -> BadRequestError:
-    """The error for a folder without a ledger."""
-    return BadRequestError(
-        f"There is no batch in {directory}: it holds no {LEDGER_NAME}.",
-        advice="Name the folder of an earlier run, or give the list of images.",
-    )
+    def take(self, steps: Sequence[Step]) -> list[Any]:
+        """The answers to steps."""
+
+    def close(self) -> None:
+        """Close what was opened for this batch."""
 
 
 class BatchLedger:
-    """The images of one batch and their states. ``open``, ``open_read_only`` and ``copy_in_memory`` make one."""
+    """The images of one batch.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._synchronous = ""
-        self._statements: dict[tuple[State, tuple[str, ...]], str] = {}
+    Args:
+        lines: the folder's lines and settings.
+        store: the ledger.
+        name: the batch's name.
+    """
 
-    @classmethod
-    def open(cls, directory: Path) -> BatchLedger:
-        """The ledger of a folder, for writing; a new one if there is none.
-
-        Raises:
-            BadRequestError: a newer version wrote it.
-            LedgerError: the file can't be opened.
-        """
-        path = directory / LEDGER_NAME
-        with as_ledger_errors(path):
-            ledger = cls(connect(str(path)))
-            ledger._connection.execute("PRAGMA journal_mode = WAL")
-            ledger._set_synchronous(durable=True)
-            ledger._create_tables(path)
-        return ledger
-
-    @classmethod
-    def open_read_only(cls, directory: Path) -> BatchLedger:
-        """The ledger of a folder, for reading; another process may be writing meanwhile.
-
-        Raises:
-            BadRequestError: there is no ledger, or a newer version wrote it.
-            LedgerError: the file can't be opened.
-        """
-        path = directory / LEDGER_NAME
-        if not path.exists():
-            raise no_batch_in(directory)
-        with as_ledger_errors(path):
-            ledger = cls(connect(str(path), read_only=True))
-            ledger._check_version(path)
-        return ledger
-
-    @classmethod
-    def copy_in_memory(cls, directory: Path) -> BatchLedger:
-        """A copy of a folder's ledger in memory, or an empty one: shows what a run would do, and changes no file."""
-        ledger = cls(connect(":memory:"))
-        if (directory / LEDGER_NAME).exists():
-            original = cls.open_read_only(directory)
-            with as_ledger_errors(directory / LEDGER_NAME):
-                original._connection.backup(ledger._connection)
-            original.close()
-        ledger._create_tables(directory / LEDGER_NAME)
-        return ledger
-
-    def _create_tables(self, path: Path) -> None:
-        if self._check_version(path) == 0:
-            with self._transaction():
-                for statement in CREATE.strip().rstrip(";").split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _check_version(self, path: Path) -> int:
-        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > VERSION:
-            self._connection.close()
-            raise BadRequestError(
-                f"{path} was written by a newer version of apimaster.", advice="Update this installation of apimaster."
-            )
-        return version
+    def __init__(self, lines: Lines, store: Store, name: str) -> None:
+        self.lines = lines
+        self.store = store
+        self.name = name
+        self.budget_name = budget_name(name)
+        self._prefix = f"{name}/"
+        self._all = Where(key_prefix=self._prefix)
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, and the ledger if it was opened for this batch."""
+        self.lines.close()
+        self.store.close()
+
+    def key(self, name: str) -> str:
+        """The idempotency key of the image with this id."""
+        return self._prefix + name
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def update_list(self, images: Iterable[PlannedImage]) -> int:
-        """Add new images as planned, and mark these images as the listed ones. Gives how many are new.
-
-        Images that the list does not name keep their state; those of them that are still planned are set aside.
-
-        Raises:
-            BadRequestError: an image with a known id has another request than before.
-        """
-        new = 0
-        with self._transaction():
-            self._connection.execute("UPDATE items SET listed = 0 WHERE listed = 1")
-            for image in images:
-                request = request_json(image.request)
-                row = self._connection.execute("SELECT id, request FROM items WHERE id = ?", (image.id,)).fetchone()
-                if row is not None and row != (image.id, request):
-                    raise BadRequestError(
-                        f"line {image.line}: id {image.id!r} stands for another request in this folder",
-                        advice="Give the line a new id, or use a new folder.",
+    def enter_planned(self) -> None:
+        """Make a row for each line that has none."""
+        now = self.now()
+        prompts = self.store.store_prompts
+        after, first = 0, None
+        while lines := self.lines.not_entered(after):
+            after = lines[-1].seq
+            first = lines[0].seq if first is None else first
+            rows = []
+            for line in lines:
+                request = ImageRequest.model_validate_json(line.request)
+                rows.append(
+                    Row(
+                        self.key(line.id),
+                        0,
+                        "",  # the first call fills it in: a digest is made of the bytes of the references
+                        line.request if prompts else stored_request(request, prompts=False),
+                        price=request.cost,
+                        budget=self.budget_name,
+                        created_at=now + (line.seq - first) * _BEHIND,
+                        updated_at=now,
                     )
-                tags = json.dumps(image.tags, ensure_ascii=False)
-                if row is not None:
-                    self._connection.execute(
-                        "UPDATE items SET listed = 1, line = ?, tags = ? WHERE id = ?", (image.line, tags, image.id)
-                    )
-                    continue
-                price = image.request.cost
-                self._connection.execute(
-                    "INSERT INTO items (id, line, request, tags, price) VALUES (?, ?, ?, ?, ?)",
-                    (image.id, image.line, request, tags, None if price is None else str(price)),
                 )
-                new += 1
-        return new
+            self.store.run(lambda backend, rows=rows: backend.plan(rows))  # type: ignore[misc]
+
+    def set_limits(self, max_cost: Decimal | None, max_images: int | None) -> None:
+        """Set the limits of the batch, and note that every line has its row."""
+        self.store.run(lambda backend: backend.set_budget(self.budget_name, max_cost, max_images))
+        self.lines.mark_entered()  # not before: the budget was flushed to the disk, and with it the rows before it
+
+    def limits(self) -> BudgetRow | None:
+        """The limits of the batch, and what counts against them; None before its first run."""
+        found = self.store.run(lambda backend: backend.budgets())
+        return next((each for each in found if each.name == self.budget_name), None)
 
     def recover(self) -> int:
-        """Mark images that a dead process left in ``submitting`` as unknown. Gives how many there were."""
-        with self._transaction():
-            return self._connection.execute(
-                "UPDATE items SET state = 'unknown', billed = 'maybe', error_type = 'OutcomeUnknownError', error = ?, "
-                "finished_at = ? WHERE state = 'submitting'",
-                (_DIED, time.time()),
-            ).rowcount
+        """Free what dead processes left behind, where no process is at work. Gives how many became unknown."""
+        owned = [row for page in self._pages(Where(key_prefix=self._prefix, owned=True)) for row in page]
+        answers = self.store.take([Reap(key=row.key, index=row.index, dead=row.worker) for row in owned])
+        return sum(isinstance(answer, Row) and answer.state == "unknown" for answer in answers)
 
     def retry(self, state: State) -> int:
         """Plan all listed images in ``state`` (``failed`` or ``unknown``) again. Gives how many.
 
         The ledger keeps what an unknown image may have cost, and its task's id.
         """
-        with self._transaction():
-            rows = self._connection.execute(
-                "SELECT seq, price, sunk, task, earlier_tasks FROM items WHERE state = ? AND listed = 1", (state,)
-            ).fetchall()
-            for seq, price, sunk, task, earlier in rows:
-                lost = Decimal(sunk) + (Decimal(price or 0) if state in SPENT else ZERO)
-                tasks = earlier if task is None else f"{earlier} {json.loads(task)['id']}".strip()
-                self._connection.execute(
-                    "UPDATE items SET state = 'planned', billed = 'no', task = NULL, error = NULL, error_type = NULL, "
-                    "sunk = ?, earlier_tasks = ?, finished_at = NULL WHERE seq = ?",
-                    (str(lost), tasks, seq),
-                )
-        return len(rows)
+        again = 0
+        where = Where(key_prefix=self._prefix, states=("failed", "unknown"))
+        for page in self._pages(where):
+            listed = self._lines_of(page)
+            steps = [
+                PlanAgain(key=row.key, index=row.index)
+                for row in page
+                if batch_state(row.state, row.billed) == state and row.key in listed and listed[row.key].listed
+            ]
+            again += sum(isinstance(answer, Row) for answer in self.store.take(steps))
+        return again
 
-    def apply(self, transitions: Sequence[Transition]) -> None:
-        """Store these transitions in one commit: all of them or none.
+    # --- reading: all images --------------------------------------------------------------------------
 
-        Raises:
-            LedgerError: a transition does not follow from the state of its row, or the disk refused.
-        """
-        self._set_synchronous(durable=any(each.durable for each in transitions))
-        with self._transaction():
-            for each in transitions:
-                values = [column_value(name, value) for name, value in each.fields.items()]
-                done = self._connection.execute(self._statement(each), (each.state, *values, each.id))
-                if done.rowcount != 1:
-                    raise LedgerError(
-                        f"image {each.id!r} can't become {each.state}: in the ledger it is in a state "
-                        "that does not lead there"
-                    )
+    def items(self) -> Iterator[BatchItem]:
+        """All images, in the order in which the folder got them."""
+        for lines in self.lines.pages():
+            yield from self._items_of(lines)
 
-    def set_setting(self, name: str, value: str | None) -> None:
-        """Store a setting of the batch; None removes it."""
-        with self._transaction():
-            if value is None:
-                self._connection.execute("DELETE FROM facts WHERE name = ?", (name,))
-            else:
-                self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+    def ended(self) -> Iterator[list[BatchItem]]:
+        """The listed images that are saved, failed or unknown, some at a time."""
+        for lines in self.lines.pages(listed=True):
+            yield [item for item in self._items_of(lines) if item.state in ENDED]
 
-    # --- reading --------------------------------------------------------------------------------------
+    def item(self, name: str) -> BatchItem:
+        """The image with this id."""
+        return next(self._items_of(list(self.lines.of([name]).values())))
 
-    def setting(self, name: str) -> str | None:
-        """A setting of the batch."""
-        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
-
-    def state_counts(self) -> list[StateCount]:
+    def counts(self) -> list[StateCount]:
         """All images by state and price, in the order of the states."""
-        rows = self._connection.execute(
-            "SELECT state, listed, price, count(*), group_concat(nullif(sunk, '0'), ' ') FROM items "
-            "GROUP BY state, listed, price"
-        ).fetchall()
-        found = [
-            StateCount(
-                state,
-                bool(listed),
-                None if price is None else Decimal(price),
-                count,
-                sum((Decimal(part) for part in (sunk or "").split()), ZERO),
-            )
-            for state, listed, price, count, sunk in rows
+        found: Counter[tuple[State, bool, Decimal | None, Decimal]] = Counter()
+        for each in self.store.run(lambda backend: backend.counts(self._all)):
+            state = batch_state(each.state, each.billed)
+            found[state, True, each.cost if state in SPENT else each.price, each.sunk] += each.count
+        for lines in self.lines.set_aside():
+            for row in self._rows_of([self.key(line.id) for line in lines]).values():
+                state = batch_state(row.state, row.billed)
+                price = row.cost if state in SPENT else row.price
+                found[state, True, price, row.sunk] -= 1
+                found[state, False, price, row.sunk] += 1
+        sums: dict[tuple[State, bool, Decimal | None], tuple[int, Decimal]] = {}
+        for (state, listed, price, sunk), count in found.items():
+            before, so_far = sums.get((state, listed, price), (0, ZERO))
+            sums[state, listed, price] = (before + count, so_far + sunk * count)
+        counted = [
+            StateCount(state, listed, price, count, sunk)
+            for (state, listed, price), (count, sunk) in sums.items()
+            if count
         ]
-        return sorted(found, key=lambda each: (STATES.index(each.state), each.price or ZERO))
+        return sorted(counted, key=lambda each: (STATES.index(each.state), each.price or ZERO))
 
     def planned_groups(self) -> list[PlannedGroup]:
         """The images to submit, in their order, grouped while model, resolution and price stay the same."""
-        rows = self._connection.execute(
-            "SELECT request, price FROM items WHERE state = 'planned' AND listed = 1 ORDER BY seq"
+        groups = groupby(
+            ((str(request["model"]), request.get("resolution"), row.price) for request, row in self._planned_requests())
         )
-        groups = groupby(rows, key=lambda row: (*map(json.loads(row[0]).get, ("model", "resolution")), row[1]))
         return [
-            PlannedGroup(model, resolution, None if price is None else Decimal(price), sum(1 for _ in group))
+            PlannedGroup(model, resolution, price, sum(1 for _ in group))
             for (model, resolution, price), group in groups
         ]
 
-    def planned(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next listed images to submit, each with its number in the ledger; ``after`` is the last number seen."""
-        return self._read_chunk("state = 'planned' AND listed = 1", after)
+    def now(self) -> float:
+        """Unix seconds by the ledger's clock."""
+        return self.store.run(lambda backend: backend.now())
 
-    def under_way(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next images that are paid for and not saved, listed or not; as ``planned``."""
-        return self._read_chunk("state IN ('submitted', 'delivered')", after)
+    def workers(self, lease: float) -> list[Worker]:
+        """The living processes that are at work on this batch."""
+        return self.store.run(lambda backend: backend.workers(self._all, lease))
 
-    def ended(self, after: int = 0) -> list[tuple[int, BatchItem]]:
-        """The next listed images that are saved, failed or unknown; as ``planned``."""
-        return self._read_chunk("state IN ('saved', 'failed', 'unknown') AND listed = 1", after)
+    def is_under_way(self) -> bool:
+        """Whether an image is paid for and not saved."""
+        where = Where(key_prefix=self._prefix, states=("submitted", "delivered"))
+        return bool(self.store.run(lambda backend: backend.rows(where, None, 1)))
 
-    def items(self) -> Iterator[BatchItem]:
-        """All images, in the order in which the ledger got them."""
-        after = 0
-        while rows := self._read_chunk("1", after):
-            yield from (item for _, item in rows)
-            after = rows[-1][0]
+    # --- reading: what is left to do ------------------------------------------------------------------
+
+    def planned(self, after: PageKey | None) -> tuple[list[BatchItem], PageKey | None]:
+        """The next listed images to submit, and where their page ended (None: there is no other)."""
+        return self._next(Where(key_prefix=self._prefix, states=("planned",)), after, listed=True)
+
+    def under_way(self, after: PageKey | None) -> tuple[list[BatchItem], PageKey | None]:
+        """The next images that are paid for, not saved, and nobody's, listed or not; as ``planned``."""
+        return self._next(Where(key_prefix=self._prefix, states=("submitted", "delivered")), after, listed=False)
+
+    def is_anything_open(self, done: set[str]) -> tuple[bool, bool]:
+        """Whether there are images to begin, and whether others are at work; those with the ids in ``done`` apart."""
+        others = False
+        for where in self._open():
+            for page in self._pages(where):
+                lines = self._lines_of(page)
+                for row in page:
+                    line = lines.get(row.key)
+                    if line is None or line.id in done or (row.state == "planned" and not line.listed):
+                        continue
+                    if row.worker is None:
+                        return True, others
+                    others = True
+        return False, others
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _read_chunk(self, condition: str, after: int) -> list[tuple[int, BatchItem]]:
-        query = f"SELECT seq, {COLUMNS} FROM items WHERE {condition} AND seq > ? ORDER BY seq LIMIT {_CHUNK}"  # noqa: S608 -- constants
-        return [(row[0], item_from_row(row[1:])) for row in self._connection.execute(query, (after,))]
+    def _next(self, where: Where, after: PageKey | None, *, listed: bool) -> tuple[list[BatchItem], PageKey | None]:
+        page = self.store.run(lambda backend: backend.rows(where, after, PAGE))
+        free = [row for row in page if row.worker is None]
+        lines = self._lines_of(free)
+        items = [
+            item_from(line, row)
+            for row in free
+            if (line := lines.get(row.key)) is not None and (line.listed or not listed)
+        ]
+        return items, page_key(page[-1]) if len(page) == PAGE else None
 
-    def _statement(self, transition: Transition) -> str:
-        key = (transition.state, tuple(transition.fields))
-        known = self._statements.get(key)
-        if known is None:
-            unknown = set(key[1]) - set(CHANGEABLE_COLUMNS)
-            if unknown:
-                raise LedgerError(f"a transition can't set {', '.join(sorted(unknown))}")
-            sets = "".join(f", {name} = ?" for name in key[1])
-            more = ", attempts = attempts + 1" if transition.state == "submitting" else ""
-            states = ", ".join(f"'{state}'" for state in STATES_BEFORE[transition.state])
-            known = f"UPDATE items SET state = ?{sets}{more} WHERE id = ? AND state IN ({states})"  # noqa: S608 -- names of this module
-            self._statements[key] = known
-        return known
+    def _open(self) -> Iterator[Where]:
+        """What has not ended. Planned rows apart: there may be many, and they have an index of their own."""
+        yield Where(key_prefix=self._prefix, states=_WITH_A_PROCESS, owned=True)
+        yield Where(key_prefix=self._prefix, states=("planned",))
+        yield Where(key_prefix=self._prefix, states=("submitted", "delivered"))
 
-    def _set_synchronous(self, *, durable: bool) -> None:
-        mode = "FULL" if durable else "NORMAL"
-        if mode != self._synchronous:
-            self._connection.execute(f"PRAGMA synchronous = {mode}")
-            self._synchronous = mode
+    def _planned_requests(self) -> Iterator[tuple[dict[str, Any], Row]]:
+        for state in ("claimed", "planned"):
+            for page in self._pages(Where(key_prefix=self._prefix, states=(state,))):
+                lines = self._lines_of(page)
+                for row in page:
+                    line = lines.get(row.key)
+                    if line is not None and line.listed:
+                        yield json.loads(line.request), row
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with as_ledger_errors(None):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+    def _items_of(self, lines: Sequence[Line]) -> Iterator[BatchItem]:
+        rows = self._rows_of([self.key(line.id) for line in lines])
+        for line in lines:
+            yield item_from(line, rows.get(self.key(line.id)))
+
+    def _rows_of(self, keys: Sequence[str]) -> dict[str, Row]:
+        where = Where(keys=tuple(keys))
+        found = self.store.run(lambda backend: backend.rows(where, None, len(keys)))
+        return {row.key: row for row in found}
+
+    def _lines_of(self, rows: Iterable[Row]) -> dict[str, Line]:
+        """The lines of rows, by their keys."""
+        names = [row.key.removeprefix(self._prefix) for row in rows]
+        return {self.key(name): line for name, line in self.lines.of(names).items()} if names else {}
+
+    def _pages(self, where: Where) -> Iterator[list[Row]]:
+        after: PageKey | None = None
+        while True:
+            page = self.store.run(lambda backend, after=after: backend.rows(where, after, PAGE))  # type: ignore[misc]
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            after = page_key(page[-1])
+
+
+def budget_name(name: str) -> str:
+    """The budget of the batch with this name."""
+    return f"batch/{name}"
+
+
+def item_from(line: Line, row: Row | None) -> BatchItem:
+    """The image of a line with its purchase. The folder wrote the line, so only the request is checked again."""
+    request = ImageRequest.model_validate_json(line.request)
+    facts: dict[str, Any] = {}
+    if row is not None:
+        state = batch_state(row.state, row.billed)
+        failure = failure_of(row)
+        images = images_of(row)
+        facts = {
+            "state": state,
+            "price": row.cost if state in SPENT else row.price,
+            "task": _task(row, request, images),
+            "error": None if failure is None else failure.message,
+            "error_type": None if failure is None else failure.error,
+            "billed": failure.billed if state == "unknown" and failure is not None else row.billed,
+            "attempts": row.attempts,
+            "sunk": row.sunk,
+            "submitted_at": row.begun_at,
+            "finished_at": row.updated_at if state in ENDED else None,
+            **(picture_fields(images) if state == "saved" else {}),
+        }
+    else:
+        facts = {"price": request.cost}
+    return BatchItem.model_construct(
+        id=line.id, line=line.line, request=request, tags=tuple(json.loads(line.tags)), **facts
+    )
+
+
+def picture_fields(images: Sequence[GeneratedImage]) -> dict[str, Any]:
+    """What an image says of its saved pictures. Paths count from the folder: it may have moved since."""
+    if not images:
+        return {}
+    image = images[0]
+    more = [f"the task gave another picture: {_relative(each)}" for each in images[1:]]
+    return {
+        "path": _relative(image),
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "deviations": (*image.deviations, *more),
+    }
+
+
+def _relative(image: GeneratedImage) -> str:
+    return f"{IMAGES}/{Path(image.path or '').name}"
+
+
+def _task(row: Row, request: ImageRequest, images: tuple[GeneratedImage, ...]) -> Task | None:
+    task = task_of(row, request)
+    if not images:
+        return task
+    known = task or Task(id="", model=request.model)
+    return known.model_copy(update={"status": "succeeded", "images": images, "request": request})

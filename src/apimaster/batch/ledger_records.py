@@ -1,25 +1,11 @@
-"""What goes into the ledger beside images, and what is counted in it; the ledger's own error. Pure."""
+"""What is counted in a batch. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from .items import State
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One image goes to ``state``, and these ``fields`` change with it.
-
-    ``durable`` transitions concern money: they survive a power cut.
-    """
-
-    id: str
-    state: State
-    fields: Mapping[str, object] = field(default_factory=dict)
-    durable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import gallery, manifest
 from .items import BatchItem
-from .ledger import BatchLedger
+from .place import Place
 from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -34,11 +34,14 @@ _log = logging.getLogger("apimaster")
 
 
 class Outputs:
-    """Keeps manifest, gallery and thumbnails of ``directory`` up to date while the block runs."""
+    """Keeps manifest, gallery and thumbnails of a batch up to date while the block runs.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._thumbnails = Thumbnails(directory)
+    Other processes that run the batch write the same files, each of them whole.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._thumbnails = Thumbnails(place.directory)
         self._task: asyncio.Task[None] | None = None
         # The thread of a cancelled task goes on writing: the lock makes the end of the run write after it.
         self._writing = threading.Lock()
@@ -72,25 +75,23 @@ class Outputs:
 
     def _write(self) -> None:
         try:
-            write_outputs(self._directory)
+            write_outputs(self._place)
         except Exception:
-            _log.exception("the gallery of %s could not be written; the batch goes on", self._directory)
+            _log.exception("the gallery of %s could not be written; the batch goes on", self._place.directory)
             raise
 
 
-def write_outputs(directory: Path) -> None:
-    """Write manifest and gallery of a folder from its ledger. Blocking.
+def write_outputs(place: Place) -> None:
+    """Write manifest and gallery of a folder from its batch. Blocking.
 
     Raises:
         BadRequestError: there is no batch in it.
         OSError: a file can't be written.
     """
-    ledger = BatchLedger.open_read_only(directory)
-    try:
-        write_atomically(directory / MANIFEST, manifest.as_jsonl(ledger.items()))
-        write_atomically(directory / GALLERY, gallery.render(directory, ledger.items()))
-    finally:
-        ledger.close()
+    directory = place.directory
+    with place.reading() as batch:
+        write_atomically(directory / MANIFEST, manifest.as_jsonl(batch.items()))
+        write_atomically(directory / GALLERY, gallery.render(directory, batch.items()))
 
 
 def write_atomically(path: Path, pieces: Iterable[str]) -> None:

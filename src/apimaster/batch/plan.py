@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import BadRequestError
-from .budget import Budget
 from .items import ZERO
 from .ledger_records import PlannedGroup, StateCount
 from .options import RunOptions
@@ -89,8 +88,11 @@ def make_plan(
             f"max_cost can't be kept: the price of {models} is not known ({unpriced} of the images)",
             advice="Limit the number of images instead, or use another model.",
         )
-    budget = Budget(options.max_cost, options.max_images, spent=tally.spent, images=tally.spent_images)
-    fits, fits_cost = budget.count_affordable([(group.price, group.count) for group in groups])
+    fits, fits_cost = count_affordable(
+        [(group.price, group.count) for group in groups],
+        None if options.max_images is None else options.max_images - tally.spent_images,
+        None if options.max_cost is None else options.max_cost - tally.spent,
+    )
     return Plan(
         sums=tuple(counts),
         kinds=tuple(groups),
@@ -112,3 +114,28 @@ def make_plan(
         fits=fits,
         fits_cost=fits_cost or ZERO,
     )
+
+
+def count_affordable(
+    groups: Sequence[tuple[Decimal | None, int]], images: int | None, cost: Decimal | None
+) -> tuple[int, Decimal]:
+    """How many of these images fit, in order as (price, how many), and what they cost together.
+
+    Args:
+        groups: the images, while their price stays the same.
+        images: how many may be bought; None: no limit.
+        cost: US dollars that may be spent; None: no limit. Under a limit, no image without a known price fits.
+    """
+    count, spent = 0, ZERO
+    for price, planned in groups:
+        fits = planned
+        if images is not None:
+            fits = min(fits, max(0, images - count))
+        if cost is not None:
+            left = cost - spent
+            fits = 0 if price is None or left < 0 else min(fits, int(left // price)) if price else fits
+        count += fits
+        spent += (price or ZERO) * fits
+        if fits < planned:
+            break
+    return count, spent

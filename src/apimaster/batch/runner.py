@@ -2,9 +2,10 @@
 
 The client does the networking: it submits, polls and downloads. This module holds the rules for many images together:
 
-- The ledger has a row as ``submitting`` before its request goes out, and only a few rows (``OPEN_SUBMITS``) are in that
-  state at once, because a crash leaves those unknown.
-- The budget reserves money before a submit, and releases it only when nothing was charged for certain.
+- Only a few submits (``OPEN_SUBMITS``) are open at once, because a crash leaves those unknown.
+- The ledger reserves money before a submit, and releases it only when nothing was charged for certain. An image that
+  does not fit waits: one that is under way may fail, which gives its money back.
+- Other processes may run the same batch: this one takes what is free, and ends when nobody has anything left to do.
 - After a refusal that concerns all images (too many requests, no network), all of them wait. After one that no waiting
   can change (key, balance), the run submits nothing more, and still collects what is paid for.
 """
@@ -12,26 +13,27 @@ The client does the networking: it submits, polls and downloads. This module hol
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import APIMasterError, BudgetExceededError, RateLimitError
-from .budget import Budget
-from .error_actions import ErrorAction
+from ..ledger.steps import Release
+from .error_actions import ErrorAction, action_before_task
 from .image_job import ImageJob, RunContext
-from .items import BatchItem
-from .ledger_writer import LedgerWriter
+from .items import ENDED, BatchItem
+from .ledger import BatchLedger
 from .options import RunOptions
 from .tally import Tally
 from .throttle import Throttle
-from .work_queue import WorkQueue
+from .work_queue import LOOK_AGAIN, WorkQueue
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from pathlib import Path
 
     from .. import AsyncAPIMaster
+    from ..ledger import Ledger
 
 OPEN_SUBMITS: Final = (2, 16)
 """The fewest and the most submits on the wire at once: so many images a crash leaves unknown. Between the two it is
@@ -43,6 +45,9 @@ MAX_REFUSED_SECONDS: Final = 900.0
 _MAX_REFUSALS_AT_START: Final = 4
 """Refusals in a row after which the run gives up on a gateway that has never answered."""
 
+_COUNT_SECONDS: Final = (0.5, 20)
+"""Seconds between two counts of the images at least, and as many times as long as one takes."""
+
 _MAX_FAILURES_IN_A_ROW: Final = 40
 """Submits in a row that the gateway failed, after which the run submits nothing more."""
 
@@ -53,8 +58,9 @@ class Runner:
     Args:
         client: submits, waits and downloads.
         directory: the batch's folder.
-        ledger: the folder's ledger, open.
-        budget: the caller's limits.
+        batch: the batch.
+        ledger: its ledger.
+        limit: US dollars that the batch may cost; None: no limit.
         tally: counts and money of the batch.
         options: how to run it.
         on_end: called with each image that this run is done with.
@@ -64,24 +70,27 @@ class Runner:
         self,
         client: AsyncAPIMaster,
         directory: Path,
-        ledger: LedgerWriter,
+        batch: BatchLedger,
+        ledger: Ledger,
         *,
-        budget: Budget,
+        limit: Decimal | None,
         tally: Tally,
         options: RunOptions,
         on_end: Callable[[BatchItem], None],
     ) -> None:
         self.tally = tally
         self.throttle = Throttle(options.concurrency)
-        self.budget = budget
+        self.limit = limit
         self.stopped_by: APIMasterError | None = None
+        self._batch = batch
         self._concurrency = options.concurrency
         self._max_submits = min(OPEN_SUBMITS[1], max(OPEN_SUBMITS[0], options.concurrency // 8))
         self._on_end = on_end
         self._context = RunContext(
-            client, directory, ledger, options.timeout, self._count_transition, self._note_submit_end
+            client, directory, ledger, batch.budget_name, options.timeout, self._decide, self._note_submit_end
         )
-        self._queue = WorkQueue(ledger)
+        self._queue = WorkQueue(batch, ledger, self._max_submits)
+        self._jobs: set[ImageJob] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._submitting: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -108,6 +117,7 @@ class Runner:
         Raises:
             LedgerError: the ledger can't be written any more.
         """
+        counting = asyncio.create_task(self._count_regularly())
         try:
             while not self._halted and self._crash is None:
                 self._changed.clear()
@@ -115,17 +125,22 @@ class Runner:
                 if started:
                     continue
                 if seconds is None and not self._running:
-                    break
-                await self._wait_for_change(seconds)
+                    seconds = await self._seconds_until_more()
+                    if seconds is None:
+                        break
+                await self._wait_for_change(LOOK_AGAIN if seconds is None else seconds)
             while self._submitting and self._crash is None:  # each answer brings a task id: worth the wait
                 self._changed.clear()
                 await self._changed.wait()
         finally:
+            counting.cancel()
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(counting, *self._running, return_exceptions=True)
+            self._give_back()
         if self._crash is not None:
             raise self._crash
+        await self.count()
         if self._limit_reached and self.stopped_by is None and not self._halted:
             left = self.tally.counts["planned"]
             self.stopped_by = BudgetExceededError(
@@ -133,9 +148,37 @@ class Runner:
                 advice="Raise the limit, then run the batch again.",
             )
 
+    async def count(self) -> None:
+        """Count the images in the ledger: also those that other processes make."""
+        counts = await asyncio.to_thread(self._batch.counts)
+        self.tally.update(counts, time.monotonic())
+
+    async def _count_regularly(self) -> None:
+        shortest, times = _COUNT_SECONDS
+        while True:
+            begun = time.monotonic()
+            await self.count()
+            await asyncio.sleep(max(shortest, times * (time.monotonic() - begun)))
+
+    async def _seconds_until_more(self) -> float | None:
+        """Seconds until there may be something to do, when nothing is under way here; None: the run is over."""
+        if self.stopped_by is not None or self._limit_reached:
+            return None
+        return await self._queue.look_again()
+
+    def _give_back(self) -> None:
+        """Let go of what this run has taken and not begun; a call that was stopped has let go by itself."""
+        for job in (*self._queue.not_begun(), *self._jobs):
+            if job.claim is not None:
+                self._context.ledger.take(Release(key=job.key, claim=job.claim))
+
     async def _wait_for_change(self, seconds: float | None) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+        # Not ``wait_for``: until Python 3.12 it loses a cancellation that comes at the same moment as the change.
+        waiting = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=seconds)
+        finally:
+            waiting.cancel()
 
     # --- what goes next -------------------------------------------------------------------------------
 
@@ -155,15 +198,11 @@ class Runner:
         pause = self.throttle.pause(now)
         if pause > 0:
             return False, pause
+        if self._limit_reached:
+            return False, None
         job, seconds = await self._queue.next_planned(now)
         if job is None:
             return False, seconds
-        if not self.budget.reserve(job.item.price):
-            # The gateway may still refund an image that is under way; then this one fits.
-            self._queue.put_first(job)
-            self._limit_reached = True
-            return False, None
-        self._limit_reached = False
         task = self._start_task(self._work(job))
         self._submitting.add(task)
         job.submitting = task
@@ -185,14 +224,17 @@ class Runner:
     # --- what becomes of it ---------------------------------------------------------------------------
 
     async def _work(self, job: ImageJob) -> None:
+        self._jobs.add(job)  # as long as the ledger may hold it for this process
         failure = await job.run(self._context)
         if failure is not None:
             await self._handle_error(job, *failure)
+        self._jobs.discard(job)
         if job.item.state != "planned":
             self._on_end(job.item)
 
-    async def _handle_error(self, job: ImageJob, action: ErrorAction, error: APIMasterError) -> None:
-        """Record what the error made of the image, and apply what it means for the others."""
+    def _decide(self, job: ImageJob, error: APIMasterError) -> ErrorAction:
+        """What an error of a submit that cost nothing means for its image; and note what it means for the others."""
+        action = action_before_task(error)
         if action == "retry":
             job.failed_submits += 1
             self._failures_in_a_row += 1
@@ -202,23 +244,37 @@ class Runner:
                 action = "fail"
         if action == "stop":
             self._stop(error)
-        if job.item.state == "submitting" and error.billed != "no":
-            action = "mark_unknown"  # for instance a picture that came with the answer and could not be written
-        if action == "fail":
-            await job.record_end(self._context, "failed", error)
-        elif action == "mark_unknown":
-            await job.record_end(self._context, "unknown", error)
-        elif job.item.state == "submitting":  # nothing was charged, so it may be sent again
-            await job.record_planned_again(self._context, error)
-        else:
-            await job.record_kept(self._context, error)
-        if job.item.state in ("planned", "failed"):
-            self.budget.release(job.item.price)
-        if job.item.state == "planned":
-            self._postpone(job, action, error)
+        return action
 
-    def _postpone(self, job: ImageJob, action: ErrorAction, error: APIMasterError) -> None:
+    async def _handle_error(self, job: ImageJob, action: ErrorAction, error: APIMasterError) -> None:
+        """Record what the error made of the image, and apply what it means for the others."""
+        submitting = job.item.state == "submitting"
+        if submitting and action in ("slow_down", "wait_for_network", "retry", "over_budget", "stop"):
+            job.item = job.item.changed(state="planned", error=error.message, error_type=type(error).__name__)
+            self._plan_again(job, action, error)
+        else:
+            if action == "fail":
+                await job.record_failed(self._context, error)
+            elif action == "mark_unknown":
+                await job.record_unknown(self._context, error)
+            else:
+                await job.record_kept(self._context, error)
+            if action == "stop":
+                self._stop(error)
+            job.item = await asyncio.to_thread(self._batch.item, job.item.id)
+            if job.item.state not in ENDED:
+                self._queue.done.add(job.item.id)
+        if job.item.state in ("planned", "failed") and action != "over_budget":
+            self._limit_reached = False  # its money came back
+        if submitting:
+            self._note_submit_end(job, False)
+
+    def _plan_again(self, job: ImageJob, action: ErrorAction, error: APIMasterError) -> None:
         now = time.monotonic()
+        if action == "over_budget":
+            self._limit_reached = True
+            self._queue.put_first(job)
+            return
         if action in ("slow_down", "wait_for_network"):
             self._pause_all(action, error, now)
         self._queue.postpone(job, now + self._context.backoff(job.failed_submits) if action == "retry" else now)
@@ -251,6 +307,3 @@ class Runner:
             self._failures_in_a_row = 0
             self.throttle.accepted()
         self._changed.set()
-
-    def _count_transition(self, job: ImageJob, before: BatchItem) -> None:
-        self.tally.move(before.state, job.item.state, job.item.price, time.monotonic())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final
 
 from .items import ENDED, SPENT, STATES, ZERO, State
@@ -17,7 +16,7 @@ _MIN_SPEED_WINDOW: Final = 5.0
 
 
 class Tally:
-    """Counts of the listed images by state, and what they cost.
+    """Counts of the listed images by state, and what they cost: of all processes that run the batch.
 
     Args:
         counts: the ledger's counts at the beginning; images that are set aside count only for the money.
@@ -25,14 +24,24 @@ class Tally:
     """
 
     def __init__(self, counts: Iterable[StateCount], now: float) -> None:
+        self.begun = now
+        self._saved: deque[tuple[float, int]] = deque()
+        self._count(counts)
+
+    def update(self, counts: Iterable[StateCount], now: float) -> None:
+        """Take over newer counts of the ledger."""
+        before = self.counts["saved"]
+        self._count(counts)
+        if self.counts["saved"] > before:
+            self._saved.append((now, self.counts["saved"] - before))
+
+    def _count(self, counts: Iterable[StateCount]) -> None:
         self.counts: dict[State, int] = dict.fromkeys(STATES, 0)
         self.set_aside = 0
         self.spent = ZERO
         self.spent_images = 0
         self.to_come = ZERO
         self.unpriced = 0
-        self.begun = now
-        self._saved_times: deque[float] = deque()
         for each in counts:
             cost = (each.price or ZERO) * each.count
             self.spent += each.sunk
@@ -62,28 +71,12 @@ class Tally:
         """Images that are at the gateway, or on their way to the disk."""
         return self.counts["submitting"] + self.counts["submitted"] + self.counts["delivered"]
 
-    def move(self, before: State, after: State, price: Decimal | None, now: float) -> None:
-        """Count one image that goes from one state to another."""
-        self.counts[before] -= 1
-        self.counts[after] += 1
-        cost = price or ZERO
-        was_spent, is_spent = before in SPENT, after in SPENT
-        if was_spent != is_spent:
-            self.spent += cost if is_spent else -cost
-            self.spent_images += 1 if is_spent else -1
-        if before == "planned":
-            self.to_come -= cost
-        if after == "planned":
-            self.to_come += cost
-        if after == "saved":
-            self._saved_times.append(now)
-
     def per_minute(self, now: float) -> float:
         """Images saved per minute, over the last two minutes."""
-        while self._saved_times and self._saved_times[0] < now - _SPEED_WINDOW:
-            self._saved_times.popleft()
+        while self._saved and self._saved[0][0] < now - _SPEED_WINDOW:
+            self._saved.popleft()
         seconds = min(_SPEED_WINDOW, max(_MIN_SPEED_WINDOW, now - self.begun))
-        return len(self._saved_times) * 60.0 / seconds
+        return sum(count for _, count in self._saved) * 60.0 / seconds
 
     def seconds_left(self, now: float) -> float | None:
         """How long the rest takes at this speed; None while nothing is known."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +65,11 @@ class SQLiteBackend:
         made = object.__new__(cls)
         made.name, made._synchronous, made._connection = name, "", connection
         return made
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for who keeps tables of its own in the same file."""
+        return self._connection
 
     def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
         with self._transaction(durable=must_survive_power_cut(steps)) as execute:
@@ -134,9 +139,13 @@ class SQLiteBackend:
 
     def plan(self, rows: Sequence[Row]) -> int:
         with self._transaction(durable=False):
-            before = self._connection.total_changes
-            self._connection.executemany(f"{_INSERT} ON CONFLICT DO NOTHING", map(_values, rows))
-            return self._connection.total_changes - before
+            return self.insert(rows)
+
+    def insert(self, rows: Iterable[Row]) -> int:
+        """``plan`` inside of a transaction that is open, for who brings older tables up to date."""
+        before = self._connection.total_changes
+        self._connection.executemany(f"{_INSERT} ON CONFLICT DO NOTHING", map(_values, rows))
+        return self._connection.total_changes - before
 
     def budgets(self) -> list[BudgetRow]:
         with self._errors():

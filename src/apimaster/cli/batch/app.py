@@ -11,6 +11,7 @@ import typer
 
 from ...batch.list_files import is_local_path, read_list_file
 from ...batch.options import check_options
+from ...batch.place import place_of
 from ...errors import BadRequestError
 from .. import options
 from ..client_runner import open_endpoint
@@ -72,6 +73,14 @@ _RetryUnknown = Annotated[
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the run would do and cost, and stop.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed if nobody can answer.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event on stdout, and nothing else.")]
+_Ledger = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="PLACE",
+        help="A ledger that batches share (a file or a URL); the folder remembers it. Default: the folder's own.",
+    ),
+]
 _Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="For one image; default: by resolution.")
 ]
@@ -104,6 +113,11 @@ def run(
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
     timeout: _Timeout = None,
+    ledger: _Ledger = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Of the batch, in its ledger; default: that of the folder."),
+    ] = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
     emulator: options.Emulator = False,
@@ -134,7 +148,9 @@ def run(
     )
     images = read_list_file(file, form=form.value if form is not None else None, defaults=defaults)
     can_ask = file != "-" and sys.stdin.isatty()
-    command = BatchCommand(out, images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json)
+    command = BatchCommand(
+        out, images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, name=name
+    )
     return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 
 
@@ -147,6 +163,7 @@ def resume(
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
     timeout: _Timeout = None,
+    ledger: _Ledger = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
     base_url: options.BaseUrl = None,
@@ -161,7 +178,8 @@ def resume(
         retry_failed=retry_failed,
         retry_unknown=retry_unknown,
     )
-    command = BatchCommand(directory, None, run_options, ask=not yes, can_ask=sys.stdin.isatty(), as_json=as_json)
+    can_ask = sys.stdin.isatty()
+    command = BatchCommand(directory, None, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger)
     return _run(command, dry_run=dry_run, emulator=False, base_url=base_url)
 
 
@@ -176,22 +194,25 @@ def _run(command: BatchCommand, *, dry_run: bool, emulator: bool, base_url: str 
 @batch_app.command("status")
 def status(
     directory: _Directory,
+    ledger: _Ledger = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until every image has ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")] = False,
 ) -> int:
     """Show the state of a batch, also while it runs."""
+    place = place_of(directory, ledger)
     if as_json:
-        print_json(status_commands.status_document(directory))
+        print_json(status_commands.status_document(place))
     elif watch:
-        status_commands.watch_status(directory)
+        status_commands.watch_status(place)
     else:
-        status_commands.print_status(directory)
+        status_commands.print_status(place)
     return OK
 
 
 @batch_app.command("export")
 def export(
     directory: _Directory,
+    ledger: _Ledger = None,
     form: Annotated[
         ExportName | None, typer.Option("--format", help="Default: by the ending of --output, else jsonl.")
     ] = None,
@@ -201,14 +222,15 @@ def export(
     ] = False,
 ) -> int:
     """Write one flat record per image: always the same columns of the same types, so Parquet tools can read it."""
+    place = place_of(directory, ledger)
     if gallery:
         if output is not None or form is not None:
             raise BadRequestError(
                 "--gallery writes into the folder itself", advice="Leave --output and --format out, or --gallery."
             )
-        print_message(f"Written: {status_commands.rewrite_gallery(directory)}")
+        print_message(f"Written: {status_commands.rewrite_gallery(place)}")
         return OK
     if form is None:
         form = ExportName.CSV if output is not None and output.suffix.lower() == ".csv" else ExportName.JSONL
-    status_commands.export(directory, form.value, output)
+    status_commands.export(place, form.value, output)
     return OK

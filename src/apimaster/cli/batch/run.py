@@ -24,9 +24,12 @@ from ...batch.items import BatchItem
 from ...batch.manifest import amount_text, record
 from ...batch.options import RunOptions
 from ...batch.outputs import GALLERY
+from ...batch.place import Place, place_of
 from ...batch.plan import Plan
 from ...batch.runner import Runner
 from ...errors import APIMasterError, BadRequestError, sentence
+from ...ledger import Ledger
+from ...ledger.location import LEDGER_VARIABLE
 from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
 from ..printing import print_json, print_message
@@ -51,6 +54,8 @@ class BatchCommand:
         ask: whether to ask before money is spent.
         can_ask: whether somebody can answer.
         as_json: events as JSON lines on stdout, and nothing for people.
+        ledger: the place of a shared ledger; None: the folder's, or that of the environment.
+        name: the batch's name; None: the folder's.
     """
 
     directory: Path
@@ -59,6 +64,8 @@ class BatchCommand:
     ask: bool
     can_ask: bool
     as_json: bool
+    ledger: str | None = None
+    name: str | None = None
 
     @property
     def resume_command(self) -> str:
@@ -68,7 +75,8 @@ class BatchCommand:
 
 def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> int:
     """Run a batch at ``endpoint``, and give the command's exit code."""
-    plan = asyncio.run(_make_plan(command))
+    place = place_of(command.directory, command.ledger, _default_ledger(endpoint), command.name)
+    plan = asyncio.run(_make_plan(command, place))
     _print_plan(command, plan)
     if dry_run:
         return OK
@@ -80,15 +88,21 @@ def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> in
                 "Nobody can answer whether to spend this.", advice="Add --yes, or show the plan with --dry-run."
             )
         typer.confirm("Submit them?", abort=True, err=True)
-    return asyncio.run(_run(command, client))
+    return asyncio.run(_run(command, place, client))
 
 
-async def _make_plan(command: BatchCommand) -> Plan:
-    async with BatchFolder(command.directory, command.images, command.options) as folder:
+def _default_ledger(endpoint: Endpoint) -> Ledger | None:
+    """The ledger that the environment names, unless this is the emulator, whose pictures nobody buys."""
+    place = os.environ.get(LEDGER_VARIABLE, "").strip()
+    return Ledger.shared(place) if place and not endpoint.emulated else None
+
+
+async def _make_plan(command: BatchCommand, place: Place) -> Plan:
+    async with BatchFolder(place, command.images, command.options) as folder:
         return await folder.plan()
 
 
-async def _run(command: BatchCommand, client: AsyncAPIMaster) -> int:
+async def _run(command: BatchCommand, place: Place, client: AsyncAPIMaster) -> int:
     console = Console(stderr=True)
     live = console.is_terminal and not command.as_json and os.environ.get("TERM") != "dumb"
     display: Display | None = None
@@ -101,7 +115,7 @@ async def _run(command: BatchCommand, client: AsyncAPIMaster) -> int:
         else:
             print_json({"event": "image", **record(item)})
 
-    async with client, AsyncRun(client, command.directory, command.images, command.options, show_item) as run:
+    async with client, AsyncRun(client, place, command.images, command.options, show_item) as run:
         with _stop_on_signals(run, display):
             error = await _run_with_display(run, display)
         return _print_end(command, run, error)
@@ -147,7 +161,7 @@ class _RunView:
 
     @property
     def limit(self) -> Decimal | None:
-        return self._runner.budget.max_cost
+        return self._runner.limit
 
 
 @contextlib.contextmanager

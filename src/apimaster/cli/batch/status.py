@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ...batch.items import STATES
-from ...batch.ledger import BatchLedger, read_items
 from ...batch.lock import DirectoryLock
 from ...batch.manifest import ManifestFormat, amount_text, as_csv, as_jsonl
 from ...batch.outputs import GALLERY, write_atomically, write_outputs
+from ...batch.place import Place
+from ...batch.stores import LEASE
 from ...batch.tally import Tally
 from ...batch.thumbnails import make_missing_thumbnails
 from ..printing import dollars, print_message
@@ -38,9 +39,9 @@ _MEANINGS: Final = {
 }
 
 
-def status_document(directory: Path) -> dict[str, Any]:
+def status_document(place: Place) -> dict[str, Any]:
     """The state of a batch as one JSON object."""
-    tally = _read_tally(directory)
+    tally, holder = _read_state(place)
     return {
         **{str(state): count for state, count in tally.counts.items()},
         "total": tally.total,
@@ -48,22 +49,22 @@ def status_document(directory: Path) -> dict[str, Any]:
         "spent_usd": amount_text(tally.spent),
         "to_come_usd": amount_text(tally.to_come),
         "unpriced": tally.unpriced,
-        "running_in": DirectoryLock(directory).holder(),
+        "running_in": holder,
     }
 
 
-def print_status(directory: Path) -> None:
+def print_status(place: Place) -> None:
     """Print the state of a batch."""
-    Console().print(_status_table(directory, _read_tally(directory), DirectoryLock(directory).holder()))
+    Console().print(_status_table(place.directory, *_read_state(place)))
 
 
-def watch_status(directory: Path) -> None:
+def watch_status(place: Place) -> None:
     """Keep printing the state until every image has ended, the run ends, or Ctrl-C."""
     console = Console()
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            tally, holder = _read_tally(directory), DirectoryLock(directory).holder()
-            table = _status_table(directory, tally, holder)
+            tally, holder = _read_state(place)
+            table = _status_table(place.directory, tally, holder)
             if live is not None:
                 live.update(table, refresh=True)
             if tally.ended == tally.total or holder is None:
@@ -73,12 +74,15 @@ def watch_status(directory: Path) -> None:
         console.print(table)
 
 
-def _read_tally(directory: Path) -> Tally:
-    ledger = BatchLedger.open_read_only(directory)
-    try:
-        return Tally(ledger.state_counts(), time.monotonic())
-    finally:
-        ledger.close()
+def _read_state(place: Place) -> tuple[Tally, str | None]:
+    """The counts of a batch, and the processes that run it, such as ``process 12 on host``; None if none does."""
+    with place.reading() as batch:
+        tally = Tally(batch.counts(), time.monotonic())
+        in_use, holder = DirectoryLock(place.directory).in_use()
+        if not in_use or holder is not None:
+            return tally, holder
+        names = [f"process {worker.pid} on {worker.host}" for worker in batch.workers(LEASE)]
+        return tally, ", ".join(names) or "another process"
 
 
 def _status_table(directory: Path, tally: Tally, holder: str | None) -> RenderableType:
@@ -105,9 +109,9 @@ def _status_table(directory: Path, tally: Tally, holder: str | None) -> Renderab
     return Group(*parts)
 
 
-def export(directory: Path, form: ManifestFormat, output: Path | None) -> None:
+def export(place: Place, form: ManifestFormat, output: Path | None) -> None:
     """Write the records of a batch to a file, or to stdout."""
-    items = read_items(directory)
+    items = place.items()
     pieces = as_csv(items) if form == "csv" else as_jsonl(items)
     if output is None:
         for piece in pieces:
@@ -117,8 +121,8 @@ def export(directory: Path, form: ManifestFormat, output: Path | None) -> None:
         print_message(f"Written: {output}")
 
 
-def rewrite_gallery(directory: Path) -> Path:
+def rewrite_gallery(place: Place) -> Path:
     """Write gallery and manifest again, with thumbnails if Pillow is installed. Gives the path of the gallery."""
-    make_missing_thumbnails(directory, read_items(directory))
-    write_outputs(directory)
-    return directory / GALLERY
+    make_missing_thumbnails(place.directory, place.items())
+    write_outputs(place)
+    return place.directory / GALLERY
