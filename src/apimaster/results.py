@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidatorFunctionWrapHandler, field_validator
 
 from .errors import Billed
 from .request import ImageRequest
@@ -53,6 +53,12 @@ class GeneratedImage(_Frozen):
 
     # A picture that came as base64 is nowhere else until it is saved; JSON and repr never show it.
     _data: bytes | None = PrivateAttr(default=None)
+
+    @field_validator("path", mode="wrap")
+    @classmethod
+    def _url_stays_a_text(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        # A path would make one slash of the two in memory://folder/picture.png.
+        return value if isinstance(value, str) and "://" in value else handler(value)
 
     @property
     def has_bytes(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
+import fsspec
 import pytest
 from PIL import Image
 
-from apimaster import APIMaster, AsyncAPIMaster, ImageRequest, ImageResult
+from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
 from apimaster.emulator import Emulator
 from apimaster.errors import (
     APIMasterError,
@@ -351,6 +353,24 @@ def test_a_replay_saves_into_another_folder(ledger: Ledger, client_for: ClientFo
     assert isinstance(again.images[0].path, Path)
     assert again.images[0].path.parent == tmp_path / "two"
     assert again.images[0].path.read_bytes() == first.images[0].path.read_bytes()
+
+
+def test_a_replay_leaves_a_picture_behind_a_url_where_it_is(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    client = client_for(ledger)
+    folder = f"memory://{secrets.token_hex(4)}/out/"
+    first = client.generate("a castle", idempotency_key="k", save_to=folder)
+    emulator.script("download_404", times=None)
+    emulator.script("download_404", times=None, on="output")
+    again = client.generate("a castle", idempotency_key="k", save_to=folder)
+    assert again.images == first.images
+    assert GeneratedImage.model_validate_json(first.images[0].model_dump_json()) == first.images[0]
+    emulator.clear_script()
+    fsspec.filesystem("memory").rm_file(str(first.images[0].path).removeprefix("memory:/"))
+    downloads = len(emulator.requests_to("download"))
+    assert client.generate("a castle", idempotency_key="k", save_to=folder).images == first.images
+    assert len(emulator.requests_to("download")) == downloads + 1
 
 
 def test_a_file_that_is_gone_is_fetched_again(ledger: Ledger, client_for: ClientFor, tmp_path: Path) -> None:

@@ -106,9 +106,12 @@ class Target:
     def holds(self, path: Path | str) -> bool:
         """Whether a picture that was saved as ``path`` lies in this place, so that it need not be saved again. Blocks.
 
-        True only for a folder on this machine: elsewhere, and for a file's name, to save it again finds out.
+        False for a place that may be a file's name: to save it again finds out.
         """
-        if self.path is None or not isinstance(path, Path):
+        if self.path is None:
+            named = isinstance(path, str) and self.given.endswith("/")
+            return named and path.rpartition("/")[0] == self.given.rstrip("/")  # type: ignore[union-attr]  # checked
+        if not isinstance(path, Path):
             return False
         folder, name = self._folder()
         return name is None and isinstance(folder, LocalFolder) and folder.path.absolute() == path.absolute().parent
