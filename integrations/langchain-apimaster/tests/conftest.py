@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from langchain_core.tools import BaseTool
 from PIL import Image
 from pydantic import PrivateAttr
 
+from apimaster import APIMasterError
 from langchain_apimaster import APIMasterToolkit
 
 if TYPE_CHECKING:
@@ -71,6 +73,13 @@ def tool_call() -> Callable[..., dict[str, Any]]:
     return lambda name, call_id="call_1", **args: {"type": "tool_call", "name": name, "args": args, "id": call_id}
 
 
+@pytest.fixture(autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the user's data folder, or uses the user's ledger."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.delenv("APIMASTER_LEDGER", raising=False)
+
+
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
     from apimaster.emulator import Emulator
@@ -92,6 +101,8 @@ def make_toolkit(emu: Emulator, tmp_path: Path) -> Iterator[Callable[..., APIMas
     yield make
     for toolkit in made:
         toolkit.close()
+        with contextlib.suppress(APIMasterError):
+            toolkit.open_ledger.close()  # each has a thread, which would live as long as this process
 
 
 @pytest.fixture

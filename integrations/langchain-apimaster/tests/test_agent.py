@@ -153,7 +153,8 @@ def test_a_replayed_node_pays_once(emu: Any, make_toolkit: Any, scripted: Any, c
     (first,) = results(ask(agent, "Draw a cat"))
     before_tools = next(state for state in agent.get_state_history(THREAD) if state.next == ("tools",))
     (again,) = results(agent.invoke(None, before_tools.config)["messages"])
-    assert again.artifact == first.artifact
+    assert again.artifact == first.artifact | {"replayed": True, "cost_usd": "0"}
+    assert "This was made before, and is not paid for again." in again.text
     assert len(emu.bill.charges) == 1
 
 

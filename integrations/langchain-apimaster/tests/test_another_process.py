@@ -38,10 +38,11 @@ def call(name, call_id, **args):
 def facts(message):
     return [message.status, message.content, message.artifact]
 
-replayed = tools["generate_image"].invoke(first_call)
+thread = {"configurable": {"thread_id": "thread-1"}}
+replayed = tools["generate_image"].invoke(first_call, thread)
 picture = replayed.artifact["images"][0]["id"]
 edited = tools["edit_image"].invoke(call("edit_image", "call_3", prompt="blue", reference_images=[picture]))
-new = tools["generate_image"].invoke(new_call)
+new = tools["generate_image"].invoke(new_call, thread)
 
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeMessagesListChatModel
@@ -52,7 +53,6 @@ class Model(FakeMessagesListChatModel):
     def bind_tools(self, tools, **kwargs):
         return self
 
-thread = {"configurable": {"thread_id": "thread-1"}}
 with SqliteSaver.from_conn_string(database) as saver:
     state = create_agent(Model(responses=[]), toolkit.get_tools(), checkpointer=saver).get_state(thread)
     (made,) = [message for message in state.values["messages"] if isinstance(message, ToolMessage)]
@@ -92,7 +92,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, scripted: Any, calls: Any,
             generate = toolkit.get_tools()[0]
             first_call = tool_call("generate_image", prompt="a cat")
             new_call = tool_call("generate_image", "call_2", prompt="a dog")
-            first = generate.invoke(first_call)
+            first = generate.invoke(first_call, THREAD)
             call = calls(("generate_image", {"prompt": "a cat in a thread"}, "call_1"))
             model = scripted(call, AIMessage("Here it is."))
             with SqliteSaver.from_conn_string(database) as saver:
@@ -117,9 +117,12 @@ def test_the_import_brings_nothing_optional(outcome: Outcome) -> None:
 
 
 def test_each_process_finds_the_pictures_of_the_other(outcome: Outcome) -> None:
-    assert outcome.other["replayed"] == facts(outcome.first)
-    assert outcome.first.status == outcome.other["edited"][0] == "success"
-    assert facts(outcome.generate.invoke(outcome.new_call)) == outcome.other["new"]
+    status, text, artifact = outcome.other["replayed"]
+    assert (status, artifact) == ("success", outcome.first.artifact | {"replayed": True, "cost_usd": "0"})
+    assert "This was made before, and is not paid for again." in text
+    assert outcome.other["edited"][0] == "success"
+    again = outcome.generate.invoke(outcome.new_call, THREAD)
+    assert again.artifact == outcome.other["new"][2] | {"replayed": True, "cost_usd": "0"}
 
 
 def test_a_checkpointed_thread_is_resumed(outcome: Outcome) -> None:
@@ -130,7 +133,7 @@ def test_a_checkpointed_thread_is_resumed(outcome: Outcome) -> None:
 
 
 def test_each_picture_is_bought_once(outcome: Outcome) -> None:
-    outcome.generate.invoke(outcome.new_call)
+    outcome.generate.invoke(outcome.new_call, THREAD)
     prompts = [job.request.prompt for job in outcome.emulator.jobs]
     assert prompts == ["a cat", "a cat in a thread", "blue", "a dog", "make it blue"]
     assert outcome.emulator.bill.total == Decimal("0.1875")

@@ -73,8 +73,8 @@ def test_a_picture_that_cannot_be_fetched_is_collected_later(emu: Any, make_tool
     for words in (
         f"The picture of task {task} was made and could not be downloaded",
         "It was charged.",
-        f'get_image(task_id="{task}")',
-        "Do not ask for the same picture again: it would be paid for twice.",
+        "It has expired: it can't be fetched any more.",
+        "Do not ask for the same picture again by yourself: it would be paid for twice.",
     ):
         assert message.content.count(words) == 1
     assert "http" not in message.content.replace("https://example", "")

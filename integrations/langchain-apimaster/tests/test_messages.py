@@ -27,7 +27,7 @@ def test_every_error_says_what_it_cost_and_whether_to_try_again(kind: type[APIMa
     text = explain(error)
     assert any(word in text for word in ("charge", "paid for"))
     assert any(word in text.lower() for word in ("try", "do not ask", "correct the request"))
-    assert ("task_1" in text) is (kind.__name__ in ("TaskTimeoutError", "DownloadError", "ResultExpiredError"))
+    assert ("task_1" in text) is (kind.__name__ in ("TaskTimeoutError", "DownloadError"))
     assert "abcdef" not in text
     assert "\n" not in text
     assert error.billed != "maybe" or ("may have been charged" in text and "Do not try again" in text)

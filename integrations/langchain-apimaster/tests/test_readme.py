@@ -47,4 +47,4 @@ def test_the_readme_names_each_option() -> None:
     from langchain_apimaster.options import Options
 
     text = README.read_text(encoding="utf-8")
-    assert [name for name in Options.model_fields if f"`{name}`" not in text] == []
+    assert [name for name, field in Options.model_fields.items() if f"`{field.alias or name}`" not in text] == []

@@ -109,7 +109,7 @@ def test_an_id_resolves_to_its_file(store: Store, png: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(png)
     image = GeneratedImage(task_id="task_1", path=path)
-    stored = store.keep_image(image, request=None, model="m", cost=None)
+    stored = store.keep_image(image, "img_aaaaaaaaaaab", request=None, model="m", cost=None)
     assert resolve(store, stored.id) == path
     path.unlink()
     with pytest.raises(ValueError, match="no longer in the store"):

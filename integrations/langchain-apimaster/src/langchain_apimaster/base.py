@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import PrivateAttr
 from typing_extensions import Self
 
 from apimaster import APIMasterError
@@ -22,18 +22,18 @@ from . import driver, messages
 from .call import Call, current_call, note_caller
 from .context import ToolContext
 from .driver import Flow, RunBlocking
-from .options import NOT_PICKLED, Options
+from .options import CONFIG, Options
 from .previews import preview_block
 from .progress import add_run_metadata
+from .results import ToolResult
 from .schema import Arguments, explain_validation
-from .settle import ToolResult
 
 
 class ImageTool(Options, BaseTool):
     """The base of the tools. It takes the options of ``APIMasterToolkit``; a tool made by itself has its own budget."""
 
     # Repeated here, because the other base class would ignore unknown options, and so a misspelt one.
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True)
+    model_config = CONFIG
 
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: Any = True
@@ -46,7 +46,7 @@ class ImageTool(Options, BaseTool):
         self, *, context: ToolContext | None = None, studio: ToolContext | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
-        self._context = context or studio or ToolContext(self)
+        self._context = context or studio or ToolContext(self, self.name)
         if self.args_schema is None:
             self.args_schema = self._schema()
 
@@ -110,7 +110,8 @@ class ImageTool(Options, BaseTool):
             known = [task.id for task in error.tasks if task.id]
             add_run_metadata(run_manager, _run_metadata(model, None, known) | {"apimaster_billed": error.billed})
             raise messages.ImageToolError(error) from error
-        add_run_metadata(run_manager, _run_metadata(result.model, result.cost, result.tasks))
+        facts = _run_metadata(result.model, result.cost, result.tasks)
+        add_run_metadata(run_manager, facts | {"apimaster_replayed": result.replayed})
         return (yield from self._content_and_artifact(result))
 
     def _content_and_artifact(self, result: ToolResult) -> Flow[tuple[Any, dict[str, Any]]]:
@@ -122,10 +123,11 @@ class ImageTool(Options, BaseTool):
             tasks=result.tasks,
             failures=result.failures,
             status="succeeded" if task is None else task.status,
+            replayed=result.replayed,
         )
         if task is not None:
-            return messages.describe_task(task), artifact
-        text = messages.describe(result.images, result.failures)
+            return messages.describe_task(task, replayed=result.replayed), artifact
+        text = messages.describe(result.images, result.failures, replayed=result.replayed)
         if not self._context.shows_images:
             return text, artifact
         store = self._context.store
@@ -162,17 +164,17 @@ class ImageTool(Options, BaseTool):
         }
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy. It shares clients, store and budget with this tool, unless ``update`` changes an option."""
+        """A copy. It shares clients, store, ledger and budget with this tool, unless ``update`` changes an option."""
         made: Self = super().model_copy(update=update, deep=deep)
         if update and not set(Options.model_fields).isdisjoint(update):
-            made._context = ToolContext(made)
+            made._context = ToolContext(made, made.name)
             made.args_schema = made._schema()
         return made
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without the key and without connections: the other process takes the key from its environment."""
-        state = dict(super().__getstate__())
-        state["__dict__"] = {**state["__dict__"], "args_schema": None, **dict.fromkeys(NOT_PICKLED)}
+        state = self.pickled(dict(super().__getstate__()))
+        state["__dict__"]["args_schema"] = None
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

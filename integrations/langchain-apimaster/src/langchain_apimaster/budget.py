@@ -1,115 +1,112 @@
-"""What a toolkit may spend: reserved before a request is sent, given back if nothing was charged.
+"""What a toolkit may spend, and has spent: a view of a budget in the ledger.
 
-An image counts from the moment before its request goes out, and stops counting only if it is certain that it was not
-charged. An unknown outcome counts as spent, because the money may be gone.
+The ledger does the counting: an image counts from the moment before its request goes out, and stops counting only if it
+is certain that it was not charged.
 """
 
 from __future__ import annotations
 
-import threading
+import hashlib
+import os
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from apimaster import BudgetExceededError
+from apimaster.ledger import Budget as LedgerBudget
+
+if TYPE_CHECKING:
+    from .open_ledger import OpenLedger
+    from .store import Store
 
 
 class Budget:
-    """Counts images and US dollars. Safe to share between threads.
+    """The budget of a toolkit. Its properties read the ledger, so they block; they raise ``LedgerError``.
 
     Args:
+        ledger: the ledger that counts.
+        name: the budget's name in the ledger, if somebody else makes it; None: this toolkit makes it.
+        kind: the toolkit, or the name of a single tool.
         usd: the most that may be spent, in US dollars; None for no limit.
         max_images: the most images that may be made; None for no limit.
     """
 
-    def __init__(self, usd: Decimal | None = None, max_images: int | None = None) -> None:
-        self.limit_usd = usd
-        self.max_images = max_images
-        self._lock = threading.Lock()
-        self._usd = Decimal(0)
-        self._images = 0
-        # The price of each counted task, so that a task that fails later is given back, and only once.
-        self._tasks: dict[str, Decimal | None] = {}
+    def __init__(
+        self,
+        ledger: OpenLedger,
+        name: str | None = None,
+        kind: str = "toolkit",
+        usd: Decimal | None = None,
+        max_images: int | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._name = name
+        self._kind = kind
+        self._usd = usd
+        self._max_images = max_images
+        self._is_own = name is None
+        self._made_in = 0  # a process; another one may have a ledger of its own, in memory
+
+    @property
+    def name(self) -> str:
+        """Its name in the ledger."""
+        if self._name is None:
+            self._name = _own_name(self._ledger.store, self._kind, self._usd, self._max_images)
+        return self._name
+
+    def make(self) -> None:
+        """Make the budget in the ledger, unless it is there. Its limits stay as they are."""
+        if self._is_own and self._made_in != os.getpid():
+            if self._found() is None:
+                self._ledger.get().set_budget(self.name, usd=self._usd, images=self._max_images)
+            self._made_in = os.getpid()
+
+    @property
+    def limit_usd(self) -> Decimal | None:
+        """The limit in US dollars, or None if there is none."""
+        return self._read().max_usd
+
+    @property
+    def max_images(self) -> int | None:
+        """The limit in images, or None if there is none."""
+        return self._read().max_images
 
     @property
     def spent_usd(self) -> Decimal:
         """US dollars counted so far, including running tasks and unknown outcomes."""
-        return self._usd
+        return self._read().usd
 
     @property
     def images(self) -> int:
         """Images counted so far, including running tasks and unknown outcomes."""
-        return self._images
+        return self._read().images
 
     @property
     def remaining_usd(self) -> Decimal | None:
         """US dollars left, or None if there is no limit."""
-        return None if self.limit_usd is None else self.limit_usd - self._usd
+        return self._read().left
 
     @property
     def remaining_images(self) -> int | None:
         """Images left, or None if there is no limit."""
-        return None if self.max_images is None else self.max_images - self._images
+        budget = self._read()
+        return None if budget.max_images is None else budget.max_images - budget.images
 
-    def reserve(self, count: int, price: Decimal | None) -> None:
-        """Count ``count`` images at ``price`` US dollars each: all of them, or none if they don't fit.
+    def _read(self) -> LedgerBudget:
+        return self._found() or LedgerBudget(name=self.name, max_usd=self._usd, max_images=self._max_images)
 
-        Raises:
-            BudgetExceededError: too little is left, or the price is not known and the budget is in dollars.
-        """
-        with self._lock:
-            if self.max_images is not None and self._images + count > self.max_images:
-                left = self.max_images - self._images
-                raise BudgetExceededError(
-                    f"{count} more would be over the limit of {self.max_images} images; {left} {_images(left)} left"
-                )
-            if self.limit_usd is not None:
-                if price is None:
-                    raise BudgetExceededError(
-                        "the price of this model is not known, so a budget in dollars can't be enforced"
-                    )
-                left_usd = self.limit_usd - self._usd
-                if price * count > left_usd:
-                    raise BudgetExceededError(
-                        f"this would cost ${price * count}, and ${left_usd} of ${self.limit_usd} is left"
-                    )
-            self._images += count
-            self._usd += (price or 0) * count
-
-    def give_back(self, count: int, price: Decimal | None) -> None:
-        """Undo a ``reserve``: these images were not charged."""
-        with self._lock:
-            self._take_off(count, price)
-
-    def remember(self, task: str, price: Decimal | None) -> None:
-        """Note the price at which ``task`` was counted; this counts nothing."""
-        with self._lock:
-            self._tasks.setdefault(task, price)
-
-    def forget(self, task: str) -> None:
-        """``task`` was delivered: it can't be refunded any more."""
-        with self._lock:
-            self._tasks.pop(task, None)
-
-    def refund(self, task: str) -> None:
-        """Stop counting ``task``, if it was counted here and not refunded yet."""
-        with self._lock:
-            if task in self._tasks:
-                self._take_off(1, self._tasks.pop(task))
-
-    def _take_off(self, count: int, price: Decimal | None) -> None:
-        self._images -= count
-        self._usd -= (price or 0) * count
+    def _found(self) -> LedgerBudget | None:
+        return next((each for each in self._ledger.get().budgets() if each.name == self.name), None)
 
     def __repr__(self) -> str:
-        return (
-            f"Budget(spent_usd={self._usd}, images={self._images}, usd={self.limit_usd}, max_images={self.max_images})"
-        )
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        name = f"{self._kind}'s own" if self._name is None else self._name
+        return f"Budget({name!r}, usd={self._usd}, max_images={self._max_images})"
 
 
-def _images(count: int) -> str:
-    return "image is" if count == 1 else "images are"
+def _own_name(store: Store, kind: str, usd: Decimal | None, max_images: int | None) -> str:
+    """The name of the budget that all toolkits of this kind with this store, namespace and limits share.
+
+    A toolkit with other limits counts for itself: so no toolkit can change the limit of another.
+    """
+    limits = [f"${usd.normalize():f}"] if usd is not None else []
+    limits += [f"{max_images} images"] if max_images is not None else []
+    facts = "\n".join((store.namespace, store.location))
+    return f"langchain {kind}, {' and '.join(limits) or 'no limit'}, {hashlib.sha256(facts.encode()).hexdigest()[:12]}"

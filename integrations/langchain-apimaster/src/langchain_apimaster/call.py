@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 RUNTIME: Final = "runtime"
+_PUSH: Final = "__pregel_push"
 _RETRY_TAG: Final = "retry:attempt:"
 _JSON_TYPES: Final = (type(None), str, int, float, bool, dict, list)
 
@@ -42,6 +43,15 @@ class Caller:
         elif not isinstance(state, Sequence):
             state = getattr(state, "messages", None)
         return state if isinstance(state, Sequence) and not isinstance(state, str) else None
+
+    def message(self) -> tuple[str | None, int]:
+        """The id of the assistant message that holds this call, or None, and how many calls in it have its id."""
+        for message in reversed(self.messages() or ()) if self.call_id else ():
+            calls = getattr(message, "tool_calls", None) or ()
+            equal = sum(call.get("id") == self.call_id for call in calls)
+            if equal:
+                return getattr(message, "id", None) or None, equal
+        return None, 1
 
 
 _UNKNOWN_CALLER: Final = Caller()
@@ -74,6 +84,11 @@ class Call:
         has_listeners: whether any callback handler receives custom events.
         stream_writer: LangGraph's, or None.
         thread_id: LangGraph's, or None.
+        message_id: of the assistant message that holds the call, or None where the conversation is not visible.
+        equal_calls: how many calls in that message have the id of this one.
+        dispatch: the place of this call among those that LangGraph dispatched one by one, or None.
+        idempotency_key: the application's own, or None.
+        fresh: what the application set to buy on purpose what it has bought already, or None.
         parent_run_id: the run around this one, or None. All attempts of ``with_retry`` have the same one.
         is_retry: whether LangChain marked this run as a second attempt.
     """
@@ -84,22 +99,31 @@ class Call:
     has_listeners: bool = False
     stream_writer: Callable[[Any], object] | None = None
     thread_id: str | None = None
+    message_id: str | None = None
+    equal_calls: int = 1
+    dispatch: int | None = None
+    idempotency_key: str | None = None
+    fresh: str | None = None
     parent_run_id: str | None = None
     is_retry: bool = False
 
-    def replay_key(self, arguments: Mapping[str, Any]) -> str | None:
-        """The same for every replay of this tool call; None for a call without an id.
+    @property
+    def identity(self) -> tuple[str | None, ...] | None:
+        """Everything by which this call is known, whoever makes it again; None if it is not known well enough.
 
-        The id alone is not enough: some models count ``call_0``, ``call_1`` afresh in every conversation.
+        The id of the tool call alone is not enough: some models count ``call_0``, ``call_1`` in each conversation.
         """
-        return None if self.caller.call_id is None else self._digest(self.caller.call_id, arguments)
+        call_id = self.caller.call_id or None
+        is_placed = self.thread_id is not None or self.message_id is not None
+        if self.idempotency_key is None and not (call_id and is_placed):
+            return None
+        return (self.thread_id, self.message_id, call_id, self.idempotency_key, self.fresh)
 
-    def retry_key(self, arguments: Mapping[str, Any]) -> str | None:
-        """The same for every attempt of ``with_retry``; None for a call without a parent run."""
-        return None if self.parent_run_id is None else self._digest(self.parent_run_id, arguments)
-
-    def _digest(self, of: str, arguments: Mapping[str, Any]) -> str:
-        facts = [self.tool, self.thread_id, of, arguments]
+    def old_key(self, arguments: Mapping[str, Any]) -> str | None:
+        """The key that versions before the ledger gave this call; None if it can't have one."""
+        if self.identity is None or not self.caller.call_id or self.fresh is not None:
+            return None
+        facts = [self.tool, self.thread_id, self.caller.call_id, arguments]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -108,22 +132,41 @@ def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> 
     """The facts about the run that is going on, be it alone, in a chain or in a graph."""
     caller = _caller.get() or _UNKNOWN_CALLER
     configurable = (config or {}).get("configurable") or {}
-    thread = configurable.get("thread_id")
-    thread_id = None if thread is None else str(thread)
-    stream_writer = getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph()
-    if run_manager is None:
-        return Call(tool, caller, stream_writer=stream_writer, thread_id=thread_id)
-    parent = run_manager.parent_run_id
-    return Call(
+    message_id, equal_calls = caller.message()
+    call = Call(
         tool,
         caller,
+        stream_writer=getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph(),
+        thread_id=_text(configurable.get("thread_id")),
+        message_id=message_id,
+        equal_calls=equal_calls,
+        dispatch=_dispatch((config or {}).get("metadata") or {}),
+        idempotency_key=_text(configurable.get("idempotency_key")),
+        fresh=_text(configurable.get("apimaster_fresh")),
+    )
+    if run_manager is None:
+        return call
+    parent = run_manager.parent_run_id
+    return replace(
+        call,
         config=patch_config(config, callbacks=run_manager.get_child()) if run_manager.handlers else None,
         has_listeners=bool(run_manager.handlers),
-        stream_writer=stream_writer,
-        thread_id=thread_id,
         parent_run_id=None if parent is None else str(parent),
         is_retry=any(tag.startswith(_RETRY_TAG) for tag in run_manager.tags),
     )
+
+
+def _text(value: Any) -> str | None:
+    """An id of the application's; an empty one is none."""
+    return None if value is None or value == "" else str(value)
+
+
+def _dispatch(metadata: Mapping[str, Any]) -> int | None:
+    """The place of this call among those that LangGraph dispatched one by one: the same on resume and time travel."""
+    path = metadata.get("langgraph_path")
+    if isinstance(path, Sequence) and len(path) > 1 and path[0] == _PUSH and isinstance(path[1], int):
+        return path[1]
+    return None
 
 
 def _stream_writer_of_graph() -> Callable[[Any], object] | None:

@@ -1,4 +1,4 @@
-"""What the tools of one toolkit share: the clients, the store, the budget, and the application's settings.
+"""What the tools of one toolkit share: the clients, the store, the ledger, the budget, and the application's settings.
 
 The first call that needs a client makes it, so a tool can be made without a key. Clients are not pickled: a pickled
 context holds neither a key nor a connection, and takes its key from the environment of the process that loads it.
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from apimaster import APIMaster, AsyncAPIMaster
 
 from .budget import Budget
+from .open_ledger import OpenLedger
 from .previews import require_pillow, takes_images
+from .purchase_keys import PurchaseKeys
 from .references import ReferenceResolver
 from .schema import ArgumentPolicy
 from .store import Store
-from .tool_call_log import ToolCallLog
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -32,16 +33,21 @@ _NOT_PICKLED = ("_lock", "_key", "_client", "_async_client", "_clients_given")
 class ToolContext:
     """A toolkit makes one for its tools. A tool that is made by itself has its own.
 
+    Args:
+        options: the application's settings.
+        kind: the toolkit, or the name of a single tool: each has a budget of its own.
+
     Attributes:
         model: the id of the image model.
         policy: which arguments the model may choose, and from which values.
-        store: where pictures and records are kept.
+        store: where pictures are kept.
+        ledger: where purchases are kept.
+        keys: under which key the ledger knows a tool call.
         budget: what may be spent.
-        call_log: what earlier tool calls asked for.
         shows_images: whether the chat model gets a small copy of each picture.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, kind: str) -> None:
         self._lock = threading.Lock()
         self._key: SecretStr | None = options.api_key
         self._base_url = options.base_url
@@ -60,9 +66,12 @@ class ToolContext:
             expose=None if options.expose is None else frozenset(options.expose),
             allowed=options.allowed,
         )
-        self.store = Store(options.store)
-        self.budget = Budget(options.budget_usd, options.max_images)
-        self.call_log = ToolCallLog(self.store)
+        self.store = Store(options.store, options.namespace)
+        self.keys = PurchaseKeys(options.namespace)
+        clients = (options.client, options.async_client)
+        of_client = next((each.ledger for each in clients if each is not None and each.ledger is not None), None)
+        self.ledger = OpenLedger(options.ledger or of_client, self.store)
+        self.budget = Budget(self.ledger, options.budget_name, kind, options.budget_usd, options.max_images)
         if self.shows_images:
             require_pillow()
 
@@ -79,34 +88,41 @@ class ToolContext:
         """The client's arguments for every call that waits for pictures."""
         return {"save_to": self.store.save_to, "timeout": self._timeout}
 
+    def purchase_options(self, key: str) -> dict[str, Any]:
+        """The client's arguments for every call that buys pictures."""
+        return {"idempotency_key": key, "budget": self.budget.name}
+
     def sync_client(self) -> APIMaster:
-        """The client for ``invoke``.
+        """The client for ``invoke``, which writes into the ledger.
 
         Raises:
             AuthenticationError: there is no key.
+            LedgerError: the ledger can't be opened.
             TypeError: the application gave an asyncio client only.
         """
+        ledger = self.ledger.get()
         with self._lock:
             if self._client is None:
                 if self._clients_given:
                     raise TypeError("this tool was made with async_client= alone; give it client= too, or use ainvoke")
-                self._client = APIMaster(self._key, base_url=self._base_url, model=self.model)
-            return self._client
+                self._client = APIMaster(self._key, base_url=self._base_url, model=self.model, ledger=ledger)
+            client = self._client
+        return client if client.ledger is ledger else client.with_options(ledger=ledger)
 
     async def async_client(self) -> AsyncAPIMaster | APIMaster:
         """The client for ``ainvoke``: the application's blocking one, if that is the only one it gave."""
-        if self._async_client is None:
-            if self._clients_given and self._client is not None:
-                return self._client
-            # To find the key, the client may read a file.
-            return await asyncio.to_thread(self._make_async_client)
-        return self._async_client
+        # To find the key, the client may read a file; and the ledger may have to be opened.
+        return await asyncio.to_thread(self._find_async_client)
 
-    def _make_async_client(self) -> AsyncAPIMaster:
+    def _find_async_client(self) -> AsyncAPIMaster | APIMaster:
+        if self._async_client is None and self._clients_given and self._client is not None:
+            return self.sync_client()
+        ledger = self.ledger.get()
         with self._lock:
             if self._async_client is None:
-                self._async_client = AsyncAPIMaster(self._key, base_url=self._base_url, model=self.model)
-            return self._async_client
+                self._async_client = AsyncAPIMaster(self._key, base_url=self._base_url, model=self.model, ledger=ledger)
+            client = self._async_client
+        return client if client.ledger is ledger else client.with_options(ledger=ledger)
 
     def close(self) -> None:
         """Close the blocking client, unless the application gave it."""

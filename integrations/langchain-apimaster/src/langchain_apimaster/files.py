@@ -23,11 +23,11 @@ class Files(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Replace the file as a whole."""
 
-    def append(self, name: str, line: bytes, whole: bytes) -> None:
-        """Add ``line`` to an existing file, or write ``whole`` in its place if the storage can't append."""
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
 
-    def remove(self, name: str) -> None:
-        """Remove the file, if it exists."""
+    def names(self, folder: str) -> list[str]:
+        """The names of what lies in a folder of the store, in order; none if there is no such folder."""
 
     def local(self, name: str) -> Path | None:
         """The file's path on this machine, or None if it is elsewhere."""
@@ -73,14 +73,14 @@ class LocalFiles:
                 os.unlink(part)
             raise
 
-    def append(self, name: str, line: bytes, whole: bytes) -> None:
-        # Far cheaper than to replace the file: if it was written a moment ago, some disks wait for that first.
-        with open(os.path.join(self._folder, name), "ab", buffering=0) as file:
-            file.write(line)
+    def exists(self, name: str) -> bool:
+        return os.path.isfile(os.path.join(self._folder, name))
 
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._folder, name))
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(os.path.join(self._folder, folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def local(self, name: str) -> Path | None:
         return Path(self._folder, name)
@@ -119,13 +119,18 @@ class RemoteFiles:
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
             files.pipe_file(path, data)
 
-    def append(self, name: str, line: bytes, whole: bytes) -> None:
-        self.write(name, whole)
-
-    def remove(self, name: str) -> None:
+    def exists(self, name: str) -> bool:
         files, path = self._at(name)
-        with contextlib.suppress(FileNotFoundError), as_os_errors():
-            files.rm_file(path)
+        with as_os_errors():
+            return bool(files.exists(path))
+
+    def names(self, folder: str) -> list[str]:
+        files, path = self._at(folder)
+        try:
+            with as_os_errors():
+                return sorted(str(each).rstrip("/").rpartition("/")[2] for each in files.ls(path, detail=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def local(self, name: str) -> Path | None:
         return None

@@ -1,8 +1,8 @@
 """The flows behind the tools: generate and wait, submit, and collect.
 
-``generate`` and ``submit`` spend money, and both go the same way: resume an earlier run of the same call, if there was
-one; check everything that can be checked; reserve the money; log that the request goes out; send it; settle the
-outcome. ``collect`` costs nothing.
+``generate`` and ``submit`` spend money, and both go the same way: check everything that can be checked, find the key of
+the purchase, and pass it to the client, which buys each image once and writes that into the ledger. ``collect`` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -12,26 +12,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from apimaster import (
-    APIMasterError,
-    BadRequestError,
-    GenerationFailedError,
-    ImageFailure,
-    ImageRequest,
-    ImageResult,
-    Task,
-)
+from apimaster import BadRequestError, ImageRequest, ImageResult, NotFoundError, ResultExpiredError, Task
+from apimaster.adapters import check_reference
+from apimaster.ledger.digest import request_digest
+from apimaster.ledger.purchase import images_json, purchase_from
+from apimaster.ledger.schema import Where
+from apimaster.ledger.steps import Delivered
 
 from .driver import CallClient, Flow, RunBlocking
+from .old_calls import old_purchases, resume_old_call
 from .progress import ProgressReporter
+from .purchase_keys import PREFIX
 from .records import TASK_ID, StoredImage
-from .settle import ToolResult, record_task, settle_error, settle_result, store_images
-from .tool_call_log import recorded_error
+from .results import ToolResult, store_images, stored_result
 
 if TYPE_CHECKING:
     from .call import Call
     from .context import ToolContext
-    from .tool_call_log import LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class RequestDraft:
     """What the model asked for, completed with the application's settings; its references are not resolved yet.
 
     Attributes:
-        arguments: as the model gave them: by them a replay of the call is recognized.
+        arguments: as the model gave them: by them older versions recognized a replay of the call.
         fields: of the ``ImageRequest``, without references.
         model_references: references as the model named them; ``ReferenceResolver`` decides what it may name.
         own_references: references that the application set, taken as they are.
@@ -52,11 +49,20 @@ class RequestDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class _PreparedRequest:
-    """A request that may go out: checked, paid from the budget, logged. ``price`` is US dollars per image, if known."""
+class _Known:
+    """What is known of a task before anybody asks the gateway.
 
-    request: ImageRequest
-    price: Decimal | None
+    Attributes:
+        task: the task, with its request if the ledger has it.
+        images: its pictures in the store.
+        is_complete: whether all their files are there.
+        is_counted: whether an earlier call has reported the cost.
+    """
+
+    task: Task
+    images: tuple[StoredImage, ...]
+    is_complete: bool
+    is_counted: bool
 
 
 def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolResult]:
@@ -65,19 +71,17 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
     Raises:
         APIMasterError: none arrived.
     """
-    count = draft.fields["n"]
-    with context.call_log.open(call, draft.arguments, context.model, count) as entry:
-        prepared: _PreparedRequest | None = yield RunBlocking(lambda: _prepare(context, call, draft, entry))
-        if prepared is None:
-            return (yield from _resume(context, call, entry))
-        request, price = prepared.request, prepared.price
-        reporter = ProgressReporter(call, lambda index, task: record_task(context, entry, index, task, price))
-        try:
-            result: ImageResult = yield CallClient("generate", request, context.wait_options(), reporter)
-        except APIMasterError as error:
-            yield from settle_error(context, entry, error, count, price)
-            raise
-        return (yield from settle_result(context, entry, result, request, price))
+    request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
+    with context.keys.open(call, digest) as key:
+        if context.ledger.has_old_calls:
+            old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
+            if old:
+                return (yield from resume_old_call(context, old, lambda task: collect(context, call, task, wait=True)))
+        result: ImageResult = yield CallClient(
+            "generate", request, context.purchase_options(key) | context.wait_options(), ProgressReporter(call)
+        )
+        stored: ToolResult = yield RunBlocking(lambda: stored_result(context, result, request, key))
+        return stored
 
 
 def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolResult]:
@@ -86,22 +90,30 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
     Raises:
         APIMasterError: the gateway did not accept it, or its outcome is unknown.
     """
-    with context.call_log.open(call, draft.arguments, context.model, 1) as entry:
-        prepared: _PreparedRequest | None = yield RunBlocking(lambda: _prepare(context, call, draft, entry))
-        if prepared is None:
-            return (yield from _resume_submit(context, call, entry))
-        request, price = prepared.request, prepared.price
-        reporter = ProgressReporter(call, lambda index, task: record_task(context, entry, index, task, price))
-        try:
-            task: Task = yield CallClient("submit", request, {}, reporter)
-            if task.id:
-                return _submitted(task)
-            # The gateway answered with the picture itself: it only has to be saved.
-            result: ImageResult = yield CallClient("wait", task, context.wait_options(), ProgressReporter(call))
-        except APIMasterError as error:
-            yield from settle_error(context, entry, error, 1, price)
-            raise
-        return (yield from settle_result(context, entry, result, request, price))
+    request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
+    with context.keys.open(call, digest) as key:
+        if context.ledger.has_old_calls:
+            old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
+            if old and old[0].state == "submitted" and old[0].task is not None:
+                return _submitted(old[0].task, replayed=True)
+            if old:
+                return (yield from resume_old_call(context, old, lambda task: collect(context, call, task, wait=True)))
+        reporter = ProgressReporter(call)
+        task: Task = yield CallClient("submit", request, context.purchase_options(key), reporter)
+        if task.id and task.done:
+            return (yield from collect(context, call, task.id, wait=True))
+        if task.id:
+            return _submitted(task, replayed=not reporter.has_task)
+        # The gateway answered with the picture itself: it only has to be saved.
+        options = context.wait_options()
+        result: ImageResult
+        if any(image.path is not None for image in task.images):  # an earlier call has saved it
+            result = yield CallClient("generate", request, options | context.purchase_options(key), reporter)
+        else:
+            result = yield CallClient("wait", task, options, ProgressReporter(call))
+            yield RunBlocking(lambda: _record_saved(context, key, result))
+        stored: ToolResult = yield RunBlocking(lambda: stored_result(context, result, request, key))
+        return stored
 
 
 def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Flow[ToolResult]:
@@ -110,26 +122,29 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     Raises:
         APIMasterError: the task failed, it is unknown, or the wait ended.
     """
-    images, known = yield RunBlocking(lambda: (context.store.images_of(task_id), context.store.task(task_id)))
-    if images:
-        return ToolResult(images, model=images[0].model, tasks=(task_id,), cost=_total(images))
-    task = known or Task(id=task_id, model=context.model)
+    known: _Known = yield RunBlocking(lambda: _look_up(context, task_id))
+    if known.is_complete:
+        return ToolResult(known.images, model=known.images[0].model, tasks=(task_id,), cost=Decimal(0), replayed=True)
+    task = known.task
     try:
         if not wait:
             polled: Task = yield CallClient("retrieve", task)
             task = polled.model_copy(update={"request": task.request})  # a poll does not say what was asked for
             if not task.done:
-                return ToolResult(model=task.model, tasks=(task_id,), unfinished=task)
+                return _submitted(task)
         result: ImageResult = yield CallClient("wait", task, context.wait_options(), ProgressReporter(call))
-    except GenerationFailedError:
-        context.budget.refund(task_id)
-        raise
-    context.budget.forget(task_id)
+    except NotFoundError as error:
+        if not known.images:
+            raise
+        raise ResultExpiredError(
+            f"The picture of task {task_id} was made before. Its file is gone, and the gateway has it no longer."
+        ) from error
     request = task.request
     stored: tuple[StoredImage, ...] = yield RunBlocking(
         lambda: store_images(context, result.images, request, result.model, result.cost)
     )
-    return ToolResult(stored, model=result.model, tasks=(task_id,), cost=result.cost)
+    cost = Decimal(0) if known.is_counted else result.cost
+    return ToolResult(stored, model=result.model, tasks=(task_id,), cost=cost, replayed=known.is_counted)
 
 
 def checked_task_id(text: str) -> str:
@@ -147,84 +162,49 @@ def checked_task_id(text: str) -> str:
     return task_id
 
 
-def _prepare(context: ToolContext, call: Call, draft: RequestDraft, entry: LogEntry) -> _PreparedRequest | None:
-    """Everything that comes before the request goes out; None where this call was made before. Blocks.
+def _prepare(context: ToolContext, call: Call, draft: RequestDraft) -> tuple[ImageRequest, str]:
+    """The request, and the digest of everything that it asks for. Blocks.
 
     It is one step, because each step costs an event loop a trip to a thread.
     """
-    if entry.find_earlier() is not None:
-        return None
+    context.budget.make()
     references: Sequence[Any] = draft.own_references
     if draft.model_references:
         references = context.reference_resolver(call).resolve(draft.model_references)
     request = ImageRequest(**draft.fields, references=references)
     context.policy.check(request)
-    price = request.spec.price(request.resolution)
-    context.budget.reserve(request.n, price)
-    try:
-        entry.begin()
-    except BaseException:
-        context.budget.give_back(request.n, price)  # nothing was sent
-        raise
-    return _PreparedRequest(request, price)
+    limit = request.spec.max_reference_bytes
+    checked = [check_reference(each, number, limit) for number, each in enumerate(request.references, start=1)]
+    return request, request_digest(request, checked)
 
 
-def _resume(context: ToolContext, call: Call, entry: LogEntry) -> Flow[ToolResult]:
-    """Return what an earlier run of this call has and what its tasks still bring; buy nothing.
+def _look_up(context: ToolContext, task_id: str) -> _Known:
+    """What the ledger and the store know of a task. Blocks.
 
     Raises:
-        APIMasterError: there is nothing. Of several errors, it is the one after which a new request costs most.
+        NotFoundError: it belongs to another namespace.
     """
-    images: list[StoredImage] = []
-    errors: list[APIMasterError] = []
-    failures: list[ImageFailure] = []
-    for index, record in enumerate(entry.record.image_records):
-        try:
-            if record.images:
-                images += yield from _from_store(context, record.images)
-            elif record.task is not None and record.state != "failed":
-                collected = yield from collect(context, call, record.task, wait=True)
-                entry.delivered(index, tuple(image.id for image in collected.images))
-                images += collected.images
-            else:
-                raise recorded_error(record)
-        except APIMasterError as error:  # noqa: PERF203  # one image's error must not cost the others
-            errors.append(error)
-            failures.append(ImageFailure.of(index, error))
-            entry.failed(index, failures[-1])
-    yield RunBlocking(entry.settle)
-    if not images:
-        if errors:
-            raise max(errors, key=lambda error: ("no", "yes", "maybe").index(error.billed))
-        raise BadRequestError(
-            "the pictures of this tool call are no longer in the store",
-            advice="Ask for a new picture only if the user agrees to pay for it.",
-        )
-    tasks = tuple(record.task for record in entry.record.image_records if record.task is not None)
-    return ToolResult(
-        tuple(images), model=entry.record.model, tasks=tasks, cost=_total(images), failures=tuple(failures)
+    rows = list(context.ledger.get().rows(Where(task_id=task_id)))
+    own = [row for row in rows if row.key.startswith(context.keys.prefix)]
+    of_others = any(row.key.startswith(PREFIX) for row in rows) or bool(context.keys.namespace)
+    if not own and of_others:
+        raise NotFoundError(f"There is no task {task_id} here.", advice="Give a task id as submit_image named it.")
+    purchases = [purchase_from(row) for row in own or rows]
+    task = next((purchase.task for purchase in purchases if purchase.task is not None), None)
+    images = context.store.images_of(task_id)
+    return _Known(
+        task or Task(id=task_id, model=context.model),
+        images,
+        is_complete=bool(images) and all(context.store.has_file(image) for image in images),
+        is_counted=bool(images) or any(purchase.state == "saved" for purchase in purchases),
     )
 
 
-def _resume_submit(context: ToolContext, call: Call, entry: LogEntry) -> Flow[ToolResult]:
-    """The same for ``submit``: a task that is known is returned as it is, without a wait."""
-    record = entry.record.image_records[0]
-    task_id = record.task
-    if record.state != "task" or task_id is None:
-        return (yield from _resume(context, call, entry))
-    known = yield RunBlocking(lambda: context.store.task(task_id))
-    return _submitted(known or Task(id=task_id, model=entry.record.model))
+def _record_saved(context: ToolContext, key: str, result: ImageResult) -> None:
+    """Tell the ledger where the pictures of a submit without a task are: it can't find out by a poll. Blocks."""
+    step = Delivered(key=key, images=images_json(result.images), saved=True)
+    context.ledger.get().take(step).result()
 
 
-def _submitted(task: Task) -> ToolResult:
-    return ToolResult(model=task.model, tasks=(task.id,), unfinished=task)
-
-
-def _from_store(context: ToolContext, ids: Sequence[str]) -> Flow[tuple[StoredImage, ...]]:
-    found = yield RunBlocking(lambda: [context.store.image(each) for each in ids])
-    return tuple(image for image in found if image is not None)
-
-
-def _total(images: Sequence[StoredImage]) -> Decimal | None:
-    known = [Decimal(image.cost_usd) for image in images if image.cost_usd is not None]
-    return sum(known, Decimal(0)) if len(known) == len(images) else None
+def _submitted(task: Task, *, replayed: bool = False) -> ToolResult:
+    return ToolResult(model=task.model, tasks=(task.id,), unfinished=task, replayed=replayed)

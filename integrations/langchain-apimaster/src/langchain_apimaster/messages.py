@@ -26,8 +26,10 @@ from apimaster import (
     InsufficientBalanceError,
     InternalServerError,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
+    ResultExpiredError,
     TaskTimeoutError,
 )
 from apimaster.adapters import describe_charge, sentence
@@ -56,9 +58,11 @@ class ImageToolError(ToolException):
         return (type(self), (self.error,))
 
 
-def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = ()) -> str:
+def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = (), *, replayed: bool = False) -> str:
     """The pictures that arrived, those that did not, and what to do next."""
     lines = [_describe_image(image) for image in images]
+    if replayed:
+        lines.append("This was made before, and is not paid for again.")
     lines += [_describe_failure(failure) for failure in failures]
     example = images[0].id
     lines.append(
@@ -68,12 +72,13 @@ def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = (
     return "\n".join(lines)
 
 
-def describe_task(task: Task) -> str:
+def describe_task(task: Task, *, replayed: bool = False) -> str:
     """A task that is not finished."""
+    before = "This was started before, and is not paid for again. " if replayed else ""
     percent = "" if task.progress is None else f", {task.progress:.0f} % done"
     state = "waiting its turn" if task.status == "queued" else "being drawn"
     return (
-        f"Task {task.id} is {state}{percent}. It is paid for: do not ask for the same picture again. "
+        f"{before}Task {task.id} is {state}{percent}. It is paid for: do not ask for the same picture again. "
         f'Go on with other work, then collect it with get_image(task_id="{task.id}").'
     )
 
@@ -86,11 +91,13 @@ def artifact(
     tasks: Sequence[str],
     failures: Sequence[ImageFailure] = (),
     status: str = "succeeded",
+    replayed: bool = False,
 ) -> dict[str, Any]:
     """The facts for the application: plain JSON, which a checkpoint keeps as it is."""
     return {
         "status": status,
         "model": model,
+        "replayed": replayed,
         "cost_usd": None if cost is None else str(cost),
         "tasks": list(tasks),
         "images": [image.as_artifact() for image in images],
@@ -117,9 +124,19 @@ def explain(error: APIMasterError) -> str:
                 f"The picture is not finished yet, and it is paid for. {_collect(tasks)} "
                 "Do not ask for the same picture again."
             )
+        case ResultExpiredError():
+            return (
+                f"{reason} {charge} It has expired: it can't be fetched any more. Do not ask for the same picture "
+                "again by yourself: it would be paid for twice. Tell the user."
+            )
         case DownloadError():  # its message says that the picture was made
             return (
                 f"{reason} {charge} {_collect(tasks)} "
+                "Do not ask for the same picture again: it would be paid for twice."
+            )
+        case OutcomeUnknownError(code="purchase_under_way"):
+            return (
+                "Another run of this tool call is making the picture, and it is not finished yet. "
                 "Do not ask for the same picture again: it would be paid for twice."
             )
         case _ if error.billed == "maybe":

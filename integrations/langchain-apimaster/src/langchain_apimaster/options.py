@@ -13,8 +13,13 @@ from typing_extensions import Self
 
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.catalog import DEFAULT_MODEL, spec_for
+from apimaster.ledger import Ledger
+from apimaster.ledger.location import parse
 from apimaster.settings import KEY_VARIABLES
 
+from .open_ledger import place_of
+
+CONFIG: Final = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True, populate_by_name=True)
 NOT_PICKLED: Final = ("api_key", "client", "async_client", "chat_model")
 
 
@@ -41,14 +46,20 @@ class Options(BaseModel):
             ``defaults``. None exposes all.
         allowed: for any of them, the values that the model may choose from: ``{"resolution": ["0.5K", "1K"]}``.
         allow_files_under: a folder, or several, whose files the model may name as reference images.
-        budget_usd: the limit on spending, in US dollars.
-        max_images: the limit on the number of images.
+        ledger: where purchases are kept, so that a tool call that is made again pays nothing: an
+            ``apimaster.ledger.Ledger``, a path or a URL. None: the ledger of ``client`` or ``async_client``, else
+            ``APIMASTER_LEDGER``, else a file in the store, or in the user's data folder if the store is elsewhere.
+        namespace: the tenant. Tools with different namespaces never see each other's pictures, tasks and replays.
+        budget: the name of a budget in the ledger (``Ledger.set_budget``), which may be shared with other programs.
+        budget_usd: the limit on spending, in US dollars. It is kept in the ledger: toolkits with the same store,
+            namespace and limits share it, over processes and restarts.
+        max_images: the limit on the number of images; the same holds for it.
         show_image: whether the model sees a small copy of each picture: ``"never"``, ``"always"``, or ``"auto"`` to
             show it if the profile of ``chat_model`` says that it takes images in tool messages. Needs Pillow.
         chat_model: the chat model that will use the tools, for ``show_image="auto"``.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True)
+    model_config = CONFIG
 
     api_key: SecretStr | None = Field(default_factory=_key_from_environment)
     base_url: str | None = None
@@ -61,6 +72,10 @@ class Options(BaseModel):
     expose: Set[str] | None = None
     allowed: Mapping[str, Any] = Field(default_factory=dict)
     allow_files_under: str | Path | Sequence[str | Path] | None = None
+    ledger: Ledger | str | Path | None = Field(default=None, exclude=True, repr=False)  # a URL may hold a password
+    namespace: str = ""
+    # The toolkit has a property ``budget``, so the option has another name inside.
+    budget_name: str | None = Field(default=None, alias="budget", min_length=1)
     budget_usd: Decimal | None = Field(default=None, ge=0)
     max_images: int | None = Field(default=None, ge=0)
     show_image: Literal["never", "auto", "always"] = "never"
@@ -70,6 +85,19 @@ class Options(BaseModel):
     @classmethod
     def _exactly(cls, value: Any) -> Any:
         return str(value) if isinstance(value, float) else value  # 0.15 is 15 cents, not the nearest binary fraction
+
+    @field_validator("ledger")
+    @classmethod
+    def _is_a_place(cls, value: Any) -> Any:
+        if isinstance(value, (str, Path)):
+            parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind_of_budget(self) -> Self:
+        if self.budget_name is not None and (self.budget_usd is not None or self.max_images is not None):
+            raise ValueError("budget names a budget in the ledger, which has its own limits; leave out the others")
+        return self
 
     @model_validator(mode="after")
     def _price_is_known(self) -> Self:
@@ -95,8 +123,14 @@ class Options(BaseModel):
         )
         return tuple(Path(folder).expanduser() for folder in folders)
 
+    def pickled(self, state: dict[Any, Any]) -> dict[Any, Any]:
+        """``state`` without the key and without connections; a ledger is named by its place, without a password."""
+        ledger = None if self.ledger is None else place_of(self.ledger)
+        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(NOT_PICKLED), "ledger": ledger}
+        return state
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        for shared in (self.client, self.async_client, self.chat_model):
+        for shared in (self.client, self.async_client, self.chat_model, self.ledger):
             memo[id(shared)] = shared  # a copy uses the same connections
         return super().__deepcopy__(memo)

@@ -6,15 +6,13 @@ Each step of each image becomes a small JSON dict under the name ``apimaster.pro
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 
 if TYPE_CHECKING:
-    from apimaster import Progress, Task
+    from apimaster import Progress
 
     from .call import Call
 
@@ -25,38 +23,31 @@ _log = logging.getLogger("langchain_apimaster")
 class ProgressReporter:
     """Passes on what the client reports about one tool call.
 
-    Args:
-        call: the run that the events belong to.
-        on_task: called once per image, with its index and its task, before the wait for it begins; may block. It
-            writes the task down, so that a killed process loses none.
+    Attributes:
+        has_task: whether this call has got a task from the gateway.
     """
 
-    def __init__(self, call: Call, on_task: Callable[[int, Task], None] | None = None) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
-        self._on_task = on_task
-        self._with_task: set[int] = set()
+        self.has_task = False
 
     def report(self, progress: Progress) -> None:
         """For a blocking client, which may call it from several threads, one per image."""
-        if self._on_task is not None and self._is_new(progress) and progress.task is not None:
-            self._on_task(progress.index, progress.task)
+        self._note(progress)
         if self._call.has_listeners:
             dispatch_custom_event(EVENT, self._facts(progress), config=self._call.config)
         self._stream(progress)
 
     async def areport(self, progress: Progress) -> None:
         """For an asyncio client."""
-        if self._on_task is not None and self._is_new(progress) and progress.task is not None:
-            await asyncio.to_thread(self._on_task, progress.index, progress.task)
+        self._note(progress)
         if self._call.has_listeners:
             await adispatch_custom_event(EVENT, self._facts(progress), config=self._call.config)
         self._stream(progress)
 
-    def _is_new(self, progress: Progress) -> bool:
-        if progress.task is None or not progress.task.id or progress.index in self._with_task:
-            return False
-        self._with_task.add(progress.index)
-        return True
+    def _note(self, progress: Progress) -> None:
+        if progress.task is not None and progress.task.id:
+            self.has_task = True
 
     def _stream(self, progress: Progress) -> None:
         if self._call.stream_writer is not None:

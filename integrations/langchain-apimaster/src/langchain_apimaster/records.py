@@ -1,4 +1,4 @@
-"""The store's records, kept as JSON: one for each picture, and one for each tool call that asked for pictures."""
+"""The record of a picture in the store, kept as JSON, and the ids of pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import base64
 import hashlib
 import re
 import secrets
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 IMAGE_ID: Final = re.compile(r"img_[a-z2-7]{12}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -61,42 +61,15 @@ class StoredImage(BaseModel):
         return facts
 
 
-class ImageRecord(BaseModel):
-    """One image that a tool call asked for.
-
-    ==========  =======================================================================================
-    ``state``
-    ==========  =======================================================================================
-    ``sent``    the request went out, or was about to, and no answer is known
-    ``task``    the image has a task
-    ``done``    its pictures are in the store; ``images`` holds their ids
-    ``failed``  it ended without a charge
-    ``unsure``  it ended, was or may have been charged, and has no task; ``error`` says what happened
-    ==========  =======================================================================================
-    """
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
-    state: Literal["sent", "task", "done", "failed", "unsure"] = "sent"
-    task: str | None = None
-    images: tuple[str, ...] = ()
-    error: str | None = None
-    message: str | None = None
-    billed: Literal["no", "maybe", "yes"] = "maybe"
-
-
-class CallRecord(BaseModel):
-    """A tool call that asked for images. A replay of the same call finds it."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True, populate_by_name=True)
-
-    tool: str
-    model: str
-    # Stores hold it under the older name.
-    image_records: list[ImageRecord] = Field(validation_alias="jobs", serialization_alias="jobs")
-
-
 def image_id(task: str | None, output_index: int = 0) -> str:
     """The id of a picture. The same output of the same task always has the same id, however often it is fetched."""
-    seed = hashlib.sha256(f"{task}/{output_index}".encode()).digest() if task else secrets.token_bytes(16)
+    return _image_id(hashlib.sha256(f"{task}/{output_index}".encode()).digest() if task else secrets.token_bytes(16))
+
+
+def image_id_without_task(key: str, index: int, position: int) -> str:
+    """The id of a picture that the gateway sent without a task: by its purchase, and its place in the reply."""
+    return _image_id(hashlib.sha256(f"{key}/{index}/{position}".encode()).digest())
+
+
+def _image_id(seed: bytes) -> str:
     return "img_" + base64.b32encode(seed)[:12].decode().lower()

@@ -1,17 +1,17 @@
-"""The toolkit: all tools, with one client, one store and one budget between them."""
+"""The toolkit: all tools, with one client, one store, one ledger and one budget between them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool, BaseToolkit
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import PrivateAttr
 from typing_extensions import Self
 
 from .base import ImageTool
 from .budget import Budget
 from .context import ToolContext
-from .options import NOT_PICKLED, Options
+from .options import CONFIG, Options
 from .records import StoredImage
 from .tools import (
     APIMasterEditImageTool,
@@ -23,6 +23,8 @@ from .tools import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from apimaster.ledger import Ledger
+
 
 class APIMasterToolkit(Options, BaseToolkit):
     """Image tools for an agent.
@@ -32,13 +34,13 @@ class APIMasterToolkit(Options, BaseToolkit):
     """
 
     # Repeated here, because the other base class would ignore unknown options, and so a misspelt one.
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", defer_build=True)
+    model_config = CONFIG
 
     _context: ToolContext = PrivateAttr()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._context = ToolContext(self)
+        self._context = ToolContext(self, "toolkit")
 
     def get_tools(self) -> list[BaseTool]:
         """``generate_image``, ``edit_image``, ``submit_image`` and ``get_image``.
@@ -76,8 +78,17 @@ class APIMasterToolkit(Options, BaseToolkit):
 
     @property
     def budget(self) -> Budget:
-        """What is spent, and what is left."""
+        """What is spent, and what is left. Its properties read the ledger, so they block."""
         return self._context.budget
+
+    @property
+    def open_ledger(self) -> Ledger:
+        """The ledger that knows what these tools have bought. Blocks at its first use.
+
+        Raises:
+            LedgerError: it can't be opened.
+        """
+        return self._context.ledger.get()
 
     def close(self) -> None:
         """Close the blocking client, unless the application gave it. A later call would open another."""
@@ -105,6 +116,4 @@ class APIMasterToolkit(Options, BaseToolkit):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without the key and without connections, like its tools."""
-        state = dict(super().__getstate__())
-        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(NOT_PICKLED)}
-        return state
+        return self.pickled(dict(super().__getstate__()))

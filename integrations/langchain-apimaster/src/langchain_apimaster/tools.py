@@ -11,8 +11,8 @@ from .base import ImageTool
 from .call import Call
 from .context import ToolContext
 from .driver import Flow
+from .results import ToolResult
 from .schema import Arguments, request_arguments, task_arguments
-from .settle import ToolResult
 
 
 class _RequestsImages:

@@ -1,0 +1,106 @@
+"""Which purchase a tool call is: the key under which the ledger knows it.
+
+The key is a digest of everything by which the call is known: the namespace, the thread, the id of the assistant message
+that holds the call, the id of the tool call, the tool, and the whole request with its references by their bytes. So a
+resume, a redelivery or time travel finds its picture, and a fork with another prompt or attachment buys one.
+
+An id alone is not enough: some models count ``call_0``, ``call_1`` afresh in every conversation. A call whose thread
+and message are unknown, and that has no ``idempotency_key`` of the application's, has a random key: it is in the ledger
+and in its budget, and nothing but ``with_retry`` finds it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .call import Call
+
+PREFIX: Final = "langchain-"
+_MAX_REMEMBERED: Final = 1000
+
+
+class PurchaseKeys:
+    """Gives each tool call its key. Safe to share between threads.
+
+    Args:
+        namespace: the tenant: it is a part of every key.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.prefix = prefix_of(namespace)
+        self._lock = threading.Lock()
+        self._failed: OrderedDict[str, str] = OrderedDict()
+        self._equal_calls: OrderedDict[str, int] = OrderedDict()
+
+    @contextmanager
+    def open(self, call: Call, request: str) -> Iterator[str]:
+        """The key of a call, for as long as it runs. ``request`` is the digest of everything that it asks for."""
+        facts = call.identity
+        if facts is None:
+            with self._retried(call, request) as key:
+                yield key
+            return
+        digest = _digest([self.namespace, *facts, call.tool, request])
+        if call.equal_calls > 1:
+            digest = _digest([digest, self._position(call, digest)])
+        yield f"{self.prefix}{digest}"
+
+    def _position(self, call: Call, digest: str) -> object:
+        """Which of several equal calls in one message this is: each is a purchase of its own.
+
+        LangGraph tells the place of a call that it dispatches by itself. Otherwise the calls of a message run together,
+        and it does not matter which of them is which.
+        """
+        if call.dispatch is not None:
+            return call.dispatch
+        with self._lock:
+            number = self._equal_calls.pop(digest, 0)
+            self._equal_calls[digest] = number + 1
+            if len(self._equal_calls) > _MAX_REMEMBERED:
+                self._equal_calls.popitem(last=False)
+        return number % call.equal_calls
+
+    @contextmanager
+    def _retried(self, call: Call, request: str) -> Iterator[str]:
+        """The key of a call without an identity: that of the attempt before, if ``with_retry`` makes it again."""
+        attempts = None if call.parent_run_id is None else _digest([call.parent_run_id, call.tool, request])
+        key = f"{self.prefix}once-{secrets.token_hex(16)}"
+        if attempts is None:
+            yield key
+            return
+        with self._lock:
+            before = self._failed.pop(attempts, None)
+        if call.is_retry and before is not None:
+            key = before
+        try:
+            yield key
+        except BaseException:
+            with self._lock:
+                self._failed[attempts] = key
+                if len(self._failed) > _MAX_REMEMBERED:
+                    self._failed.popitem(last=False)
+            raise
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"namespace": self.namespace}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(state["namespace"])  # type: ignore[misc]
+
+
+def prefix_of(namespace: str) -> str:
+    """How the keys of a namespace begin."""
+    return f"{PREFIX}{hashlib.sha256(namespace.encode()).hexdigest()[:12]}-"
+
+
+def _digest(facts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()[:40]
