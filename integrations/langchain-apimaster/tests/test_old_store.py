@@ -113,6 +113,15 @@ def test_each_call_finds_what_it_bought(emu: Any, old: OldStore, tools: Any, too
     assert len(emu.bill.charges) == before
 
 
+def test_with_a_budget_of_the_ledger(emu: Any, old: OldStore, tools: Any, tool_call: Any, tmp_path: Path) -> None:
+    before = len(emu.bill.charges)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        ledger.set_budget("marketing", images=0)
+        tool = tools(ledger=ledger, budget="marketing")["generate_image"]
+        assert tool.invoke(tool_call("generate_image", "call_4", prompt="a fish"), THREAD).status == "success"
+    assert len(emu.bill.charges) == before
+
+
 def test_other_calls_buy(emu: Any, old: OldStore, tools: Any, tool_call: Any) -> None:
     before = len(emu.bill.charges)
     tool = tools()["generate_image"]

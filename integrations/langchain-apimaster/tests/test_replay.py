@@ -144,6 +144,7 @@ def test_an_unknown_outcome_stays_unknown(name: str, fault: str, emu: Any, tools
         message = tools()[name].invoke(call, THREAD)
         assert message.status == "error"
         assert "Do not try again by yourself" in message.content
+        assert message.content.count("Nobody knows") == 1
     assert len(emu.bill.charges) == 1
 
 
@@ -329,6 +330,21 @@ def test_a_task_that_the_gateway_has_forgotten(tools: Any, tool_call: Any) -> No
         message = get.invoke(tool_call("get_image", task_id=made.artifact["tasks"][0]))
         assert "Its file is gone, and the gateway has it no longer." in message.content
         assert "It has expired" in message.content
+
+
+def test_a_store_that_was_moved(emu: Any, tools: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path) -> None:
+    call = tool_call("generate_image", prompt="a cat")
+    toolkit = make_toolkit()
+    first = toolkit.get_tools()[0].invoke(call, THREAD)
+    toolkit.open_ledger.close()
+    (tmp_path / "store").rename(tmp_path / "moved")
+    by_name = tools(store=tmp_path / "moved")
+    get = tool_call("get_image", "call_2", task_id=first.artifact["tasks"][0])
+    for message in (by_name["get_image"].invoke(get), by_name["generate_image"].invoke(call, THREAD)):
+        (image,) = message.artifact["images"]
+        assert Path(image["path"]) == tmp_path / "moved" / Path(first.artifact["images"][0]["path"]).name
+        assert Path(image["path"]).exists()
+    assert len(emu.bill.charges) == 1
 
 
 # --- what is reported -------------------------------------------------------------------------------------

@@ -47,6 +47,13 @@ def test_a_picture_that_is_there_keeps_its_record(store: Store, png: bytes) -> N
     assert keep(store, image) == changed
 
 
+def test_a_store_that_was_moved_knows_where_its_pictures_are(store: Store) -> None:
+    stored = keep(store, GeneratedImage(task_id="task_1", path="/elsewhere/task_1-0.png"))
+    found = store.image(stored.id)
+    assert found is not None
+    assert found.path == f"{store.place}/task_1-0.png"
+
+
 def test_names(store: Store) -> None:
     assert store.names(".apimaster/calls") == []
     for name in ("b.json", "a.json"):

@@ -121,8 +121,8 @@ class Call:
 
     def old_key(self, arguments: Mapping[str, Any]) -> str | None:
         """The key that versions before the ledger gave this call; None if it can't have one."""
-        if self.identity is None or not self.caller.call_id or self.fresh is not None:
-            return None
+        if self.thread_id is None or not self.caller.call_id or self.fresh is not None:
+            return None  # without a thread, those versions took different calls for the same
         facts = [self.tool, self.thread_id, self.caller.call_id, arguments]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:40]

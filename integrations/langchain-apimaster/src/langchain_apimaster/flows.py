@@ -167,6 +167,7 @@ def _prepare(context: ToolContext, call: Call, draft: RequestDraft) -> tuple[Ima
 
     It is one step, because each step costs an event loop a trip to a thread.
     """
+    context.ledger.get()
     context.budget.make()
     references: Sequence[Any] = draft.own_references
     if draft.model_references:

@@ -139,6 +139,11 @@ def explain(error: APIMasterError) -> str:
                 "Another run of this tool call is making the picture, and it is not finished yet. "
                 "Do not ask for the same picture again: it would be paid for twice."
             )
+        case OutcomeUnknownError(code="purchase_unknown"):  # its message says that nobody knows
+            return (
+                f"{reason} Do not try again by yourself: the picture could be paid for twice. "
+                "Tell the user, and let the user decide."
+            )
         case _ if error.billed == "maybe":
             return (
                 f"Nobody knows what became of this request: {reason} {charge} Do not try again by yourself: "

@@ -78,12 +78,12 @@ class Store:
         cost: Decimal | None,
     ) -> StoredImage:
         """Write the record of a saved picture. A picture that has one already, and whose file is there, keeps it."""
-        earlier = self.image(id)
-        if earlier is not None and self.has_file(earlier):
-            return earlier
         path = "" if image.path is None else os.fspath(image.path)
         if path and "://" not in path:
             path = os.path.abspath(path)  # a later process may have another working directory
+        earlier = self.image(id)
+        if earlier is not None and earlier.path == path and self.has_file(earlier):
+            return earlier
         stored = StoredImage(
             id=id,
             path=path,
@@ -110,12 +110,18 @@ class Store:
             return None
         record = _record_path(id)
         data = self.read(record)
+        if data is None:
+            return None
         try:
-            return None if data is None else StoredImage.model_validate_json(data)
+            image = StoredImage.model_validate_json(data)
         except ValidationError as wrong:
             raise BadRequestError(
                 f"the application's store holds a damaged record: {record}", advice=_STORE_ADVICE
             ) from wrong
+        here = self._files.local(image.name)
+        path = f"{self.place.rstrip('/')}/{image.name}" if here is None else os.path.abspath(here)
+        # Another path shows that the store has been moved.
+        return image if image.path == path or not image.name else image.model_copy(update={"path": path})
 
     def content(self, image: StoredImage) -> Path | bytes:
         """The picture itself: a path if the file is on this machine, else the bytes.

@@ -1,0 +1,182 @@
+"""Several processes with the same tool calls: each picture is charged once, whoever is killed, in every budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apimaster.emulator import Emulator
+from apimaster.ledger import Ledger
+from langchain_apimaster import APIMasterToolkit
+
+THREAD: Any = {"configurable": {"thread_id": "thread-1"}}
+CALLS = 40
+
+PROGRAM = """
+import json, os, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from apimaster.ledger import sqlite
+from langchain_apimaster import APIMasterToolkit
+
+settings = json.loads(sys.argv[1])
+thread = {"configurable": {"thread_id": "thread-1"}}
+toolkit = APIMasterToolkit(**settings["options"])
+tool = toolkit.get_tools()[0]
+
+def call(number):
+    return {"type": "tool_call", "name": "generate_image", "id": f"call_{number}", "args": {"prompt": f"cat {number}"}}
+
+def draw(number):
+    message = tool.invoke(call(number), thread)
+    artifact = message.artifact or {"images": [{}]}
+    image = artifact["images"][0]
+    return [message.status, image.get("id"), image.get("path"), artifact.get("cost_usd"), message.content]
+
+print("ready", flush=True)
+sys.stdin.readline()
+if "step" in settings:
+    apply = sqlite.SQLiteBackend.apply
+    def dying(self, steps, worker, **options):
+        now = any(type(step).__name__ == settings["step"] for step in steps)
+        if now and settings["when"] == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answers = apply(self, steps, worker, **options)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answers
+    sqlite.SQLiteBackend.apply = dying
+with ThreadPoolExecutor(settings.get("threads", 10)) as threads:
+    first = settings.get("first", 0)
+    print(json.dumps(list(threads.map(draw, range(first, first + settings["calls"])))))
+"""
+
+
+@contextmanager
+def started(count: int, **settings: Any) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that have imported everything and wait for the word to begin."""
+    words = [sys.executable, "-c", PROGRAM, json.dumps(settings)]
+    pipe = subprocess.PIPE
+    children = [subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(count)]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n", child.communicate()[1]
+        yield children
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
+
+
+def let_go(children: list[subprocess.Popen[str]]) -> list[list[Any]]:
+    """Start all at the same moment; what each got."""
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    printed = [child.communicate(timeout=120) for child in children]
+    assert all(child.returncode == 0 for child in children), printed
+    return [json.loads(text) for text, _ in printed]
+
+
+def options_of(gateway: Emulator, store: str | Path, **others: Any) -> dict[str, Any]:
+    return {"api_key": gateway.api_key, "base_url": gateway.base_url, "store": str(store), **others}
+
+
+@pytest.mark.parametrize("where", ["folder", "elsewhere"])
+def test_forty_calls_that_two_processes_get_at_once(where: str, tmp_path: Path) -> None:
+    store = tmp_path / "store" if where == "folder" else f"local://{tmp_path}/store"
+    with (
+        Emulator(pictures="plain", latency="0.1-0.4") as gateway,
+        started(2, options=options_of(gateway, store), calls=CALLS) as children,
+    ):
+        one, two = let_go(children)
+        assert [each[:3] for each in one] == [each[:3] for each in two]
+        assert len({identifier for _, identifier, *_ in one}) == CALLS
+        assert {status for status, *_ in one} == {"success"}
+        assert sum(Decimal(cost) for *_, cost, _ in one + two) == gateway.bill.total == CALLS * Decimal("0.0375")
+        assert len(gateway.bill.charges) == CALLS
+        assert len(list((tmp_path / "store").glob("*.png"))) == CALLS
+
+
+def test_a_budget_holds_over_processes_and_restarts(tmp_path: Path) -> None:
+    with Emulator(pictures="plain") as gateway:
+        spent = []
+        options = options_of(gateway, tmp_path / "store", budget_usd="1")
+        for first in (0, 1000):
+            with started(2, options=options, calls=CALLS, first=first) as children:
+                answers = let_go(children)
+            spent.append(gateway.bill.total)
+            assert any("budget for pictures does not allow this" in each[4] for answer in answers for each in answer)
+        assert spent == [26 * Decimal("0.0375")] * 2
+        with APIMasterToolkit(**options) as toolkit:
+            assert toolkit.budget.spent_usd == spent[0]
+            toolkit.open_ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "when", "charges"),
+    [
+        ("Begin", "before", 1),  # nothing was sent: whoever comes next buys
+        ("Begin", "after", 1),  # it may have been sent; the usage log proves that it was not
+        ("Submitted", "before", 1),  # it was sent: the usage log has the task
+        ("Submitted", "after", 1),
+        ("Delivered", "before", 1),
+        ("Delivered", "after", 1),
+    ],
+)
+def test_killed_at_a_step(step: str, when: str, charges: int, tmp_path: Path, tool_call: Any) -> None:
+    with Emulator(pictures="plain") as gateway:
+        options = options_of(gateway, tmp_path / "store")
+        with started(1, options=options, calls=1, step=step, when=when) as (child,):
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            child.wait(60)
+            assert child.returncode == -9
+        place = tmp_path / "store" / ".apimaster" / "ledger.db"
+        with (
+            Ledger.open(place, lease=0, settle_after=0) as ledger,
+            APIMasterToolkit(**options, ledger=ledger) as toolkit,
+        ):
+            generate = toolkit.get_tools()[0]
+            generate.invoke("another cat, so that the log shows that it is alive")
+            call = tool_call("generate_image", "call_0", prompt="cat 0")
+            messages = [generate.invoke(call, THREAD) for _ in range(2)]
+            assert [message.status for message in messages] == ["success"] * 2, messages
+            assert messages[0].artifact["images"] == messages[1].artifact["images"]
+            assert messages[1].artifact["cost_usd"] == "0"
+            assert [purchase.state for purchase in ledger.purchases()] == ["saved"] * 2
+        assert len(gateway.bill.charges) == charges + 1
+        assert len(list((tmp_path / "store").glob("*.png"))) == 2
+
+
+def test_killed_while_the_picture_is_made(tmp_path: Path, tool_call: Any) -> None:
+    with Emulator(pictures="plain", latency="manual") as gateway:
+        options = options_of(gateway, tmp_path / "store")
+        with started(1, options=options, calls=1) as (child,):
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            while not gateway.requests_to("poll"):
+                assert child.poll() is None
+            os.kill(child.pid, 9)
+            child.wait(60)
+        gateway.finish()
+        with APIMasterToolkit(**options) as toolkit:
+            generate = toolkit.get_tools()[0]
+            message = generate.invoke(tool_call("generate_image", "call_0", prompt="cat 0"), THREAD)
+            assert message.status == "success"
+            assert (message.artifact["replayed"], message.artifact["cost_usd"]) == (True, "0")
+            toolkit.open_ledger.close()
+        assert len(gateway.bill.charges) == 1
