@@ -1,7 +1,7 @@
 """The overhead of a langchain-apimaster tool over a trivial ``BaseTool`` with the same schema and core call.
 
-The core call makes one picture and saves it. The tool adds a record of the tool call, of its task and of the picture,
-the references that a model may name, the budget, the message, and the facts for the application.
+The core call makes one picture and saves it. The tool adds a purchase in a ledger in the store, which counts against a
+budget, a record of the picture, the references that a model may name, the message, and the facts for the application.
 """
 
 from __future__ import annotations

@@ -88,6 +88,17 @@ def test_the_same_id_twice_in_one_message_is_two_purchases(
     assert len(emu.bill.charges) == 2
 
 
+def test_the_same_id_with_other_arguments_is_another_call(emu: Any, make_toolkit: Any) -> None:
+    graph = tool_graph(make_toolkit())
+    calls = [CALL, {**CALL, "args": {"prompt": "a dog"}}, CALL]
+    message = AIMessage("", tool_calls=calls, id="ai1")
+    found = [pictures(graph.invoke({"messages": [message]})["messages"]) for _ in range(3)]
+    assert len(set(found[0])) == 3
+    assert sorted(found[0]) == sorted(found[1]) == sorted(found[2])
+    assert found[0][1] == found[1][1] == found[2][1]
+    assert len(emu.bill.charges) == 3
+
+
 def test_time_travel_is_free_and_a_fork_buys(emu: Any, make_toolkit: Any, scripted: Any) -> None:
     config = in_thread("one")
     call = AIMessage("", tool_calls=[CALL], id="ai1")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres import PostgresServer
 
 from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
@@ -61,11 +62,19 @@ with ThreadPoolExecutor(settings.get("threads", 10)) as threads:
 
 
 @contextmanager
-def started(count: int, **settings: Any) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that have imported everything and wait for the word to begin."""
-    words = [sys.executable, "-c", PROGRAM, json.dumps(settings)]
+def started(*options: dict[str, Any], **settings: Any) -> Iterator[list[subprocess.Popen[str]]]:
+    """A process for each of these options; all have imported everything and wait for the word to begin."""
     pipe = subprocess.PIPE
-    children = [subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(count)]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps({**settings, "options": each})],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        )
+        for each in options
+    ]
     try:
         for child in children:
             assert child.stdout is not None
@@ -98,7 +107,7 @@ def test_forty_calls_that_two_processes_get_at_once(where: str, tmp_path: Path) 
     store = tmp_path / "store" if where == "folder" else f"local://{tmp_path}/store"
     with (
         Emulator(pictures="plain", latency="0.1-0.4") as gateway,
-        started(2, options=options_of(gateway, store), calls=CALLS) as children,
+        started(*2 * [options_of(gateway, store)], calls=CALLS) as children,
     ):
         one, two = let_go(children)
         assert [each[:3] for each in one] == [each[:3] for each in two]
@@ -109,12 +118,25 @@ def test_forty_calls_that_two_processes_get_at_once(where: str, tmp_path: Path) 
         assert len(list((tmp_path / "store").glob("*.png"))) == CALLS
 
 
+def test_two_machines_with_stores_of_their_own(tmp_path: Path) -> None:
+    with PostgresServer() as server, Emulator(pictures="plain", latency="0.1-0.4") as gateway:
+        place = server.new_database()
+        machines = [options_of(gateway, tmp_path / name, ledger=place, budget_usd=2) for name in ("one", "two")]
+        with started(*machines, calls=CALLS) as children:
+            one, two = let_go(children)
+        assert [each[:2] for each in one] == [each[:2] for each in two]
+        assert len(gateway.bill.charges) == CALLS
+        for (_, _, path, *_), (_, _, other, *_) in zip(one, two, strict=True):
+            assert Path(path).read_bytes() == Path(other).read_bytes()
+            assert (Path(path).parent.name, Path(other).parent.name) == ("one", "two")
+
+
 def test_a_budget_holds_over_processes_and_restarts(tmp_path: Path) -> None:
     with Emulator(pictures="plain") as gateway:
         spent = []
         options = options_of(gateway, tmp_path / "store", budget_usd="1")
         for first in (0, 1000):
-            with started(2, options=options, calls=CALLS, first=first) as children:
+            with started(options, options, calls=CALLS, first=first) as children:
                 answers = let_go(children)
             spent.append(gateway.bill.total)
             assert any("budget for pictures does not allow this" in each[4] for answer in answers for each in answer)
@@ -138,7 +160,7 @@ def test_a_budget_holds_over_processes_and_restarts(tmp_path: Path) -> None:
 def test_killed_at_a_step(step: str, when: str, charges: int, tmp_path: Path, tool_call: Any) -> None:
     with Emulator(pictures="plain") as gateway:
         options = options_of(gateway, tmp_path / "store")
-        with started(1, options=options, calls=1, step=step, when=when) as (child,):
+        with started(options, calls=1, step=step, when=when) as (child,):
             assert child.stdin is not None
             child.stdin.write("\n")
             child.stdin.flush()
@@ -164,7 +186,7 @@ def test_killed_at_a_step(step: str, when: str, charges: int, tmp_path: Path, to
 def test_killed_while_the_picture_is_made(tmp_path: Path, tool_call: Any) -> None:
     with Emulator(pictures="plain", latency="manual") as gateway:
         options = options_of(gateway, tmp_path / "store")
-        with started(1, options=options, calls=1) as (child,):
+        with started(options, calls=1) as (child,):
             assert child.stdin is not None
             child.stdin.write("\n")
             child.stdin.flush()

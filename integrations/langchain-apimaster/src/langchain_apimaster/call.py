@@ -30,10 +30,11 @@ _JSON_TYPES: Final = (type(None), str, int, float, bool, dict, list)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What ``run`` received beside the arguments: the id of the tool call and LangGraph's runtime, if there are any."""
+    """What ``run`` received: the id of the tool call and LangGraph's runtime, if there are any, and the arguments."""
 
     call_id: str | None = None
     runtime: Any = None
+    arguments: Any = None
 
     def messages(self) -> Sequence[Any] | None:
         """The conversation, or None where there is no graph with one."""
@@ -44,14 +45,12 @@ class Caller:
             state = getattr(state, "messages", None)
         return state if isinstance(state, Sequence) and not isinstance(state, str) else None
 
-    def message(self) -> tuple[str | None, int]:
-        """The id of the assistant message that holds this call, or None, and how many calls in it have its id."""
+    def message(self) -> Any:
+        """The assistant message that holds this call, or None where the conversation is not visible."""
         for message in reversed(self.messages() or ()) if self.call_id else ():
-            calls = getattr(message, "tool_calls", None) or ()
-            equal = sum(call.get("id") == self.call_id for call in calls)
-            if equal:
-                return getattr(message, "id", None) or None, equal
-        return None, 1
+            if any(call.get("id") == self.call_id for call in getattr(message, "tool_calls", None) or ()):
+                return message
+        return None
 
 
 _UNKNOWN_CALLER: Final = Caller()
@@ -66,7 +65,7 @@ def note_caller(tool_input: Any, call_id: str | None) -> Iterator[Any]:
         tool_input = dict(tool_input)
         if not isinstance(tool_input[RUNTIME], _JSON_TYPES):
             runtime = tool_input.pop(RUNTIME)
-    token = _caller.set(Caller(call_id, runtime))
+    token = _caller.set(Caller(call_id, runtime, tool_input))
     try:
         yield tool_input
     finally:
@@ -85,7 +84,8 @@ class Call:
         stream_writer: LangGraph's, or None.
         thread_id: LangGraph's, or None.
         message_id: of the assistant message that holds the call, or None where the conversation is not visible.
-        equal_calls: how many calls in that message have the id of this one.
+        namesakes: how many calls in that message have the id of this one, itself included.
+        equal_calls: how many of them also have its arguments.
         dispatch: the place of this call among those that LangGraph dispatched one by one, or None.
         idempotency_key: the application's own, or None.
         fresh: what the application set to buy on purpose what it has bought already, or None.
@@ -100,6 +100,7 @@ class Call:
     stream_writer: Callable[[Any], object] | None = None
     thread_id: str | None = None
     message_id: str | None = None
+    namesakes: int = 1
     equal_calls: int = 1
     dispatch: int | None = None
     idempotency_key: str | None = None
@@ -132,14 +133,17 @@ def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> 
     """The facts about the run that is going on, be it alone, in a chain or in a graph."""
     caller = _caller.get() or _UNKNOWN_CALLER
     configurable = (config or {}).get("configurable") or {}
-    message_id, equal_calls = caller.message()
+    message = caller.message()
+    namesakes = [] if message is None else [each for each in message.tool_calls if each.get("id") == caller.call_id]
+    equal = [each for each in namesakes if (each.get("name"), each.get("args")) == (tool, caller.arguments)]
     call = Call(
         tool,
         caller,
         stream_writer=getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph(),
         thread_id=_text(configurable.get("thread_id")),
-        message_id=message_id,
-        equal_calls=equal_calls,
+        message_id=_text(getattr(message, "id", None)),
+        namesakes=len(namesakes),
+        equal_calls=len(equal),
         dispatch=_dispatch((config or {}).get("metadata") or {}),
         idempotency_key=_text(configurable.get("idempotency_key")),
         fresh=_text(configurable.get("apimaster_fresh")),

@@ -50,21 +50,21 @@ class PurchaseKeys:
                 yield key
             return
         digest = _digest([self.namespace, *facts, call.tool, request])
-        if call.equal_calls > 1:
+        if call.namesakes > 1 and call.dispatch is not None:
+            digest = _digest([digest, call.dispatch])  # LangGraph dispatches each call by itself, and tells its place
+        elif call.equal_calls > 1:
             digest = _digest([digest, self._position(call, digest)])
         yield f"{self.prefix}{digest}"
 
-    def _position(self, call: Call, digest: str) -> object:
+    def _position(self, call: Call, digest: str) -> int:
         """Which of several equal calls in one message this is: each is a purchase of its own.
 
-        LangGraph tells the place of a call that it dispatches by itself. Otherwise the calls of a message run together,
-        and it does not matter which of them is which.
+        The calls run together, below one parent, and it does not matter which of them is which.
         """
-        if call.dispatch is not None:
-            return call.dispatch
+        run = _digest([digest, call.parent_run_id])
         with self._lock:
-            number = self._equal_calls.pop(digest, 0)
-            self._equal_calls[digest] = number + 1
+            number = self._equal_calls.pop(run, 0)
+            self._equal_calls[run] = number + 1
             if len(self._equal_calls) > _MAX_REMEMBERED:
                 self._equal_calls.popitem(last=False)
         return number % call.equal_calls
