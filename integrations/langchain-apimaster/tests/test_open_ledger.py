@@ -89,7 +89,8 @@ def test_a_ledger_that_cannot_be_opened_costs_nothing(
     (tmp_path / "store" / ".apimaster" / "ledger.db").write_text("This is no database, and it is not replaced.\n" * 99)
     message = make_toolkit().get_tools()[0].invoke(tool_call("generate_image", prompt="a cat"), THREAD)
     assert message.status == "error"
-    assert "ledger.db can't be used" in message.content
+    assert "The application's ledger of purchases can't be used." in message.content
+    assert str(tmp_path) not in message.content
     assert "Nothing was charged" in message.content
     assert emu.requests == []
 

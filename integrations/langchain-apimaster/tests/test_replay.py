@@ -404,6 +404,9 @@ def test_a_tenant_sees_no_picture_and_no_task_of_another(emu: Any, make_toolkit:
                 with pytest.raises(KeyError):
                     toolkit.image(picture)
     assert len(emu.bill.charges) == 9
+    tenants["one"].open_ledger.prune(0)
+    mine, theirs = (tool_call("get_image", task_id=made[name][1]) for name in ("one", "two"))
+    assert [tenants["one"].get_tools()[-1].invoke(call).status for call in (mine, theirs)] == ["success", "error"]
 
 
 def test_a_tenant_collects_no_task_that_nobody_knows(emu: Any, make_toolkit: Any, tool_call: Any) -> None:

@@ -188,11 +188,11 @@ def _look_up(context: ToolContext, task_id: str) -> _Known:
     rows = list(context.ledger.get().rows(Where(task_id=task_id)))
     own = [row for row in rows if row.key.startswith(context.keys.prefix)]
     of_others = any(row.key.startswith(PREFIX) for row in rows) or bool(context.keys.namespace)
-    if not own and of_others:
+    images = context.store.images_of(task_id)
+    if of_others and not own and not images:
         raise NotFoundError(f"There is no task {task_id} here.", advice="Give a task id as submit_image named it.")
     purchases = [purchase_from(row) for row in own or rows]
     task = next((purchase.task for purchase in purchases if purchase.task is not None), None)
-    images = context.store.images_of(task_id)
     return _Known(
         task or Task(id=task_id, model=context.model),
         images,

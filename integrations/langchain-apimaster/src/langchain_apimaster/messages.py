@@ -25,6 +25,7 @@ from apimaster import (
     GenerationFailedError,
     InsufficientBalanceError,
     InternalServerError,
+    LedgerError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
@@ -169,6 +170,8 @@ def explain(error: APIMasterError) -> str:
                 f"The application's account can't make this picture ({_account_fault(error)}). {charge} "
                 "Trying again does not help; tell the user."
             )
+        case LedgerError():  # its message may name a folder, which is nothing for a prompt
+            return f"The application's ledger of purchases can't be used. {charge} Do not try again; tell the user."
         case RateLimitError():
             when = "later" if error.retry_after is None else f"in {error.retry_after:.0f} seconds"
             return f"Too many requests at the moment. {charge} Trying again {when} is fine."
