@@ -75,6 +75,14 @@ def test_a_budget_of_the_ledger_is_shared(emu: Any, make_toolkit: Any, tmp_path:
     assert len(emu.bill.charges) == 3
 
 
+def test_a_copy_with_another_budget(emu: Any, make_toolkit: Any, tmp_path: Path) -> None:
+    toolkit = make_toolkit()
+    toolkit.open_ledger.set_budget("marketing", images=0)
+    copy = toolkit.get_tools()[0].model_copy(update={"budget": "marketing"})
+    assert copy.context.budget.name == "marketing"
+    assert "holds 0 already" in copy.invoke("a cat")
+
+
 def test_a_limit_that_the_operator_changed_stays(emu: Any, make_toolkit: Any) -> None:
     toolkit = make_toolkit(max_images=1)
     draw(toolkit)

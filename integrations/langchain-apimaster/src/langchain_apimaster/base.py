@@ -165,6 +165,8 @@ class ImageTool(Options, BaseTool):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy. It shares clients, store, ledger and budget with this tool, unless ``update`` changes an option."""
+        if update and "budget" in update:  # the option's name outside, which pydantic does not look at here
+            update = {"budget_name" if name == "budget" else name: value for name, value in update.items()}
         made: Self = super().model_copy(update=update, deep=deep)
         if update and not set(Options.model_fields).isdisjoint(update):
             made._context = ToolContext(made, made.name)
