@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -192,6 +193,7 @@ def test_killed_while_the_picture_is_made(tmp_path: Path, tool_call: Any) -> Non
             child.stdin.flush()
             while not gateway.requests_to("poll"):
                 assert child.poll() is None
+                time.sleep(0.001)
             os.kill(child.pid, 9)
             child.wait(60)
         gateway.finish()

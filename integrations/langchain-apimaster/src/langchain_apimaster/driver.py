@@ -10,8 +10,8 @@ CallClient   calls a method of ``apimaster.APIMaster``     awaits that of ``Asyn
 RunBlocking  calls a blocking function                     calls it in a thread
 ===========  ============================================  ======================================
 
-A driver throws every error of an operation into the flow, cancellation included, so that the flow can settle the budget
-and the records before it ends.
+A driver throws every error of an operation into the flow, cancellation included, so that the flow can note before it
+ends that the call failed. What the call has bought by then is in the ledger, which the client writes.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def run(flow: Flow[T], clients: Clients) -> T:
                     outcome = operation.function()
                 else:
                     outcome = _call(clients.sync_client(), operation)
-            except BaseException as error:  # noqa: BLE001  # Ctrl-C too: the flow settles the budget first
+            except BaseException as error:  # noqa: BLE001  # Ctrl-C too: the flow notes the failure first
                 thrown = error
     except StopIteration as end:
         return cast("T", end.value)
