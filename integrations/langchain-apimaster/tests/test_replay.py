@@ -332,6 +332,22 @@ def test_a_task_that_the_gateway_has_forgotten(tools: Any, tool_call: Any) -> No
         assert "It has expired" in message.content
 
 
+def test_a_damaged_record_of_a_picture_is_made_anew(
+    emu: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path
+) -> None:
+    toolkit = make_toolkit()
+    generate, _, _, get = toolkit.get_tools()
+    call = tool_call("generate_image", prompt="a cat")
+    first = generate.invoke(call, THREAD)
+    (image,) = first.artifact["images"]
+    collect = tool_call("get_image", "call_2", task_id=first.artifact["tasks"][0])
+    for tool, again in ((generate, call), (get, collect)):
+        (tmp_path / "store" / ".apimaster" / "images" / f"{image['id']}.json").write_text("{")
+        found = tool.invoke(again, THREAD).artifact
+        assert (found["images"], found["cost_usd"], found["replayed"]) == ([image], "0", True)
+    assert len(emu.bill.charges) == 1
+
+
 def test_a_store_that_was_moved(emu: Any, tools: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path) -> None:
     call = tool_call("generate_image", prompt="a cat")
     toolkit = make_toolkit()

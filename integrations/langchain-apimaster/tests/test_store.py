@@ -54,6 +54,15 @@ def test_a_store_that_was_moved_knows_where_its_pictures_are(store: Store) -> No
     assert found.path == f"{store.place}/task_1-0.png"
 
 
+def test_a_record_that_another_process_is_writing_is_written_again(store: Store) -> None:
+    image = GeneratedImage(task_id="task_1", path=f"{store.place}/task_1-0.png")
+    stored = keep(store, image)
+    for half in (b"", b'{"id":"img'):
+        store.write(f".apimaster/images/{stored.id}.json", half)
+        assert store.images_of("task_1") == ()
+        assert keep(store, image) == stored == store.image(stored.id)
+
+
 def test_names(store: Store) -> None:
     assert store.names(".apimaster/calls") == []
     for name in ("b.json", "a.json"):

@@ -81,7 +81,7 @@ class Store:
         path = "" if image.path is None else os.fspath(image.path)
         if path and "://" not in path:
             path = os.path.abspath(path)  # a later process may have another working directory
-        earlier = self.image(id)
+        earlier = self._whole(id)
         if earlier is not None and earlier.path == path and self.has_file(earlier):
             return earlier
         stored = StoredImage(
@@ -153,9 +153,17 @@ class Store:
     def images_of(self, task: str) -> tuple[StoredImage, ...]:
         """The pictures of a task that the store has already."""
         found: list[StoredImage] = []
-        while (image := self.image(image_id(task, len(found)))) is not None:
+        while (image := self._whole(image_id(task, len(found)))) is not None:
             found.append(image)
         return tuple(found)
+
+    def _whole(self, id: str) -> StoredImage | None:  # noqa: A002  # the same
+        """A picture whose record can be made anew: another process may be writing it, and not all storage is atomic."""
+        try:
+            return self.image(id)
+        except BadRequestError as error:
+            _log.warning("%s", error.message)
+            return None
 
     def read(self, name: str) -> bytes | None:
         """A file of the store, or None if there is none.
