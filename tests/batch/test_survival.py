@@ -112,6 +112,7 @@ def asked(base_url: str, what: str) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_fifty_kills_and_nobody_pays_twice(base_url: str, tmp_path: Path) -> None:
     dice = random.Random(SEED)
     folders = [tmp_path / f"batch{number}" for number in range(BATCHES)]
