@@ -56,6 +56,8 @@ async def main():
             await asyncio.gather(
                 *(client.generate(f"castle {key}", idempotency_key=key, save_to=folder) for key in keys)
             )
+            if settings["step"]:
+                time.sleep(60)  # the kill is on its way
 asyncio.run(main())
 """
 )
@@ -103,7 +105,7 @@ def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, 
 
     with ThreadPoolExecutor(5) as pool:
         killed = sum(pool.map(one, range(50)))
-    assert step is None or killed >= 40  # the others ended before their timer
+    assert step is None or killed == 50
     with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
         ledger.reap()
         found = list(ledger.purchases())
