@@ -59,6 +59,22 @@ def test_a_purchase_that_no_charge_fits_was_not_charged() -> None:
     assert settled([unknown()], [])["lost"].state == "failed"
 
 
+def test_a_purchase_with_a_task_is_never_proved_absent() -> None:
+    """Its own charge shows that it was accepted: a task that ended without a picture, or one that has expired."""
+    lost = unknown(task_id="task-1", task='{"id": "task-1", "model": "m"}')
+    own, other = charge(cost=Decimal("0.05")), charge("task-2")
+    for known in ([], [lost]):  # the ledger finds the row by its task, too
+        found = settle_steps([lost], Log([own, other, WITNESS_CHARGE], [WITNESS, *known], NOW))
+        step = next(each for each in found if each.state is not None)
+        assert (step.state, step.task_id, step.charge) == ("submitted", "task-1", Decimal("0.05"))
+        refunded = settle_steps([lost], Log([charge(refunded=True), WITNESS_CHARGE], [WITNESS, *known], NOW))
+        assert [each.state for each in refunded if each.key == "lost"] == ["failed"]
+        absent = settle_steps([lost], Log([other, WITNESS_CHARGE], [WITNESS, *known], NOW))
+        assert [(each.state, reason(each)) for each in absent] == [
+            (None, "the log does not hold the charge of its task")
+        ]
+
+
 def test_a_charge_that_was_given_back_is_no_charge() -> None:
     assert settled([unknown()], [charge(refunded=True)])["lost"].state == "failed"
 

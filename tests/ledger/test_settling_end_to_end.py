@@ -77,6 +77,22 @@ def test_who_asks_again_has_it_settled(place: str, emulator: Emulator, client_fo
         assert len(emulator.requests_to("log")) == 1
 
 
+def test_a_task_that_brought_no_picture_is_not_bought_again(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k", fault="task_no_image")
+    client.generate("another castle")  # the log is alive
+    for _ in range(2):
+        with pytest.raises((OutcomeUnknownError, NoImageError)):
+            client.generate("castle k", idempotency_key="k")
+        assert not client.settle().not_charged
+    purchase = ledger.get("k")
+    assert purchase is not None
+    assert (purchase.state, purchase.billed) == ("unknown", "maybe")
+    assert len(emulator.bill.charges) == 2
+
+
 def test_the_true_charge_takes_the_place_of_the_price(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

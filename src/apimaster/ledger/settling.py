@@ -3,6 +3,7 @@
 The log (docs/endpoint.md, "The account's own books") tells what each charge was for, and which task has the picture. A
 charge counts for one purchase only, and never for a task that the ledger knows already.
 
+* A purchase that has a task already: only the charge of that task says anything of it, and its absence proves nothing.
 * One or more purchases and charges that fit each other, and no others: matched, the earlier with the earlier. Equal
   requests may take each other's place; different ones that the log can't tell apart may not.
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
@@ -69,6 +70,8 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     offset, times = _clock(log)
     free = [charge for charge in log.charges if charge.kind == "charge" and id(charge) not in seen]
     candidates = [_Candidate(row, ImageRequest.model_validate_json(row.request)) for row in unknown]
+    steps += [_of_own_task(each, log) for each in candidates if each.row.task_id is not None]
+    candidates = [each for each in candidates if each.row.task_id is None]
     for each in candidates:
         for charge in free:
             if not _in_time(charge.at - offset, each):
@@ -159,6 +162,13 @@ def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Seque
             group.remove(owner)
             steps.append(_matched(owner, charge))
     return steps + [_absent(each, log, offset, times) for each in group]
+
+
+def _of_own_task(each: _Candidate, log: Log) -> Settle:
+    """What the log says of a purchase whose task is known: it was accepted, and its picture was not saved."""
+    own = (charge for charge in log.charges if charge.kind == "charge" and charge.task_id == each.row.task_id)
+    charge = next(own, None)
+    return _stays(each, "the log does not hold the charge of its task") if charge is None else _matched(each, charge)
 
 
 def _matched(each: _Candidate, charge: Charge) -> Settle:
