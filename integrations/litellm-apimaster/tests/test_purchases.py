@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -35,6 +36,12 @@ model_list:
   - model_name: image
     litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}" }}
     model_info: {{ mode: image_generation }}
+  - model_name: broken
+    litellm_params: {{ model: openai/broken, api_key: sk-made-up, api_base: "http://127.0.0.1:9" }}
+    model_info: {{ mode: image_generation }}
+router_settings:
+  fallbacks: [{{ broken: [image] }}]
+  num_retries: 0
 litellm_settings:
   custom_provider_map:
     - {{ provider: apimaster, custom_handler: {handler} }}
@@ -160,11 +167,36 @@ def test_a_first_attempt_of_the_same_prompt_buys(proxies, gateway):
     assert len(gateway.bill.charges) == 2
 
 
+def test_a_fallback_of_a_first_attempt_buys(proxies, gateway):
+    client = client_of(proxies, "sk-fallback", max_retries=0)
+    urls = {client.images.generate(model="broken", prompt="a red kite").data[0].url for _ in range(2)}
+    assert len(urls) == len(gateway.bill.charges) == 2
+
+
+def test_a_retry_finds_what_ended_a_short_time_ago(proxies, gateway, ledger):
+    """However long it took: the second retry of a client that waits ten minutes comes after twenty."""
+    client = client_of(proxies, "sk-late")
+    first = generate(client)
+    key = first.headers.get(PURCHASE) or next(iter(ledger.purchases(newest_first=True))).key
+
+    def retry_after(*, begun: int, ended: int) -> str:
+        with sqlite3.connect(ledger.name) as connection:
+            changes = (begun, ended, key)
+            connection.execute(
+                "UPDATE purchase SET created_at = created_at - ?, updated_at = updated_at - ? WHERE key = ?", changes
+            )
+        return url_of(generate(client, extra_headers={"x-stainless-retry-count": "2"}))
+
+    assert retry_after(begun=1800, ended=600) == url_of(first)
+    assert retry_after(begun=0, ended=600) != url_of(first)
+    assert len(gateway.bill.charges) == 2
+
+
 def test_a_retry_after_an_error_that_cost_nothing_buys(proxies, gateway):
     """Even if an older request of the same caller for the same picture was bought, or nobody knows."""
     client = client_of(proxies, "sk-again", max_retries=1)
     older = generate(client)
-    gateway.script("unavailable_503", times=3)  # LiteLLM asks three times, then the client asks again
+    gateway.script("unavailable_503")
     newer = generate(client)
     assert url_of(newer) != url_of(older)
     assert len(gateway.bill.charges) == 2

@@ -43,6 +43,7 @@ class Identity:
         key: the ledger's key for this attempt: a fallback may ask another model.
         alias: what a client's retry has in common with its first attempt: the caller and the body. Outside a proxy,
             what a Router's attempts have in common; None if there is nothing.
+        in_proxy: whether the call comes from a client of a proxy, where all attempts have one call id.
         call_id: LiteLLM's call id.
         named: whether the caller gave an idempotency key.
         client_retries: how often the client says that it has repeated the request.
@@ -53,6 +54,7 @@ class Identity:
     base: str
     key: str
     alias: str | None
+    in_proxy: bool
     call_id: str
     named: bool
     client_retries: int
@@ -87,6 +89,7 @@ def identify(arguments: Mapping[str, Any], request: ImageRequest) -> Identity:
         base=base,
         key=f"{base}/{_digest(request.model)[:8]}",
         alias=alias,
+        in_proxy=FROM_PROXY in arguments,
         call_id=call_id,
         named=key is not None,
         client_retries=_count(headers.get(_RETRY_HEADER)) if isinstance(client, Mapping) else 0,

@@ -5,7 +5,8 @@ the call                                    its purchase
 ==========================================  ============================================================
 has an idempotency key                      the one with this key and caller, else a new one
 is a Router's retry or fallback             the one that the attempt before it began, unless that cost nothing
-is a client's retry, marked as such         one of the same caller with the same body within 15 minutes; bought again
+is a client's retry, marked as such         one of the same caller with the same body, under way or ended within
+                                            15 minutes; bought again
                                             if it cost nothing
 is anything else, a first attempt           a new one
 ==========================================  ============================================================
@@ -37,7 +38,8 @@ from .identity import IDEMPOTENCY_KEY, Identity
 _log = logging.getLogger("litellm_apimaster")
 
 RETRY_WINDOW: Final = 900.0
-"""Seconds in which a client's retry finds the purchase of its first attempt."""
+"""Seconds since the last step of a purchase within which a client's retry finds it; one under way has more time."""
+_LONGEST_CALL: Final = 7200.0  # seconds in which a client, its retries included, gives up
 _IN_MEMORY: Final = "sqlite://"
 _UNDER_WAY: Final = frozenset({"claimed", "submitting", "submitted"})
 _warned = threading.Event()
@@ -143,7 +145,7 @@ def _of_attempt_before(ledger: Ledger, identity: Identity) -> Row | None:
         OutcomeUnknownError: the attempt before may have been charged, and LiteLLM tells nothing by which to find it.
     """
     rows = _first_images(ledger, Where(key_prefix=f"{identity.base}/"))
-    if not rows and identity.alias is not None:
+    if not rows and identity.alias is not None and not identity.in_proxy:
         rows = _first_images(ledger, Where(alias=identity.alias))[-1:]
     if not rows and identity.after in UNKNOWN_OUTCOMES:
         raise OutcomeUnknownError("An earlier attempt at this request may have been charged, so it is not sent again.")
@@ -154,7 +156,11 @@ def _of_client(ledger: Ledger, alias: str, retries: int) -> Row | None:
     """The purchase that a client's retry belongs to; each of several equal ones goes to one client."""
     while True:
         now = ledger.call(lambda backend: backend.now()).result()
-        rows = _first_images(ledger, Where(alias=alias, since=now - RETRY_WINDOW))
+        rows = [
+            row
+            for row in _first_images(ledger, Where(alias=alias, since=now - _LONGEST_CALL))
+            if row.state in _UNDER_WAY or row.updated_at >= now - RETRY_WINDOW
+        ]
         if not rows:
             return None
         found = min(rows, key=lambda row: _preference(row, retries))
