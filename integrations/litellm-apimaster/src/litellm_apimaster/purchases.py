@@ -6,8 +6,7 @@ the call                                    its purchase
 has an idempotency key                      the one with this key and caller, else a new one
 is a Router's retry or fallback             the one that the attempt before it began, unless that cost nothing
 is a client's retry, marked as such         one of the same caller with the same body, under way or ended within
-                                            15 minutes; bought again
-                                            if it cost nothing
+                                            15 minutes; bought again if it cost nothing
 is anything else, a first attempt           a new one
 ==========================================  ============================================================
 
