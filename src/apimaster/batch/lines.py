@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ..errors import BadRequestError, LedgerError
+from ..ledger.sqlite import immediate
 from .image_list import PlannedImage
 from .items import request_json
 
@@ -196,12 +197,5 @@ class Lines:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Any]:
-        with as_ledger_errors(self._path), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection.execute
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
-                    self._connection.execute("ROLLBACK")
-                raise
+        with as_ledger_errors(self._path), self._lock, immediate(self._connection) as execute:
+            yield execute

@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..ledger.purchase import images_json, task_json
 from ..ledger.rows import Row
 from ..ledger.schema import VERSION, create_statements
-from ..ledger.sqlite import SQLiteBackend
+from ..ledger.sqlite import SQLiteBackend, immediate
 from ..ledger.steps import error_json
 from ..results import GeneratedImage, Task
 from .items import ZERO
@@ -45,15 +45,9 @@ def migrate(connection: sqlite3.Connection, directory: Path, name: str, budget: 
         name: of the batch: keys begin with it.
         budget: the name of the batch's budget.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with immediate(connection):
         if version_of(connection) == OLD:
             _migrate(connection, directory, name, budget)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _migrate(connection: sqlite3.Connection, directory: Path, name: str, budget: str) -> None:

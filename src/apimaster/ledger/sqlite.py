@@ -259,14 +259,8 @@ class SQLiteBackend:
             if mode != self._synchronous:
                 self._connection.execute(f"PRAGMA synchronous = {mode}")
                 self._synchronous = mode
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection.execute
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
-                    self._connection.execute("ROLLBACK")
-                raise
+            with immediate(self._connection) as execute:
+                yield execute
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -274,6 +268,22 @@ class SQLiteBackend:
             yield
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger {self.name} can't be used: {error}.") from error
+
+
+@contextlib.contextmanager
+def immediate(connection: sqlite3.Connection) -> Iterator[Any]:
+    """One transaction that no other process's comes between; the value executes statements in it.
+
+    The connection must leave transactions to its user (``isolation_level=None``).
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection.execute
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _values(row: Row) -> list[Any]:
