@@ -87,6 +87,11 @@ class Row:
             setattr(copy, name, value)
         return copy
 
+    def earlier_tasks_with(self, task_id: str | None) -> str:
+        """``earlier_tasks`` and this task, once."""
+        known = self.earlier_tasks.split()
+        return self.earlier_tasks if task_id is None or task_id in known else " ".join([*known, task_id])
+
     @property
     def cost(self) -> Decimal | None:
         """US dollars of this attempt: the true charge if it is known, else the list price."""

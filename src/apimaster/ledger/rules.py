@@ -92,6 +92,7 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
         one_shot=step.one_shot,
         task_id=None,
         task=None,
+        earlier_tasks=row.earlier_tasks_with(row.task_id),
         images=None,
         error=None,
         left=False,
@@ -100,8 +101,6 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
         begun_at=books.now if step.submit else None,
         alias=step.alias or row.alias,
     )
-    if row.task_id is not None and row.task_id not in row.earlier_tasks.split():
-        taken.earlier_tasks = f"{row.earlier_tasks} {row.task_id}".strip()
     _write(books, row, taken, "submitting" if step.submit else "claimed")
     return Beginning("buy", taken)
 
@@ -143,7 +142,7 @@ def _submitted(books: Books, step: Submitted) -> Row:
     if row.claim != step.claim:
         # Another call has begun anew. This task is paid for all the same: keep its id where a person finds it.
         if step.task_id not in (row.task_id, *row.earlier_tasks.split()):
-            kept = row.but(earlier_tasks=f"{row.earlier_tasks} {step.task_id}".strip())
+            kept = row.but(earlier_tasks=row.earlier_tasks_with(step.task_id))
             kept.sunk += row.price or ZERO
             _write(books, row, kept, row.state)
         raise _taken_over(step)
@@ -239,6 +238,7 @@ def _plan_again(books: Books, step: PlanAgain) -> Row | None:
     if row is None or row.state not in ("failed", "unknown"):
         return None
     planned = row.but(
+        earlier_tasks=row.earlier_tasks_with(row.task_id),
         digest="",
         worker=None,
         claim=None,
@@ -251,8 +251,6 @@ def _plan_again(books: Books, step: PlanAgain) -> Row | None:
         unknown_since=None,
         sunk=row.counted()[0],
     )
-    if row.task_id is not None and row.task_id not in row.earlier_tasks.split():
-        planned.earlier_tasks = f"{row.earlier_tasks} {row.task_id}".strip()
     return _write(books, row, planned, "planned")
 
 
