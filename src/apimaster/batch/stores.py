@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LedgerError
-from ..ledger.backend import Backend, Worker
+from ..ledger.backend import LEASE, Backend, Worker
 from ..ledger.steps import Step
 
 if TYPE_CHECKING:
     from ..ledger import Ledger
 
 T = TypeVar("T")
-
-LEASE: Final = 60.0
-"""Seconds after which a process without a sign of life is taken for dead, where only a copy or a file is read."""
 
 
 class SharedStore:

@@ -12,13 +12,16 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..errors import APIMasterError, BadRequestError, LedgerError
 from .rows import Books, BudgetRow, Row, RowCount, RowId
 from .rules import apply_step
 from .schema import PageKey, Where
 from .steps import Begin, Step
+
+LEASE: Final = 60.0
+"""Seconds without a sign of life after which a process is taken for dead, unless a ledger is opened with others."""
 
 Answer = object
 """What a step returned, or the exception that it raised."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import BadRequestError
 from ..results import Task
-from .backend import Backend
+from .backend import LEASE, Backend
 from .by_hand import dollars, resolved
 from .group_writer import GroupWriter
 from .location import Location, parse
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HEARTBEAT: Final = 10.0
-LEASE: Final = 60.0
 MAX_OPEN_SUBMITS: Final = 16
 PATIENCE: Final = 30.0
 SETTLE_AFTER: Final = 60.0

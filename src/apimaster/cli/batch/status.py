@@ -18,9 +18,9 @@ from ...batch.lock import DirectoryLock
 from ...batch.manifest import ManifestFormat, amount_text, as_csv, as_jsonl
 from ...batch.outputs import GALLERY, write_atomically, write_outputs
 from ...batch.place import Place
-from ...batch.stores import LEASE
 from ...batch.tally import Tally
 from ...batch.thumbnails import make_missing_thumbnails
+from ...ledger.backend import LEASE
 from ..printing import dollars, print_message
 from .display import bar, colour_of, state_counts
 
