@@ -18,7 +18,7 @@ from ..ledger.backend import Backend, Worker
 from ..ledger.digest import stored_request
 from ..ledger.purchase import failure_of, images_of, task_of
 from ..ledger.rows import BudgetRow, Row
-from ..ledger.schema import PAGE, PageKey, Where, page_key
+from ..ledger.schema import PAGE, PageKey, Where, page_key, pages
 from ..ledger.states import PurchaseState
 from ..ledger.steps import PlanAgain, Reap, Step
 from ..request import ImageRequest
@@ -147,6 +147,10 @@ class BatchLedger:
         for lines in self.lines.pages(listed=True):
             yield [item for item in self._items_of(lines) if item.state in ENDED]
 
+    def rows(self) -> Iterator[list[Row]]:
+        """All purchases, some at a time."""
+        return self._pages(self._all)
+
     def item(self, name: str) -> BatchItem:
         """The image with this id."""
         return next(self._items_of(list(self.lines.of([name]).values())))
@@ -266,14 +270,7 @@ class BatchLedger:
         return {self.key(name): line for name, line in self.lines.of(names).items()} if names else {}
 
     def _pages(self, where: Where) -> Iterator[list[Row]]:
-        after: PageKey | None = None
-        while True:
-            page = self.store.run(lambda backend, after=after: backend.rows(where, after, PAGE))  # type: ignore[misc]
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
-            after = page_key(page[-1])
+        return pages(lambda after: self.store.run(lambda backend: backend.rows(where, after, PAGE)))
 
 
 def budget_name(name: str) -> str:

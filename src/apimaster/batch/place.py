@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from ..errors import BadRequestError
 from ..ledger.backend import Backend, newer_version
 from ..ledger.location import Location
-from ..ledger.schema import PAGE, VERSION, PageKey, Where, create_statements, page_key
+from ..ledger.schema import VERSION, Where, create_statements
 from ..ledger.sqlite import SQLiteBackend
 from .items import BatchItem
 from .ledger import BatchLedger, budget_name
@@ -182,7 +182,7 @@ class Place:
         lines.create_tables()
         if not self._is_own(lines):
             shared = SharedStore(self._ledger(lines)[0], own=False)
-            _copy_rows(self._named(lines, shared), shared, backend)
+            _copy_rows(self._named(lines, shared), backend)
         return self._named(lines, PlainStore(backend))
 
     # --- inside ---------------------------------------------------------------------------------------
@@ -305,12 +305,9 @@ def _is_lasting(location: Location) -> bool:
     return location.path is not None or location.url is not None
 
 
-def _copy_rows(batch: BatchLedger, store: SharedStore, memory: Backend) -> None:
-    where = Where(key_prefix=batch.key(""))
-    after: PageKey | None = None
-    while page := store.run(lambda backend, after=after: backend.rows(where, after, PAGE)):  # type: ignore[misc]
+def _copy_rows(batch: BatchLedger, memory: Backend) -> None:
+    for page in batch.rows():
         memory.plan(page)
-        after = page_key(page[-1])
-    for budget in store.run(lambda backend: backend.budgets()):
-        if budget.name == batch.budget_name:
-            memory.set_budget(budget.name, budget.max_usd, budget.max_images)
+    limits = batch.limits()
+    if limits is not None:
+        memory.set_budget(limits.name, limits.max_usd, limits.max_images)

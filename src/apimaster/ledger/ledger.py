@@ -20,7 +20,7 @@ from .location import Location, parse
 from .process import ProcessWriter
 from .purchase import Budget, Purchase, budget_from, purchase_from
 from .rows import Row
-from .schema import PAGE, PageKey, Where, page_key
+from .schema import PAGE, PageKey, Where, pages
 from .states import STATES, PurchaseState
 from .steps import Step
 
@@ -312,13 +312,12 @@ class Ledger:
 
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
         """The rows behind ``purchases``, for adapters; read in pieces."""
-        after: PageKey | None = None
-        while True:
-            page = self.call(lambda backend, after=after: backend.rows(where, after, PAGE, newest=newest)).result()  # type: ignore[misc]
+
+        def read(after: PageKey | None) -> list[Row]:
+            return self.call(lambda backend: backend.rows(where, after, PAGE, newest=newest)).result()
+
+        for page in pages(read):
             yield from page
-            if len(page) < PAGE:
-                return
-            after = page_key(page[-1])
 
 
 def _open_backend(location: Location) -> Backend:

@@ -15,6 +15,7 @@ no exact decimals.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -166,6 +167,16 @@ def page_query(where: Where, after: PageKey | None, limit: int, *, newest: bool,
         f'ORDER BY "created_at"{order}, "key"{order}, "index"{order} LIMIT ?'
     )
     return query, [*values, limit]
+
+
+def pages(read: Callable[[PageKey | None], list[Row]]) -> Iterator[list[Row]]:
+    """All pages that are not empty; ``read`` gives the one after a place, with ``PAGE`` rows unless it is the last."""
+    after: PageKey | None = None
+    while page := read(after):
+        yield page
+        if len(page) < PAGE:
+            return
+        after = page_key(page[-1])
 
 
 def count_query(where: Where, *, table: str) -> tuple[str, list[Any]]:
