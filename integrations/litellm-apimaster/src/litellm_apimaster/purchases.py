@@ -186,7 +186,7 @@ def _preference(row: Row, retries: int) -> tuple[bool, bool, bool, int, float]:
 
 def _first_images(ledger: Ledger, where: Where) -> list[Row]:
     """The first image of each purchase, oldest first."""
-    return [row for row in ledger.rows(where) if row.index == 0]
+    return list(ledger.rows(replace(where, index=0)))
 
 
 def _is_bought(row: Row) -> bool:
