@@ -57,7 +57,7 @@ async def main():
                 *(client.generate(f"castle {key}", idempotency_key=key, save_to=folder) for key in keys)
             )
             if settings["step"]:
-                time.sleep(60)  # the kill is on its way
+                signal.pause()  # the kill is on its way
 asyncio.run(main())
 """
 )
