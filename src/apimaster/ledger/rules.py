@@ -8,12 +8,13 @@ changed in place: each rule puts a new one in the old one's place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
-from ..errors import BadRequestError, Billed, BudgetExceededError, LedgerError
-from .rows import ZERO, Books, BudgetRow, Row
-from .states import BILLED, TRANSITIONS, PurchaseState
+from ..errors import BadRequestError
+from .bookkeeping import existing, taken_over, write
+from .recovery import left, plan_again, reap, reap_step, rejoin, settle, take_free
+from .rows import ZERO, Books, Row
+from .states import PurchaseState
 from .steps import (
     Begin,
     Beginning,
@@ -33,7 +34,6 @@ from .steps import (
     error_json,
 )
 
-DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 LEFT: Final = "The call was stopped while its request was on its way."
 
 
@@ -63,7 +63,7 @@ def _begin(books: Books, step: Begin) -> Beginning:
     if row.state == "claimed" and row.worker == row.claim == books.worker:
         return _take(books, step, row)  # claimed by this process for the first of its calls
     if row.state in ("claimed", "submitting") and not books.is_alive(row):
-        row = _reap(books, row)
+        row = reap(books, row)
     if row.state in ("claimed", "submitting"):
         return Beginning("busy", row)
     if row.state == "failed" and row.billed != "no":
@@ -101,7 +101,7 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
         begun_at=books.now if step.submit else None,
         alias=step.alias or row.alias,
     )
-    _write(books, row, taken, "submitting" if step.submit else "claimed")
+    write(books, row, taken, "submitting" if step.submit else "claimed")
     return Beginning("buy", taken)
 
 
@@ -109,7 +109,7 @@ def _begin_unknown(books: Books, step: Begin, row: Row) -> Beginning:
     since = row.updated_at if row.unknown_since is None else row.unknown_since
     due = row.settled_at is None and books.now - since >= step.settle_after and row.account == step.account
     if due:
-        _write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
+        write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
     return Beginning("unknown", row, settle=due)
 
 
@@ -120,7 +120,7 @@ def _join(books: Books, step: Begin, row: Row) -> Beginning:
     joined = row.but(joins=row.joins + 1)
     if orphan:
         joined.worker, joined.claim = books.worker, step.claim
-    _write(books, row, joined, row.state)
+    write(books, row, joined, row.state)
     return Beginning(kind, joined, owned=orphan, at_work=books.is_alive(row))
 
 
@@ -128,54 +128,54 @@ def _join(books: Books, step: Begin, row: Row) -> Beginning:
 
 
 def _submitting(books: Books, step: Submitting) -> Row:
-    row = _existing(books, step)
+    row = existing(books, step)
     if row.claim != step.claim:
-        raise _taken_over(step, billed="no")
+        raise taken_over(step, billed="no")
     if row.state == "submitting" and row.one_shot == step.one_shot:
         return row
     changed = row.but(one_shot=step.one_shot, begun_at=books.now, worker=books.worker)
-    return _write(books, row, changed, "submitting")
+    return write(books, row, changed, "submitting")
 
 
 def _submitted(books: Books, step: Submitted) -> Row:
-    row = _existing(books, step)
+    row = existing(books, step)
     if row.claim != step.claim:
         # Another call has begun anew. This task is paid for all the same: keep its id where a person finds it.
         if step.task_id not in (row.task_id, *row.earlier_tasks.split()):
             kept = row.but(earlier_tasks=row.earlier_tasks_with(step.task_id))
             kept.sunk += row.price or ZERO
-            _write(books, row, kept, row.state)
-        raise _taken_over(step)
+            write(books, row, kept, row.state)
+        raise taken_over(step)
     if row.task_id == step.task_id and row.state != "submitting":
         return row
     worker = books.worker if step.keep else None
     changed = row.but(task_id=step.task_id, task=step.task, error=None, worker=worker)
-    return _write(books, row, changed, "submitted")
+    return write(books, row, changed, "submitted")
 
 
 def _delivered(books: Books, step: Delivered) -> Row:
-    row = _existing(books, step)
+    row = existing(books, step)
     state: PurchaseState = "saved" if step.saved or row.state == "saved" else "delivered"
     if row.state == "saved" and not step.saved:
         return row
     # Whoever polls a task may see its picture. The task of an earlier attempt says nothing about this one.
     known = row.state in ("submitted", "delivered", "saved", "unknown") and row.task_id == step.task_id
     if row.claim != step.claim and not known:
-        raise _taken_over(step)
+        raise taken_over(step)
     changed = row.but(images=step.images, error=None)
     if row.claim == step.claim and not step.keep:
         changed.worker = None
-    return _write(books, row, changed, state)
+    return write(books, row, changed, state)
 
 
 def _ended(books: Books, step: Ended) -> Row:
-    row = _existing(books, step)
+    row = existing(books, step)
     # Whoever polls a task may see that it failed; only the call that sent the request may say that it did not go well.
     if row.claim != step.claim and (row.state != "submitted" or row.task_id != step.task_id):
-        raise _taken_over(step)
+        raise taken_over(step)
     if row.state == step.state:
         return row
-    return _write(books, row, row.but(error=step.error, worker=None, unknown_since=books.now), step.state)
+    return write(books, row, row.but(error=step.error, worker=None, unknown_since=books.now), step.state)
 
 
 def _release(books: Books, step: Release) -> Row | None:
@@ -186,175 +186,8 @@ def _release(books: Books, step: Release) -> Row | None:
     if row.state == "submitting" and not step.unsent:
         changed.error = step.error or error_json("OutcomeUnknownError", LEFT, "maybe")
         changed.unknown_since = books.now
-        return _write(books, row, changed, "unknown")
-    return _write(books, row, changed, "planned" if row.state in ("claimed", "submitting") else row.state)
-
-
-def _left(books: Books, step: Left) -> Row | None:
-    row = books.rows.get(step.id)
-    return None if row is None else _write(books, row, row.but(left=True), row.state)
-
-
-def _rejoin(books: Books, step: Rejoin) -> Row | None:
-    row = books.rows.get(step.id)
-    if row is None or (row.joins, row.left) != (step.joins, step.left):
-        return None
-    return _write(books, row, row.but(joins=row.joins + 1, left=False), row.state)
-
-
-def _reap_step(books: Books, step: Reap) -> Row | None:
-    row = books.rows.get(step.id)
-    if row is None or row.worker is None or (books.is_alive(row) and row.worker != step.dead):
-        return None
-    return _reap(books, row)
-
-
-def _reap(books: Books, row: Row) -> Row:
-    """Free a row whose worker is dead. The claim stays: a worker that was only slow may still come with its task."""
-    freed = row.but(worker=None)
-    if row.state == "submitting":
-        freed.error = error_json("OutcomeUnknownError", DIED, "maybe")
-        freed.unknown_since = books.now - books.lease  # it has given no sign of life since
-        return _write(books, row, freed, "unknown")
-    return _write(books, row, freed, "planned" if row.state == "claimed" else row.state)
-
-
-def _take_free(books: Books, step: Take) -> Row | None:
-    row = books.rows.get(step.id)
-    if row is None or row.worker == row.claim == books.worker:
-        return row  # this very step, written a second time
-    if books.is_alive(row):
-        return None
-    if row.worker is not None:
-        row = _reap(books, row)
-    if row.state not in ("planned", "submitted", "delivered"):
-        return None
-    taken = row.but(worker=books.worker, claim=books.worker)
-    return _write(books, row, taken, "claimed" if row.state == "planned" else row.state)
-
-
-def _plan_again(books: Books, step: PlanAgain) -> Row | None:
-    row = books.rows.get(step.id)
-    if row is None or row.state not in ("failed", "unknown"):
-        return None
-    planned = row.but(
-        earlier_tasks=row.earlier_tasks_with(row.task_id),
-        digest="",
-        worker=None,
-        claim=None,
-        task_id=None,
-        task=None,
-        images=None,
-        error=None,
-        charge=None,
-        settled_at=None,
-        unknown_since=None,
-        sunk=row.counted()[0],
-    )
-    return _write(books, row, planned, "planned")
-
-
-def _settle(books: Books, step: Settle) -> Row | None:
-    row = _existing(books, step)
-    changed = row.but(settled_at=books.now)
-    if step.charge is not None:
-        changed.charge = step.charge
-    if step.state is None or row.state != "unknown":
-        if step.error is not None and row.state == "unknown":
-            changed.error = step.error
-        return _write(books, row, changed, row.state)
-    changed.error = step.error if step.state == "failed" else None
-    changed.worker = None
-    if step.task_id is not None:
-        changed.task_id, changed.task = step.task_id, step.task
-    changed.images = step.images or row.images
-    return _write(books, row, changed, step.state, billed=step.billed)
-
-
-# --- parts ------------------------------------------------------------------------------------------------
-
-
-def _existing(books: Books, step: Step) -> Row:
-    row = books.rows.get(step.id)
-    if row is None:
-        raise LedgerError(f"The ledger holds no purchase {step.key!r} [{step.index}]", billed="maybe")
-    return row
-
-
-def _taken_over(step: Step, billed: Billed = "maybe") -> LedgerError:
-    return LedgerError(f"Another call has taken over the purchase {step.key!r} [{step.index}]", billed=billed)
-
-
-def _write(books: Books, before: Row, after: Row, state: PurchaseState, billed: Billed | None = None) -> Row:
-    """Put ``after`` in the place of ``before`` in ``state``; count the difference in its budget.
-
-    ``before`` may be new: a row that the ledger does not hold yet.
-    """
-    new = before.id not in books.rows
-    if state != before.state and state not in TRANSITIONS[before.state]:
-        raise LedgerError(f"The purchase {before.key!r} [{before.index}] is {before.state}; it can't become {state}")
-    if billed is not None or state != before.state:
-        after.billed = billed or BILLED[state]
-    after.state = state
-    if new or state != before.state:
-        after.updated_at = books.now
-    _count(books, before, after, check=state == "submitting" != before.state)
-    books.rows[after.id] = after
-    (books.added if new else books.changed).add(after.id)
-    return after
-
-
-def _count(books: Books, before: Row, after: Row, *, check: bool) -> None:
-    """Move what the purchase takes of its budget from what it was to what it is."""
-    (usd_before, images_before), (usd, images) = before.counted(), after.counted()
-    if before.budget is not None and before.budget != after.budget:
-        _add(books, before.budget, -usd_before, -images_before)
-        usd_before, images_before = ZERO, 0
-    if after.budget is None:
-        return
-    if check:
-        check_budget(_budget(books, after.budget), after.price, usd - usd_before, images - images_before)
-    _add(books, after.budget, usd - usd_before, images - images_before)
-
-
-def _add(books: Books, name: str, usd: Decimal, images: int) -> None:
-    if usd or images:
-        budget = _budget(books, name)
-        budget.usd += usd
-        budget.images += images
-        books.touched.add(name)
-
-
-def check_budget(budget: BudgetRow, price: Decimal | None, usd: Decimal, images: int) -> None:
-    """Make sure that ``usd`` dollars more and ``images`` more fit.
-
-    Raises:
-        BudgetExceededError: they do not.
-    """
-    if budget.max_images is not None and budget.images + images > budget.max_images:
-        raise BudgetExceededError(
-            f"The budget {budget.name!r} of {budget.max_images} images holds {budget.images} already"
-        )
-    if budget.max_usd is None:
-        return
-    if price is None:
-        raise BudgetExceededError(f"The budget {budget.name!r} is in dollars, and the price of this image is not known")
-    if budget.usd + usd > budget.max_usd:
-        raise BudgetExceededError(
-            f"The budget {budget.name!r} of ${budget.max_usd} has ${budget.max_usd - budget.usd} left; "
-            f"this image costs ${price}"
-        )
-
-
-def _budget(books: Books, name: str) -> BudgetRow:
-    budget = books.budgets.get(name)
-    if budget is None:
-        raise BadRequestError(
-            f"the ledger has no budget {name!r}",
-            code="no_such_budget",
-            advice=f"Make it first: ledger.set_budget({name!r}, usd=…), or apimaster ledger budget {name} --usd …",
-        )
-    return budget
+        return write(books, row, changed, "unknown")
+    return write(books, row, changed, "planned" if row.state in ("claimed", "submitting") else row.state)
 
 
 def key_reused(key: str) -> BadRequestError:
@@ -373,10 +206,10 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Delivered: _delivered,
     Ended: _ended,
     Release: _release,
-    Left: _left,
-    Rejoin: _rejoin,
-    Reap: _reap_step,
-    Take: _take_free,
-    PlanAgain: _plan_again,
-    Settle: _settle,
+    Left: left,
+    Rejoin: rejoin,
+    Reap: reap_step,
+    Take: take_free,
+    PlanAgain: plan_again,
+    Settle: settle,
 }

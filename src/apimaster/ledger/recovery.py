@@ -1,0 +1,98 @@
+"""The rules of rows whose call or process is gone: who frees them, who takes them over, what settling says of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .bookkeeping import existing, write
+from .rows import Books, Row
+from .steps import Left, PlanAgain, Reap, Rejoin, Settle, Take, error_json
+
+DIED: Final = "The process that bought it ended between sending the request and recording the answer."
+
+
+def left(books: Books, step: Left) -> Row | None:
+    """Note that the caller of this purchase has gone away."""
+    row = books.rows.get(step.id)
+    return None if row is None else write(books, row, row.but(left=True), row.state)
+
+
+def rejoin(books: Books, step: Rejoin) -> Row | None:
+    """Give the purchase to a caller that came back, if nobody else has taken it since it was read."""
+    row = books.rows.get(step.id)
+    if row is None or (row.joins, row.left) != (step.joins, step.left):
+        return None
+    return write(books, row, row.but(joins=row.joins + 1, left=False), row.state)
+
+
+def reap_step(books: Books, step: Reap) -> Row | None:
+    """Free the row if its worker is dead."""
+    row = books.rows.get(step.id)
+    if row is None or row.worker is None or (books.is_alive(row) and row.worker != step.dead):
+        return None
+    return reap(books, row)
+
+
+def reap(books: Books, row: Row) -> Row:
+    """Free a row whose worker is dead. The claim stays: a worker that was only slow may still come with its task."""
+    freed = row.but(worker=None)
+    if row.state == "submitting":
+        freed.error = error_json("OutcomeUnknownError", DIED, "maybe")
+        freed.unknown_since = books.now - books.lease  # it has given no sign of life since
+        return write(books, row, freed, "unknown")
+    return write(books, row, freed, "planned" if row.state == "claimed" else row.state)
+
+
+def take_free(books: Books, step: Take) -> Row | None:
+    """Give the row to this process, if there is work on it and nobody is at it."""
+    row = books.rows.get(step.id)
+    if row is None or row.worker == row.claim == books.worker:
+        return row  # this very step, written a second time
+    if books.is_alive(row):
+        return None
+    if row.worker is not None:
+        row = reap(books, row)
+    if row.state not in ("planned", "submitted", "delivered"):
+        return None
+    taken = row.but(worker=books.worker, claim=books.worker)
+    return write(books, row, taken, "claimed" if row.state == "planned" else row.state)
+
+
+def plan_again(books: Books, step: PlanAgain) -> Row | None:
+    """Make a row that ended badly work again. What it may have cost stays in its budget."""
+    row = books.rows.get(step.id)
+    if row is None or row.state not in ("failed", "unknown"):
+        return None
+    planned = row.but(
+        earlier_tasks=row.earlier_tasks_with(row.task_id),
+        digest="",
+        worker=None,
+        claim=None,
+        task_id=None,
+        task=None,
+        images=None,
+        error=None,
+        charge=None,
+        settled_at=None,
+        unknown_since=None,
+        sunk=row.counted()[0],
+    )
+    return write(books, row, planned, "planned")
+
+
+def settle(books: Books, step: Settle) -> Row | None:
+    """Write what the usage log, or a person, says."""
+    row = existing(books, step)
+    changed = row.but(settled_at=books.now)
+    if step.charge is not None:
+        changed.charge = step.charge
+    if step.state is None or row.state != "unknown":
+        if step.error is not None and row.state == "unknown":
+            changed.error = step.error
+        return write(books, row, changed, row.state)
+    changed.error = step.error if step.state == "failed" else None
+    changed.worker = None
+    if step.task_id is not None:
+        changed.task_id, changed.task = step.task_id, step.task
+    changed.images = step.images or row.images
+    return write(books, row, changed, step.state, billed=step.billed)
