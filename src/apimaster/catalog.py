@@ -95,6 +95,10 @@ _ONE_SHOT_LIMIT: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
 _ONE_SHOT_MARGIN: Final = 30.0
 
 
+SUBMIT_TIMEOUT: Final = 120.0
+"""Seconds for a submit. The gateway answers at once, but the upload of ten megabytes of references takes time."""
+
+
 def one_shot_limit(resolution: str | None) -> float:
     """Seconds after which a one-shot call has ended: a little longer than the gateway's own limit."""
     return _ONE_SHOT_LIMIT[resolution or DEFAULT_RESOLUTION] + _ONE_SHOT_MARGIN

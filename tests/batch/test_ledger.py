@@ -44,9 +44,9 @@ def begin(batch: BatchLedger, name: str) -> Begin:
     return Begin(key=batch.key(name), claim=name, budget=batch.budget_name, **fields)
 
 
-def end(batch: BatchLedger, name: str, state: Any) -> Step:
+def end(batch: BatchLedger, name: str, state: Any, task_id: str | None = None) -> Step:
     error = error_json("ContentPolicyError" if state == "failed" else "OutcomeUnknownError", "It ended.", "maybe")
-    return Ended(key=batch.key(name), claim=name, state=state, error=error)
+    return Ended(key=batch.key(name), claim=name, state=state, error=error, task_id=task_id)
 
 
 def ids(items: list[BatchItem]) -> list[str]:
@@ -119,7 +119,7 @@ def test_retrying_an_unknown_image_keeps_its_cost_and_its_task(batch: BatchLedge
     for name in "ab":
         batch.store.take([begin(batch, name)])
     task = Submitted(key=batch.key("a"), claim="a", task_id="t1", task='{"id": "t1", "model": "m"}')
-    batch.store.take([task, end(batch, "a", "unknown"), end(batch, "b", "failed")])
+    batch.store.take([task, end(batch, "a", "unknown", "t1"), end(batch, "b", "failed")])
     assert (batch.retry("failed"), batch.retry("unknown")) == (1, 1)
     found = batch.item("a")
     assert (found.state, found.sunk, found.cost, found.task) == ("planned", PRICE, PRICE, None)

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from postgres import PostgresServer
 
-from apimaster.errors import BadRequestError, BudgetExceededError, LedgerError
+from apimaster.errors import APIConnectionError, BadRequestError, BudgetExceededError, LedgerError
 from apimaster.ledger import Ledger
 from apimaster.ledger.rows import COLUMNS, Row, RowCount
 from apimaster.ledger.schema import VERSION, Where
@@ -26,6 +26,7 @@ from apimaster.ledger.steps import (
     Beginning,
     Delivered,
     Ended,
+    Left,
     Release,
     Step,
     Submitted,
@@ -55,6 +56,12 @@ def deliver(ledger: Ledger, key: str, claim: str = "me") -> None:
     task = f'{{"id": "task-{key}", "model": "m"}}'
     ledger.take(Submitted(key=key, claim=claim, task_id=f"task-{key}", task=task)).result()
     ledger.take(Delivered(key=key, claim=claim, images='[{"url": "https://cdn.test/a.png"}]')).result()
+
+
+def state_of(ledger: Ledger, key: str) -> str:
+    purchase = ledger.get(key)
+    assert purchase is not None
+    return purchase.state
 
 
 def test_a_purchase_is_what_was_written(ledger: Ledger) -> None:
@@ -157,7 +164,7 @@ def test_few_submits_are_open_at_once(place: str) -> None:
     with Ledger.open(place, max_open_submits=3) as ledger:
         steps = [ledger.take(begin(f"k{number}", claim=f"c{number}")) for number in range(6)]
         assert [step.result().kind for step in steps[:3]] == ["buy"] * 3
-        assert ledger.get("k3") is None
+        assert [purchase.key for purchase in ledger.purchases(state="claimed")] == ["k3", "k4", "k5"]
         ledger.take(Submitted(key="k0", claim="c0", task_id="t", task="{}")).result()
         ledger.take(Ended(key="k1", claim="c1", state="failed", error=ERROR)).result()
         assert [step.result().kind for step in steps[3:5]] == ["buy"] * 2
@@ -197,10 +204,50 @@ def test_what_is_bought_already_does_not_wait_for_a_turn(place: str) -> None:
         assert bought(ledger, "done", claim="c3").kind == "done"
         assert bought(ledger, "open", claim="c4").kind == "busy"
         assert not waiting.done()
+        with Ledger.open(place) as other:
+            assert bought(other, "next", claim="c5").kind == "busy", "who waits for its turn is found"
         ledger.take(Release(key="next", claim="c2", unsent=True)).result()
         with pytest.raises(LedgerError, match="stopped"):
             waiting.result()
-        assert ledger.get("next") is None
+        assert state_of(ledger, "next") == "planned"
+
+
+def test_a_step_waits_for_its_turn_as_long_as_its_call_has_time(place: str) -> None:
+    with Ledger.open(place, max_open_submits=1) as ledger:
+        bought(ledger, "open")
+        patient = ledger.take(begin("patient", claim="c1", wait=3600.0))
+        hasty = ledger.take(begin("hasty", claim="c2", wait=0.01))
+        with pytest.raises(APIConnectionError, match="1 submits of this process") as caught:
+            hasty.result(30)
+        assert caught.value.billed == "no"
+        assert not patient.done()
+        deliver(ledger, "open")
+        assert patient.result(30).kind == "buy"
+
+
+def test_a_call_that_sends_again_keeps_its_turn(place: str) -> None:
+    with Ledger.open(place, max_open_submits=1) as ledger:
+        bought(ledger, "k", claim="c1")
+        waiting = ledger.take(begin("next", claim="c2"))
+        assert ledger.take(Submitting(key="k", claim="c1")).result(30).state == "submitting"
+        assert not waiting.done()
+        ledger.take(Release(key="k", claim="c1", unsent=True)).result()
+        assert waiting.result(30).kind == "buy"
+
+
+def test_a_ledger_that_closes_refuses_who_waits_for_a_turn(place: str) -> None:
+    ledger = Ledger.open(place, max_open_submits=1)
+    bought(ledger, "open")
+    waiting = [ledger.take(begin(key, claim=key)) for key in ("next", "last")]
+    ledger.take(Left(key="next")).result()
+    ledger.close()
+    for each in waiting:
+        with pytest.raises(LedgerError, match="closed"):
+            each.result(30)
+    with Ledger.open(place) as other:
+        other.reap()
+        assert [state_of(other, key) for key in ("open", "next", "last")] == ["unknown", "failed", "failed"]
+        assert bought(other, "next", claim="c3").kind == "buy"
 
 
 def test_pages_are_read_to_the_end(ledger: Ledger) -> None:
@@ -242,7 +289,7 @@ def test_what_a_dead_process_left_is_freed(place: str) -> None:
         other.reap()
         assert {purchase.key: purchase.state for purchase in other.purchases()} == {
             "submitting": "unknown",
-            "claimed": "planned",
+            "claimed": "failed",
             "submitted": "submitted",
         }
         assert bought(other, "submitted", claim="other").owned
@@ -254,9 +301,7 @@ def test_a_worker_without_a_row_is_dead(place: str, ledger: Ledger) -> None:
     ledger.call(lambda backend: backend.leave(ledger._writer.get().worker)).result()
     with Ledger.open(place) as other:
         other.reap()
-        purchase = other.get("k")
-        assert purchase is not None
-        assert purchase.state == "planned"
+        assert state_of(other, "k") == "failed"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from apimaster.catalog import SUBMIT_TIMEOUT
 from apimaster.errors import APIMasterError, BadRequestError, BudgetExceededError, LedgerError
 from apimaster.ledger import STATES, TRANSITIONS
 from apimaster.ledger.rows import Books, BudgetRow, Row
@@ -36,6 +37,7 @@ BEGIN = Begin(key="k", claim="me", digest="d", request="{}", price=PRICE, budget
 STEPS: dict[str, Step] = {
     "begin": BEGIN,
     "claim": replace(BEGIN, submit=False),
+    "begin to wait": replace(BEGIN, peek=True),
     "submitting": Submitting(key="k", claim="me"),
     "submitted": Submitted(key="k", claim="me", task_id="t", task="{}"),
     "delivered": Delivered(key="k", claim="me", images="[]"),
@@ -44,6 +46,7 @@ STEPS: dict[str, Step] = {
     "unknown": Ended(key="k", claim="me", state="unknown", error="{}"),
     "release": Release(key="k", claim="me"),
     "take back": Release(key="k", claim="me", unsent=True),
+    "give up": Release(key="k", claim="me", unsent=True, over=True),
     "leave": Left(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
     "reap": Reap(key="k"),
@@ -74,8 +77,15 @@ def books_with(
 
 
 def row_in(state: str, **changes: object) -> Row:
-    known: dict[str, object] = {"claim": "me", "worker": "here", "price": PRICE, "account": "a", "begun_at": 900.0}
-    row = Row("k", 0, "d", "{}", state=state, billed=BILLED[state], **{**known, **changes})  # type: ignore[arg-type, index]
+    known: dict[str, object] = {
+        "claim": "me",
+        "worker": "here",
+        "price": PRICE,
+        "account": "a",
+        "begun_at": 900.0,
+        "billed": BILLED[state],
+    }
+    row = Row("k", 0, "d", "{}", state=state, **{**known, **changes})  # type: ignore[arg-type]
     if state in ("submitted", "delivered", "saved"):
         row.task_id, row.task = row.task_id or "t", "{}"
     return row
@@ -169,14 +179,28 @@ def test_what_was_charged_for_nothing_is_not_bought_again() -> None:
     assert answer.kind == "charged"
 
 
-@pytest.mark.parametrize(("state", "expected"), [("claimed", "planned"), ("submitting", "unknown")])
-def test_a_dead_worker_leaves_what_can_be_known(state: str, expected: str) -> None:
-    books = books_with(row_in(state, worker="dead"))
+@pytest.mark.parametrize(
+    ("state", "claim", "expected"),
+    [
+        ("claimed", "me", "failed"),  # nobody comes back for it by itself, and its key buys
+        ("claimed", "dead", "planned"),  # work of a batch
+        ("submitting", "me", "unknown"),
+        ("submitted", "me", "submitted"),
+        ("delivered", "me", "delivered"),
+    ],
+)
+def test_a_dead_worker_leaves_what_can_be_known(state: str, claim: str, expected: str) -> None:
+    books = books_with(row_in(state, worker="dead", claim=claim))
     apply_step(books, Reap(key="k"))
     row = books.rows["k", 0]
-    assert (row.state, row.worker, row.claim) == (expected, None, "me")
-    if expected == "unknown":
-        assert row.unknown_since == books.now - books.lease
+    assert (row.state, row.worker, row.claim) == (expected, None, claim)
+
+
+@pytest.mark.parametrize(("begun", "latest"), [(990.0, 1000.0), (100.0, 100.0 + SUBMIT_TIMEOUT)])
+def test_a_dead_process_may_have_sent_until_its_submit_timed_out(begun: float, latest: float) -> None:
+    books = books_with(row_in("submitting", worker="dead", begun_at=begun))
+    apply_step(books, Reap(key="k"))
+    assert books.rows["k", 0].unknown_since == latest
 
 
 def test_a_task_that_comes_late_is_taken() -> None:
@@ -208,22 +232,130 @@ def test_who_polls_a_task_speaks_of_that_task_only(name: str, task: str) -> None
     assert books.rows["k", 0].state == "submitted"
 
 
-@pytest.mark.parametrize("name", ["submitting", "failed", "unknown"])
+@pytest.mark.parametrize("name", ["failed", "unknown"])
 def test_steps_of_a_call_that_lost_its_row_are_refused(name: str) -> None:
     books = books_with(row_in("submitting", claim="another call"))
     with pytest.raises(LedgerError, match="taken over"):
         apply_step(books, STEPS[name])
 
 
-def test_settling_is_asked_for_once_after_a_minute() -> None:
-    row = row_in("unknown", worker=None, unknown_since=950.0)
-    books = books_with(row)
-    first = apply_step(books, BEGIN)
-    assert isinstance(first, Beginning)
-    assert not first.settle
-    books.now = 1010.0
-    asked = [apply_step(books, replace(BEGIN, claim=each)) for each in ("a", "b")]
-    assert [each.settle for each in asked if isinstance(each, Beginning)] == [True, False]
+@pytest.mark.parametrize(
+    ("state", "changes", "goes_on"),
+    [
+        ("submitting", {}, True),
+        ("claimed", {}, True),
+        ("unknown", {"worker": None, "settled_at": 950.0}, True),  # taken for dead, and nobody has gone on
+        ("planned", {"worker": None}, True),
+        ("failed", {"worker": None}, True),  # found not to be charged, which is so: it has not been sent again
+        ("failed", {"billed": "yes"}, False),
+        ("unknown", {"task_id": "t"}, False),
+        ("submitted", {}, False),  # settling has found a task
+        ("delivered", {}, False),
+        ("saved", {}, False),
+        ("submitting", {"claim": "another call"}, False),
+        ("claimed", {"claim": "another call"}, False),
+        ("submitted", {"claim": "another call"}, False),
+        ("failed", {"claim": "another call"}, False),
+        ("planned", {"claim": None}, False),  # planned again
+    ],
+)
+def test_a_call_sends_again_only_what_is_still_its_own(state: str, changes: dict[str, object], goes_on: bool) -> None:
+    row = row_in(state, **changes)
+    books = books_with(replace(row))
+    after = apply_step(books, STEPS["submitting"])
+    if not goes_on:
+        assert after is None
+        assert books.rows["k", 0] == row
+        return
+    assert isinstance(after, Row)
+    assert (after.state, after.worker, after.claim, after.begun_at) == ("submitting", "here", "me", books.now)
+    assert (after.unknown_since, after.settled_at) == (None, None)
+
+
+def test_sending_again_reserves_what_settling_has_given_back() -> None:
+    budget = BudgetRow("b", max_images=1)
+    books = books_with(budget=budget)
+    apply_step(books, replace(BEGIN, budget="b"))
+    apply_step(replace(books, worker="there"), Reap(key="k"))
+    apply_step(books, STEPS["settle as failed"])
+    assert budget.images == 0
+    apply_step(books, replace(BEGIN, key="k2", claim="other", budget="b"))
+    with pytest.raises(BudgetExceededError):
+        apply_step(books, STEPS["submitting"])
+    assert books.rows["k", 0].state == "failed"
+
+
+def test_a_call_that_was_taken_for_dead_does_not_end_what_settling_has_found() -> None:
+    for name in ("failed", "unknown"):
+        books = books_with(row_in("submitted", worker=None, task_id="found"))
+        with pytest.raises(LedgerError, match="taken over"):
+            apply_step(books, STEPS[name])
+        assert books.rows["k", 0].state == "submitted"
+
+
+def test_the_task_of_a_late_reply_replaces_the_one_that_settling_took_for_it() -> None:
+    books = books_with(row_in("submitted", worker=None, task_id="found"))
+    row = apply_step(books, STEPS["submitted"])
+    assert isinstance(row, Row)
+    assert (row.task_id, row.earlier_tasks) == ("t", "found")
+
+
+@pytest.mark.parametrize(
+    ("settled_at", "now", "due"),
+    [
+        (None, 959.0, False),  # the request went out at 900: the log may not hold it yet
+        (None, 960.0, True),
+        (965.0, 1009.0, False),  # it is asked already, and a missing charge proves nothing before 1010
+        (965.0, 1010.0, True),
+        (1010.0, 1011.0, False),
+        (1010.0, 1609.0, False),
+        (1010.0, 1610.0, True),  # later the log may prove more
+    ],
+)
+def test_when_the_usage_log_is_looked_into(settled_at: float | None, now: float, due: bool) -> None:
+    books = books_with(row_in("unknown", worker=None, begun_at=900.0, unknown_since=950.0, settled_at=settled_at))
+    books.now = now
+    assert begun(books, replace(BEGIN, account="another")).settle is False, "its log tells nothing of this one"
+    assert [begun(books, replace(BEGIN, claim=each)).settle for each in ("a", "b")] == [due, False], "one call asks"
+
+
+# --- turns ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [None, "planned", "failed"])
+def test_a_purchase_that_waits_for_its_turn_is_found_and_reserves_nothing(state: str | None) -> None:
+    budget = BudgetRow("b", max_images=1)
+    row = None if state is None else row_in(state, worker=None, claim=None)
+    books = books_with(row, budget=budget)
+    waiting = replace(BEGIN, budget="b", alias="by this", peek=True)
+    assert [begun(books, waiting).kind for _ in range(2)] == ["wait", "wait"]
+    found = books.rows["k", 0]
+    assert (found.state, found.alias, found.worker, found.claim) == ("claimed", "by this", "here", "me")
+    assert (found.attempts, found.begun_at, found.billed, budget.images) == (1, None, "no", 0)
+    assert begun(books, replace(BEGIN, claim="another call")).kind == "busy"
+    turn = replace(waiting, peek=False)
+    assert [begun(books, turn).kind for _ in range(2)] == ["buy", "buy"]
+    found = books.rows["k", 0]
+    assert (found.state, found.attempts, found.begun_at, budget.images) == ("submitting", 1, books.now, 1)
+
+
+def test_a_purchase_whose_turn_comes_when_its_budget_is_spent_is_refused() -> None:
+    books = books_with(budget=BudgetRow("b", max_images=1))
+    waiting = replace(BEGIN, budget="b", peek=True)
+    begun(books, waiting)
+    begun(books, replace(BEGIN, key="k2", claim="other", budget="b"))
+    with pytest.raises(BudgetExceededError):
+        apply_step(books, replace(waiting, peek=False))
+    given_up = apply_step(books, STEPS["give up"])
+    assert isinstance(given_up, Row)
+    assert (given_up.state, given_up.worker, given_up.billed) == ("failed", None, "no")
+
+
+def test_work_of_a_batch_that_waits_is_not_written_anew() -> None:
+    books = books_with(row_in("claimed", worker="here", claim="here"))
+    assert begun(books, replace(BEGIN, peek=True)).kind == "wait"
+    assert not books.changed
+    assert begun(books, BEGIN).kind == "buy"
 
 
 # --- budgets ----------------------------------------------------------------------------------------------

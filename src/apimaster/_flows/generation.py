@@ -14,12 +14,13 @@ import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from .._references.checked import CheckedReference, check_references
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
-from ..catalog import DEFAULT_RESOLUTION, one_shot_limit, spec_for
+from ..catalog import DEFAULT_RESOLUTION, SUBMIT_TIMEOUT, one_shot_limit, spec_for
 from ..errors import APIMasterError, NoImageError, NotFoundError, OutcomeUnknownError
 from ..ledger.rows import Row
 from ..request import ImageRequest, Mode
@@ -30,14 +31,11 @@ from .context import Context
 from .image_run import CallOptions, ImageRun
 from .operations import Flow, Gather, Instant, Now, Reply, RunBlocking, Sleep
 from .poll import describe_state, poll_once
-from .purchase import Record, open_records, record_of_task
+from .purchase import Known, Record, TakenOver, open_records, record_of_task
 from .purchase_errors import no_ledger
 from .send import ask, buy, describe_fault, with_hint
 
 T = TypeVar("T")
-
-SUBMIT_TIMEOUT: Final = 120.0
-"""Seconds for a submit. The gateway answers at once, but the upload of ten megabytes of references takes time."""
 
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
@@ -73,11 +71,11 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
     yield from run.report("submitting")
 
     def work() -> Flow[Task]:
-        known = yield from run.record.begin(run.deadline, one_shot=False)
-        if known is not None:
-            task = known.task or Task(id="", model=request.model, request=request)
-            return task.model_copy(update={"status": "succeeded", "images": known.images}) if known.images else task
-        accepted = yield from _submit(context, request, run)
+        accepted = yield from _obtain(context, request, "async", run)
+        if isinstance(accepted, Known):
+            task = accepted.task or Task(id="", model=request.model, request=request)
+            made = {"status": "succeeded", "images": accepted.images}
+            return task.model_copy(update=made) if accepted.images else task
         if isinstance(accepted, Task):
             yield from run.record.submitted(accepted, keep=False)
             yield from run.report_task(accepted)
@@ -203,15 +201,28 @@ def _one_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRu
 
 
 def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
-    known = yield from run.record.begin(run.deadline, one_shot=mode == "sync")
-    if known is not None:
-        return (yield from collect_known(context, known, request, run))
-    accepted = yield from _buy(context, request, mode, run)
+    accepted = yield from _obtain(context, request, mode, run)
+    if isinstance(accepted, Known):
+        return (yield from collect_known(context, accepted, request, run))
     if not isinstance(accepted, Task):
         return (yield from deliver(context, accepted, None, request, run))
     yield from run.record.submitted(accepted)
     now: Instant = yield Now()
     return (yield from collect(context, accepted, run, begun=now.monotonic))
+
+
+def _obtain(
+    context: Context, request: ImageRequest, mode: Mode, run: ImageRun
+) -> Flow[Known | Task | tuple[GeneratedImage, ...]]:
+    """What the ledger knows of the image, or else what the gateway answers to the request for it."""
+    while True:
+        known = yield from run.record.begin(run.deadline, one_shot=mode == "sync")
+        if known is not None:
+            return known
+        try:
+            return (yield from _buy(context, request, mode, run))
+        except TakenOver:
+            _log.warning("A purchase was taken over while its call paused: it joins the other call.")
 
 
 def _recorded(record: Record, flow: Flow[T]) -> Flow[T]:
@@ -234,16 +245,25 @@ def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> 
             # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
             if mode == "async":
                 raise
-        yield from run.record.turn_to_one_shot()
+        yield from run.record.send_again(one_shot=True)
     timeout = one_shot_limit(request.resolution)
     call = generation_call(request, run.references, submit=False)
-    reply = yield from buy(context, call, deadline=run.deadline, timeout=timeout, long=True)
+    again = partial(run.record.send_again, one_shot=True)
+    reply = yield from buy(context, call, deadline=run.deadline, before_retry=again, timeout=timeout, long=True)
     return (yield from _accepted(context, reply, request))
 
 
 def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
     call = generation_call(request, run.references, submit=True)
-    reply = yield from buy(context, call, deadline=run.deadline, timeout=SUBMIT_TIMEOUT, long=bool(run.references))
+    again = partial(run.record.send_again, one_shot=False)
+    reply = yield from buy(
+        context,
+        call,
+        deadline=run.deadline,
+        before_retry=again,
+        timeout=SUBMIT_TIMEOUT,
+        long=bool(run.references),
+    )
     return (yield from _accepted(context, reply, request))
 
 

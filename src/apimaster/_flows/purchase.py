@@ -7,6 +7,7 @@ the image is paid for: it is logged and written later.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -70,6 +71,10 @@ class Known:
     counted: bool
 
 
+class TakenOver(Exception):
+    """This call was taken for dead while it paused, and the ledger has gone on without it: begin again, to join."""
+
+
 class Record:
     """The record of an image without a ledger: every step does nothing."""
 
@@ -80,8 +85,12 @@ class Record:
         return None
         yield
 
-    def turn_to_one_shot(self) -> Flow[None]:
-        """The gateway has no async route: the request goes out once more, as a one-shot call."""
+    def send_again(self, *, one_shot: bool) -> Flow[None]:
+        """The request goes out once more: after a fault that cost nothing, or as a one-shot call.
+
+        Raises:
+            TakenOver: it must not, because the purchase is another call's by now.
+        """
         return
         yield
 
@@ -142,14 +151,15 @@ class LedgerRecord(Record):
             LedgerError: the ledger can't be written. Nothing was sent.
             OutcomeUnknownError: nobody knows whether an earlier call bought it.
         """
-        step = self.begin_step = replace(self.begin_step, one_shot=one_shot)
         pause, longest = _PAUSES
         while True:
+            now: Instant = yield Now()
+            step = self.begin_step = replace(self.begin_step, one_shot=one_shot, wait=deadline - now.monotonic)
             self.held = True  # if the flow is stopped while the step is on its way, it must be taken back
             try:
-                answer: Beginning = yield Await(lambda: self.ledger.take(step))
-            except APIMasterError:
-                self.held = False  # refused: there is nothing to take back
+                answer: Beginning = yield Await(lambda: self.ledger.take(self.begin_step))
+            except APIMasterError as error:
+                self._take_back(error)
                 raise
             row = answer.row
             self.held = answer.kind == "buy" or answer.owned
@@ -171,17 +181,19 @@ class LedgerRecord(Record):
                 continue
             if elsewhere and not answer.at_work:
                 raise purchase_errors.of_another_account(row, self.request)
-            now: Instant = yield Now()
+            now = yield Now()
             if now.monotonic + pause >= deadline:
                 raise purchase_errors.under_way(row)
             yield Sleep(pause)
             pause = min(longest, pause * 1.5)
 
-    def turn_to_one_shot(self) -> Flow[None]:
-        step = self.begin_step
-        yield Await(
-            lambda: self.ledger.take(Submitting(key=step.key, index=step.index, claim=step.claim, one_shot=True))
-        )
+    def send_again(self, *, one_shot: bool) -> Flow[None]:
+        begin = self.begin_step
+        step = Submitting(key=begin.key, index=begin.index, claim=begin.claim, one_shot=one_shot)
+        row: Row | None = yield Await(lambda: self.ledger.take(step))
+        if row is None:
+            self.held = self.sending = False
+            raise TakenOver
 
     def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
         self.has_task, self.task_id = True, task.id
@@ -212,10 +224,21 @@ class LedgerRecord(Record):
 
     def abandon(self) -> None:
         if self.held:
-            step = self.begin_step
-            sent = self.sending or self.has_task
-            self.ledger.take(Release(key=step.key, index=step.index, claim=step.claim, left=True, unsent=not sent))
+            unsent = not (self.sending or self.has_task)
+            self._release_now(left=True, unsent=unsent, over=self.plan_again is None)
             self.held = False
+
+    def _take_back(self, error: APIMasterError) -> None:
+        """The first step was refused, or its answer got lost: nothing goes out, whatever the ledger has of it."""
+        self.held = False
+        reason = failure_json(error, prompts=self.ledger.store_prompts)
+        with contextlib.suppress(LedgerError):  # it is closed
+            self._release_now(unsent=True, over=self.plan_again is None, error=reason)
+
+    def _release_now(self, **fields: Any) -> None:
+        """Queue a release, and don't wait for it."""
+        step = self.begin_step
+        self.ledger.take(Release(key=step.key, index=step.index, claim=step.claim, **fields))
 
     def _release(self, error: str) -> Flow[None]:
         if self.held:

@@ -8,6 +8,7 @@ while ``ask`` retries.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from .._wire.errors import error_from
@@ -23,15 +24,23 @@ _log = logging.getLogger("apimaster")
 
 
 def buy(
-    context: Context, call: Call, *, deadline: float, timeout: float | None = None, long: bool = False
+    context: Context,
+    call: Call,
+    *,
+    deadline: float,
+    before_retry: Callable[[], Flow[None]],
+    timeout: float | None = None,
+    long: bool = False,
 ) -> Flow[Reply]:
     """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` limits one attempt, in seconds.
+
+    ``before_retry`` runs before each further attempt; if it raises, that is not made.
 
     Raises:
         OutcomeUnknownError: it went out and no reply came back. The client does not send it again.
         APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
-    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long))
+    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long, before_retry=before_retry))
 
 
 def ask(
@@ -57,6 +66,7 @@ def _exchange(
     paid: bool,
     long: bool,
     retry_rate_limit: bool = True,
+    before_retry: Callable[[], Flow[None]] | None = None,
 ) -> Flow[Reply]:
     policy = context.purchases if paid and context.purchases is not None else context.policy
     attempt = 0
@@ -95,6 +105,8 @@ def _exchange(
             raise last
         _log.debug("%s %s: retry in %.2f s after %s", call.method, call.path, pause, describe_fault(last))
         yield Sleep(pause)
+        if before_retry is not None:
+            yield from before_retry()
 
 
 def _log_end(call: Call, end: str, started: float) -> Flow[None]:

@@ -228,7 +228,8 @@ class ImageJob:
     async def _end(self, context: RunContext, state: Any, error: APIMasterError) -> None:
         if self.claim is not None:
             text = failure_json(error, prompts=context.ledger.store_prompts)
-            await context.take(Ended(key=self.key, claim=self.claim, state=state, error=text))
+            task_id = self.item.task.id or None if self.item.task is not None else None
+            await context.take(Ended(key=self.key, claim=self.claim, state=state, error=text, task_id=task_id))
             self.claim = None
 
     async def _give_back(self, context: RunContext, error: str | None = None) -> None:

@@ -22,9 +22,9 @@ def existing(books: Books, step: Step) -> Row:
     return row
 
 
-def taken_over(step: Step, billed: Billed = "maybe") -> LedgerError:
+def taken_over(step: Step) -> LedgerError:
     """The error for a step of a call that is not at work on the row any more."""
-    return LedgerError(f"Another call has taken over the purchase {step.key!r} [{step.index}]", billed=billed)
+    return LedgerError(f"Another call has taken over the purchase {step.key!r} [{step.index}]", billed="maybe")
 
 
 def write(books: Books, before: Row, after: Row, state: PurchaseState, billed: Billed | None = None) -> Row:

@@ -2,9 +2,6 @@
 
 Steps that arrive during a commit go into the next one together: so a thousand images under way cost a few commits a
 second. The thread also says every few seconds that this process is alive, and frees what dead processes left behind.
-
-Few submits are open at once: a request whose reply is awaited when the process dies is one of which nobody knows
-whether it was charged. A ``Begin`` that would buy, or a ``Submitting``, beyond ``max_open_submits`` waits its turn.
 """
 
 from __future__ import annotations
@@ -16,14 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from ..errors import LedgerError
 from .backend import Backend, Unavailable, Worker
-from .rows import Row
-from .steps import Begin, Beginning, Reap, Release, Step, Submitting
+from .lease import Lease
+from .steps import Reap, Step
+from .turns import Pending, Turns, opens_purchase
 
 T = TypeVar("T")
 _Work = Step | Callable[[Backend], Any]
@@ -56,14 +53,12 @@ class GroupWriter:
     ) -> None:
         self.worker = Worker()
         self._heartbeat = heartbeat
-        self._lease = lease
-        self._max_open = max_open_submits
+        self._lease = Lease(heartbeat, lease)
         self._patience = patience
         self._wake = threading.Condition()
         self._queue: deque[_Queued] = deque()
-        self._held: deque[_Queued] = deque()
         self._owed: list[Step] = []
-        self._open: set[str] = set()
+        self._turns = Turns(max_open_submits)
         self._last_beat = float("-inf")
         self._closing = False
         self.commits = 0
@@ -87,7 +82,7 @@ class GroupWriter:
 
     def reap(self) -> Future[None]:
         """Free what dead processes left behind, after the steps that came before."""
-        return self.call(self._reap)
+        return self.call(lambda backend: self._reap(backend, self._lease.seconds))
 
     def close(self, timeout: float | None = None) -> None:
         """Write what is queued, and stop."""
@@ -127,8 +122,8 @@ class GroupWriter:
         try:
             while True:
                 with self._wake:
-                    while not self._ready() and not self._closing and self._until_beat() > 0:
-                        self._wake.wait(self._until_beat())
+                    while not (self._queue or self._turns.ready or self._closing) and self._until_beat() > 0:
+                        self._wake.wait(min(self._until_beat(), max(self._turns.until_expiry, 0.0)))
                     steps, functions = self._next()
                     if self._closing and not (steps or functions):
                         break
@@ -141,83 +136,49 @@ class GroupWriter:
         finally:
             self._leave(backend)
 
-    def _ready(self) -> bool:
-        """Whether something can go on now."""
-        return bool(self._queue) or bool(self._held and len(self._open) < self._max_open)
-
-    def _next(self) -> tuple[list[tuple[Step, Future[Any]]], list[tuple[Callable[[Backend], Any], Future[Any]]]]:
-        """The next group: the steps up to the first function, and the functions that follow.
-
-        Steps that would open too many submits are held back until others have had their reply.
-        """
-        steps: list[tuple[Step, Future[Any]]] = []
+    def _next(self) -> tuple[list[Pending], list[tuple[Callable[[Backend], Any], Future[Any]]]]:
+        """The next group: the steps up to the first function, and the functions that follow."""
         functions: list[tuple[Callable[[Backend], Any], Future[Any]]] = []
         if self._closing:
-            self._refuse_waiting()
-        free = self._max_open - len(self._open)
-        while self._held and free > 0:
-            work, future = self._held.popleft()
-            steps.append((work, future))  # type: ignore[arg-type]  # only steps are held
-            free -= 1
+            self._refuse_purchases()
+        steps = self._turns.start_group()
         while self._queue and len(steps) < MAX_GROUP:
             work, future = self._queue[0]
             if callable(work):
                 functions.append((work, future))
             elif functions:
                 break
-            elif isinstance(work, Begin) and _opens_submit(work) and free <= 0:
-                steps.append((replace(work, peek=True), future))  # what is bought already need not wait
-            elif _opens_submit(work) and free <= 0:
-                self._held.append((work, future))
-            else:
-                if isinstance(work, Release):
-                    self._drop_held(work.claim)
-                free -= _opens_submit(work)
-                steps.append((work, future))
+            elif (step := self._turns.admit(work, future)) is not None:
+                steps.append((step, future))
             self._queue.popleft()
         return steps, functions
 
-    def _refuse_waiting(self) -> None:
+    def _refuse_purchases(self) -> None:
         """The ledger closes: nobody could record any more what a purchase that begins now leads to."""
-        for queue in (self._held, self._queue):
-            for work, future in [each for each in queue if isinstance(each[0], (Begin, Submitting))]:
-                queue.remove((work, future))
-                _answer(future, closed())
+        self._turns.refuse(closed())
+        for work, future in [each for each in self._queue if opens_purchase(each[0])]:
+            self._queue.remove((work, future))
+            _answer(future, closed())
 
-    def _drop_held(self, claim: str) -> None:
-        """Forget the waiting step of a call that was stopped: it would begin what nobody ends."""
-        for step, future in [each for each in self._held if getattr(each[0], "claim", None) == claim]:
-            self._held.remove((step, future))
-            _answer(future, LedgerError("The call was stopped before its turn came.", advice="Ask again."))
-
-    def _write(self, backend: Backend, group: list[tuple[Step, Future[Any]]]) -> None:
+    def _write(self, backend: Backend, group: list[Pending]) -> None:
         owed, self._owed = self._owed, []
         steps = [*owed, *(step for step, _ in group)]
         beat = self._until_beat() <= self._heartbeat / 2
-        answers = self._patiently(lambda: backend.apply(steps, self.worker, lease=self._lease, beat=beat))
+        answers = self._patiently(lambda: backend.apply(steps, self.worker, lease=self._lease.seconds, beat=beat))
         if isinstance(answers, BaseException):
             self._owed = [step for step in steps if step.owed][-10_000:]
             for step, future in group:
-                self._note(step, answers)
+                self._turns.note(step, answers)
                 _answer(future, copy.copy(answers))  # each caller adds its own traceback
             return
         self.commits += 1
+        self._lease.reached()
         if beat:
             self._last_beat = time.monotonic()
         for (step, future), answer in zip(group, answers[len(owed) :], strict=True):
-            if isinstance(step, Begin) and isinstance(answer, Beginning) and answer.kind == "wait":
-                self._held.append((replace(step, peek=False), future))
-                continue
-            self._note(step, answer)
-            _answer(future, answer)
-
-    def _note(self, step: Step, answer: object) -> None:
-        """Keep count of the submits that are open."""
-        row = answer.row if isinstance(answer, Beginning) and answer.kind == "buy" else answer
-        if isinstance(step, (Begin, Submitting)) and isinstance(row, Row) and _is_open(row):
-            self._open.add(step.claim)
-        elif not isinstance(step, Begin):
-            self._open.discard(step.claim)  # whatever the step says, the request has had its reply, or is given up
+            if not self._turns.waits(step, future, answer):
+                self._turns.note(step, answer)
+                _answer(future, answer)
 
     def _patiently(self, work: Callable[[], T]) -> T | BaseException:
         """What ``work`` returns or raises; while the store can't be reached, it is tried again."""
@@ -242,16 +203,17 @@ class GroupWriter:
         self._last_beat = time.monotonic()
         try:
             backend.beat(self.worker)
-            self._reap(backend)
+            self._reap(backend, self._lease.seconds)
+            self._lease.reached()
         except LedgerError as error:
             _log.warning("The ledger was not told that this process is alive: %s", error.message)
 
-    def _reap(self, backend: Backend) -> None:
-        dead: list[Step] = [Reap(key=key, index=index) for key, index in backend.orphans(self._lease)]
+    def _reap(self, backend: Backend, lease: float) -> None:
+        dead: list[Step] = [Reap(key=key, index=index) for key, index in backend.orphans(lease)]
         owed, self._owed = self._owed, []
         try:
             if dead or owed:
-                backend.apply([*owed, *dead], self.worker, lease=self._lease, beat=False)
+                backend.apply([*owed, *dead], self.worker, lease=lease, beat=False)
         except LedgerError:
             self._owed = owed
             raise
@@ -259,7 +221,7 @@ class GroupWriter:
     def _leave(self, backend: Backend) -> None:
         try:
             if self._owed:
-                backend.apply(self._owed, self.worker, lease=self._lease, beat=False)
+                backend.apply(self._owed, self.worker, lease=self._lease.seconds, beat=False)
             backend.leave(self.worker)
         except LedgerError as error:
             _log.warning("%s", error.message)
@@ -270,16 +232,6 @@ class GroupWriter:
 def closed() -> LedgerError:
     """The error for whoever uses a ledger that is closed."""
     return LedgerError("The ledger is closed.", advice="Open it again.")
-
-
-def _opens_submit(work: object) -> bool:
-    if isinstance(work, Begin):
-        return work.submit and not work.one_shot
-    return isinstance(work, Submitting) and not work.one_shot
-
-
-def _is_open(row: Row) -> bool:
-    return row.state == "submitting" and not row.one_shot
 
 
 def _answer(future: Future[Any], answer: object) -> None:

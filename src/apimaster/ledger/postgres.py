@@ -118,7 +118,7 @@ class PostgresBackend:
                 '(SELECT * FROM unnest(%s::text[], %s::integer[])) ORDER BY "key", "index" FOR UPDATE',
                 (list(keys), list(indexes)),
             ).fetchall()
-            books = Books(_now(connection), worker.id, lease)
+            books = Books(_now(connection), worker.id)
             for values in found:
                 row = Row(*values)
                 books.rows[row.id] = row

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import existing, write
 from .rows import Books, Row
 from .steps import Left, PlanAgain, Reap, Rejoin, Settle, Take, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
+UNSENT: Final = "The process that was to buy it ended before it sent the request."
 
 
 def left(books: Books, step: Left) -> Row | None:
@@ -38,9 +40,16 @@ def reap(books: Books, row: Row) -> Row:
     freed = row.but(worker=None)
     if row.state == "submitting":
         freed.error = error_json("OutcomeUnknownError", DIED, "maybe")
-        freed.unknown_since = books.now - books.lease  # it has given no sign of life since
+        # Before each attempt its process asks whether the purchase is still its own: so none begins after this.
+        begun = books.now if row.begun_at is None else row.begun_at
+        freed.unknown_since = min(books.now, begun + SUBMIT_TIMEOUT)
         return write(books, row, freed, "unknown")
-    return write(books, row, freed, "planned" if row.state == "claimed" else row.state)
+    if row.state != "claimed":
+        return write(books, row, freed, row.state)
+    if row.claim == row.worker:  # work of a batch: it stays work
+        return write(books, row, freed, "planned")
+    freed.error = error_json("APIConnectionError", UNSENT, "no")
+    return write(books, row, freed, "failed")
 
 
 def take_free(books: Books, step: Take) -> Row | None:

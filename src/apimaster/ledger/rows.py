@@ -145,7 +145,6 @@ class Books:
     Attributes:
         now: unix seconds by the store's clock.
         worker: the process that takes the steps.
-        lease: seconds without a sign of life after which a process is taken for dead.
         rows: the rows that the steps name, as far as they exist; the rules add new ones.
         budgets: the budgets that the rows or the steps name.
         alive: the workers among those of the rows that are alive.
@@ -155,7 +154,6 @@ class Books:
 
     now: float
     worker: str
-    lease: float = 60.0
     rows: dict[RowId, Row] = field(default_factory=dict)
     budgets: dict[str, BudgetRow] = field(default_factory=dict)
     alive: frozenset[str] = frozenset()

@@ -35,6 +35,8 @@ from .steps import (
 )
 
 LEFT: Final = "The call was stopped while its request was on its way."
+SETTLE_AGAIN: Final = 600.0
+"""Seconds between two looks into the usage log for one purchase: it may be read 15 times in 20 minutes."""
 
 
 def apply_step(books: Books, step: Step) -> object:
@@ -59,7 +61,7 @@ def _begin(books: Books, step: Begin) -> Beginning:
     if row.digest not in ("", step.digest):  # work that was only planned has none: its references were not read yet
         raise key_reused(step.key)
     if row.claim == step.claim and row.state in ("claimed", "submitting"):
-        return Beginning("buy", row)  # this very step, written a second time
+        return _take_up(books, step, row)
     if row.state == "claimed" and row.worker == row.claim == books.worker:
         return _take(books, step, row)  # claimed by this process for the first of its calls
     if row.state in ("claimed", "submitting") and not books.is_alive(row):
@@ -77,8 +79,9 @@ def _begin(books: Books, step: Begin) -> Beginning:
 
 def _take(books: Books, step: Begin, row: Row) -> Beginning:
     """Make the row this call's own: claimed, or submitting with its money reserved."""
-    if step.peek:
-        return Beginning("wait", row)
+    if step.peek and row.worker == row.claim == books.worker:
+        return Beginning("wait", row)  # everybody can see that it is this process's
+    state = _state_after(step)
     taken = row.but(
         digest=step.digest,
         request=step.request,
@@ -98,19 +101,40 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
         left=False,
         settled_at=None,
         unknown_since=None,
-        begun_at=books.now if step.submit else None,
+        begun_at=books.now if state == "submitting" else None,
         alias=step.alias or row.alias,
     )
-    write(books, row, taken, "submitting" if step.submit else "claimed")
-    return Beginning("buy", taken)
+    write(books, row, taken, state)
+    return Beginning("wait" if step.peek else "buy", taken)
+
+
+def _take_up(books: Books, step: Begin, row: Row) -> Beginning:
+    """It is this call's own: its turn has come, or this very step is written a second time."""
+    if row.state == "claimed" and _state_after(step) == "submitting":
+        row = write(books, row, row.but(one_shot=step.one_shot, begun_at=books.now), "submitting")
+    return Beginning("wait" if step.peek else "buy", row)
+
+
+def _state_after(step: Begin) -> PurchaseState:
+    return "submitting" if step.submit and not step.peek else "claimed"
 
 
 def _begin_unknown(books: Books, step: Begin, row: Row) -> Beginning:
-    since = row.updated_at if row.unknown_since is None else row.unknown_since
-    due = row.settled_at is None and books.now - since >= step.settle_after and row.account == step.account
+    due = row.account == step.account and _settling_is_due(row, books.now, step.settle_after)
     if due:
         write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
     return Beginning("unknown", row, settle=due)
+
+
+def _settling_is_due(row: Row, now: float, settle_after: float) -> bool:
+    """Whether to look into the usage log: once when it may hold the charge, again when a charge that is missing there
+    proves something, and from then on every ten minutes.
+    """
+    begun = row.created_at if row.begun_at is None else row.begun_at
+    over = row.updated_at if row.unknown_since is None else row.unknown_since
+    if row.settled_at is None:
+        return now - begun >= settle_after
+    return row.settled_at < over + settle_after <= now or now - row.settled_at >= SETTLE_AGAIN
 
 
 def _join(books: Books, step: Begin, row: Row) -> Beginning:
@@ -127,13 +151,15 @@ def _join(books: Books, step: Begin, row: Row) -> Beginning:
 # --- on its way -------------------------------------------------------------------------------------------
 
 
-def _submitting(books: Books, step: Submitting) -> Row:
+def _submitting(books: Books, step: Submitting) -> Row | None:
     row = existing(books, step)
-    if row.claim != step.claim:
-        raise taken_over(step, billed="no")
-    if row.state == "submitting" and row.one_shot == step.one_shot:
-        return row
-    changed = row.but(one_shot=step.one_shot, begun_at=books.now, worker=books.worker)
+    # What settling has given a task, or found charged, must not be bought again, even by the call that began it.
+    again = row.state in ("claimed", "submitting", "planned", "failed", "unknown") and row.task_id is None
+    if row.claim != step.claim or not again or (row.state == "failed" and row.billed != "no"):
+        return None
+    changed = row.but(
+        one_shot=step.one_shot, begun_at=books.now, worker=books.worker, error=None, unknown_since=None, settled_at=None
+    )
     return write(books, row, changed, "submitting")
 
 
@@ -148,8 +174,9 @@ def _submitted(books: Books, step: Submitted) -> Row:
         raise taken_over(step)
     if row.task_id == step.task_id and row.state != "submitting":
         return row
+    earlier = row.earlier_tasks_with(row.task_id)  # settling has taken another charge for this call's
     worker = books.worker if step.keep else None
-    changed = row.but(task_id=step.task_id, task=step.task, error=None, worker=worker)
+    changed = row.but(task_id=step.task_id, task=step.task, error=None, worker=worker, earlier_tasks=earlier)
     return write(books, row, changed, "submitted")
 
 
@@ -170,8 +197,11 @@ def _delivered(books: Books, step: Delivered) -> Row:
 
 def _ended(books: Books, step: Ended) -> Row:
     row = existing(books, step)
-    # Whoever polls a task may see that it failed; only the call that sent the request may say that it did not go well.
-    if row.claim != step.claim and (row.state != "submitted" or row.task_id != step.task_id):
+    # Whoever polls a task may see that it failed; only the call that sent the request may say that it did not go well,
+    # unless settling has found its task meanwhile.
+    polled = row.state == "submitted" and row.task_id == step.task_id
+    sent = row.claim == step.claim and row.task_id in (None, step.task_id)
+    if not polled and not sent:
         raise taken_over(step)
     if row.state == step.state:
         return row
@@ -187,7 +217,8 @@ def _release(books: Books, step: Release) -> Row | None:
         changed.error = step.error or error_json("OutcomeUnknownError", LEFT, "maybe")
         changed.unknown_since = books.now
         return write(books, row, changed, "unknown")
-    return write(books, row, changed, "planned" if row.state in ("claimed", "submitting") else row.state)
+    unsent: PurchaseState = "failed" if step.over else "planned"
+    return write(books, row, changed, unsent if row.state in ("claimed", "submitting") else row.state)
 
 
 def key_reused(key: str) -> BadRequestError:

@@ -76,7 +76,7 @@ class SQLiteBackend:
             now = time.time()
             if beat:
                 execute(_BEAT, (worker.id, worker.host, worker.pid, now))
-            books = Books(now, worker.id, lease)
+            books = Books(now, worker.id)
             loaded = {row.id: row for row in self._load(row_ids(steps))}
             books.rows.update(loaded)
             for name in budget_names(steps, list(books.rows.values())):

@@ -43,10 +43,12 @@ TRANSITIONS: Final[dict[PurchaseState, frozenset[PurchaseState]]] = {
     "submitted": frozenset({"submitted", "delivered", "saved", "failed", "unknown"}),
     "delivered": frozenset({"delivered", "saved", "unknown"}),
     "saved": frozenset({"delivered", "saved"}),
-    # After a failure the image may be bought again. A task may turn up late: its process was taken for dead.
-    "failed": frozenset({"planned", "claimed", "submitting", "submitted", "delivered"}),
+    # After a failure the image may be bought again. Its process may come late, with a task or with no reply, if it was
+    # taken for dead.
+    "failed": frozenset({"planned", "claimed", "submitting", "submitted", "delivered", "unknown"}),
     # Settling, a late reply, or a person has found out what became of it.
-    "unknown": frozenset({"planned", "submitted", "delivered", "saved", "failed", "unknown"}),
+    # A process that was taken for dead before its next attempt at the request may go on.
+    "unknown": frozenset({"planned", "submitting", "submitted", "delivered", "saved", "failed", "unknown"}),
 }
 """For each state, the states that may follow it."""
 

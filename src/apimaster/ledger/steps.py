@@ -30,7 +30,7 @@ class Beginning:
     busy      another call is sending the request: ask again in a moment
     unknown   nobody knows; ``settle``: ask the usage log now, which nobody has done yet
     charged   a person found out that it was charged, and that there is no picture
-    wait      it may be bought, and too many submits of this process are open: only the group writer sees this
+    wait      it may be bought, and it is not its turn: only the group writer sees this
     ========  ==================================================================================
 
     ``at_work``: a living process is at work on it.
@@ -65,8 +65,8 @@ class _Step:
 class Begin(_Step):
     """Somebody asks for this image: buy it, or join the purchase that there is.
 
-    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed. ``peek`` joins
-    as ever, and does not buy.
+    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed. With ``peek``
+    a row that it may buy is claimed too, and the answer is to wait. It may wait ``wait`` seconds for its turn.
     """
 
     digest: str
@@ -79,13 +79,18 @@ class Begin(_Step):
     alias: str | None = None
     settle_after: float = 60.0
     peek: bool = False
+    wait: float = float("inf")
 
     owed: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitting(_Step):
-    """The request of a claimed purchase goes out now; or a submit turns into a one-shot call."""
+    """The request goes out once more, or as a one-shot call instead.
+
+    The answer is the row; None if the purchase is not this call's any more: its process was taken for dead, and
+    another call, or settling, has gone on with it. Then nothing may be sent.
+    """
 
     one_shot: bool = False
 
@@ -132,11 +137,13 @@ class Ended(_Step):
 class Release(_Step):
     """The call stops its work on this purchase.
 
-    ``left``: its caller went away; ``unsent``: its request did not go out; ``error``: why it stopped.
+    ``left``: its caller went away; ``unsent``: its request did not go out, and then ``over`` says that it has failed
+    rather than that it is work as before; ``error``: why it stopped.
     """
 
     left: bool = False
     unsent: bool = False
+    over: bool = False
     error: str | None = None
 
     durable: ClassVar[bool] = False
