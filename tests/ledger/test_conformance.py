@@ -162,7 +162,7 @@ def test_steps_go_out_in_groups(ledger: Ledger) -> None:
 
 def test_few_submits_are_open_at_once(place: str) -> None:
     with Ledger.open(place, max_open_submits=3) as ledger:
-        steps = [ledger.take(begin(f"k{number}", claim=f"c{number}")) for number in range(6)]
+        steps = [ledger.take(begin(f"k{number}", claim=f"c{number}", alias="all")) for number in range(6)]
         assert [step.result().kind for step in steps[:3]] == ["buy"] * 3
         assert [purchase.key for purchase in ledger.purchases(state="claimed")] == ["k3", "k4", "k5"]
         ledger.take(Submitted(key="k0", claim="c0", task_id="t", task="{}")).result()
@@ -200,12 +200,15 @@ def test_what_is_bought_already_does_not_wait_for_a_turn(place: str) -> None:
         bought(ledger, "done")
         deliver(ledger, "done")
         assert bought(ledger, "open", claim="c1").kind == "buy"
-        waiting = ledger.take(begin("next", claim="c2"))
+        waiting = ledger.take(begin("next", claim="c2", alias="the next one"))
         assert bought(ledger, "done", claim="c3").kind == "done"
         assert bought(ledger, "open", claim="c4").kind == "busy"
         assert not waiting.done()
+        assert [row.key for row in ledger.rows(Where(alias="the next one"))] == ["next"], (
+            "who waits for its turn is found"
+        )
         with Ledger.open(place) as other:
-            assert bought(other, "next", claim="c5").kind == "busy", "who waits for its turn is found"
+            assert bought(other, "next", claim="c5").kind == "busy"
         ledger.take(Release(key="next", claim="c2", unsent=True)).result()
         with pytest.raises(LedgerError, match="stopped"):
             waiting.result()
@@ -238,7 +241,7 @@ def test_a_call_that_sends_again_keeps_its_turn(place: str) -> None:
 def test_a_ledger_that_closes_refuses_who_waits_for_a_turn(place: str) -> None:
     ledger = Ledger.open(place, max_open_submits=1)
     bought(ledger, "open")
-    waiting = [ledger.take(begin(key, claim=key)) for key in ("next", "last")]
+    waiting = [ledger.take(begin(key, claim=key, alias="all")) for key in ("next", "last")]
     ledger.take(Left(key="next")).result()
     ledger.close()
     for each in waiting:

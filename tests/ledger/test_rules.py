@@ -37,7 +37,7 @@ BEGIN = Begin(key="k", claim="me", digest="d", request="{}", price=PRICE, budget
 STEPS: dict[str, Step] = {
     "begin": BEGIN,
     "claim": replace(BEGIN, submit=False),
-    "begin to wait": replace(BEGIN, peek=True),
+    "begin to wait": replace(BEGIN, peek=True, alias="by this"),
     "submitting": Submitting(key="k", claim="me"),
     "submitted": Submitted(key="k", claim="me", task_id="t", task="{}"),
     "delivered": Delivered(key="k", claim="me", images="[]"),
@@ -342,7 +342,7 @@ def test_a_purchase_that_waits_for_its_turn_is_found_and_reserves_nothing(state:
 def test_a_purchase_whose_turn_comes_when_its_budget_is_spent_is_refused() -> None:
     books = books_with(budget=BudgetRow("b", max_images=1))
     waiting = replace(BEGIN, budget="b", peek=True)
-    begun(books, waiting)
+    begun(books, replace(waiting, alias="by this"))
     begun(books, replace(BEGIN, key="k2", claim="other", budget="b"))
     with pytest.raises(BudgetExceededError):
         apply_step(books, replace(waiting, peek=False))
@@ -351,10 +351,18 @@ def test_a_purchase_whose_turn_comes_when_its_budget_is_spent_is_refused() -> No
     assert (given_up.state, given_up.worker, given_up.billed) == ("failed", None, "no")
 
 
-def test_work_of_a_batch_that_waits_is_not_written_anew() -> None:
+@pytest.mark.parametrize("alias", ["by this", None])
+def test_work_of_a_batch_that_waits_is_not_written_anew(alias: str | None) -> None:
     books = books_with(row_in("claimed", worker="here", claim="here"))
-    assert begun(books, replace(BEGIN, peek=True)).kind == "wait"
+    assert begun(books, replace(BEGIN, peek=True, alias=alias)).kind == "wait"
     assert not books.changed
+    assert begun(books, BEGIN).kind == "buy"
+
+
+def test_what_is_found_by_its_key_alone_waits_without_a_row() -> None:
+    books = books_with()
+    assert begun(books, replace(BEGIN, peek=True)).kind == "wait"
+    assert not books.rows
     assert begun(books, BEGIN).kind == "buy"
 
 

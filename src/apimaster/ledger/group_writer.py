@@ -1,7 +1,8 @@
 """The thread that writes a process's steps, in groups.
 
 Steps that arrive during a commit go into the next one together: so a thousand images under way cost a few commits a
-second. The thread also says every few seconds that this process is alive, and frees what dead processes left behind.
+second. While several purchases are under way, a group also waits two milliseconds for more steps. The thread says every
+few seconds that this process is alive, too, and frees what dead processes left behind.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _log = logging.getLogger("apimaster")
 
 MAX_GROUP: Final = 200
 _LONGEST_PAUSE: Final = 2.0  # seconds between two attempts to reach a store
+_BUSY: Final = 5  # open submits from which on a group waits for more
+_LARGE_GROUP: Final = 32
+_COMMIT_DELAY: Final = 0.002  # seconds
 
 
 class GroupWriter:
@@ -124,6 +128,8 @@ class GroupWriter:
                 with self._wake:
                     while not (self._queue or self._turns.ready or self._closing) and self._until_beat() > 0:
                         self._wake.wait(min(self._until_beat(), max(self._turns.until_expiry, 0.0)))
+                self._let_others_join()
+                with self._wake:
                     steps, functions = self._next()
                     if self._closing and not (steps or functions):
                         break
@@ -135,6 +141,11 @@ class GroupWriter:
                     self._beat(backend)
         finally:
             self._leave(backend)
+
+    def _let_others_join(self) -> None:
+        """A commit costs as much as all else together: if much is under way, wait a moment for more steps."""
+        if self._turns.open >= _BUSY and len(self._queue) < _LARGE_GROUP and not self._closing:
+            time.sleep(_COMMIT_DELAY)
 
     def _next(self) -> tuple[list[Pending], list[tuple[Callable[[Backend], Any], Future[Any]]]]:
         """The next group: the steps up to the first function, and the functions that follow."""

@@ -79,8 +79,8 @@ def _begin(books: Books, step: Begin) -> Beginning:
 
 def _take(books: Books, step: Begin, row: Row) -> Beginning:
     """Make the row this call's own: claimed, or submitting with its money reserved."""
-    if step.peek and row.worker == row.claim == books.worker:
-        return Beginning("wait", row)  # everybody can see that it is this process's
+    if step.peek and (step.alias is None or row.worker == row.claim == books.worker):
+        return Beginning("wait", row)  # it is found as it is: by its key, for which others wait as well
     state = _state_after(step)
     taken = row.but(
         digest=step.digest,

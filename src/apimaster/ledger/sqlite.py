@@ -89,8 +89,7 @@ class SQLiteBackend:
             answers = apply_group(books, steps)
             if books.added:
                 self._connection.executemany(_INSERT, [_values(books.rows[each]) for each in books.added])
-            for each in books.changed - books.added:
-                self._update(loaded[each], books.rows[each])
+            self._update([(loaded[each], books.rows[each]) for each in books.changed - books.added])
             for name in books.touched:
                 budget = books.budgets[name]
                 execute("UPDATE budget SET usd = ?, images = ? WHERE name = ?", (str(budget.usd), budget.images, name))
@@ -240,16 +239,21 @@ class SQLiteBackend:
             )
             yield from map(_row, found.fetchall())
 
-    def _update(self, before: Row, after: Row) -> None:
+    def _update(self, changes: Iterable[tuple[Row, Row]]) -> None:
         """Write the columns that differ: each index of a column that is written costs as much as the row."""
-        old, new = _values(before), _values(after)
-        places = [place for place, value in enumerate(new) if value != old[place]]
-        if places:
-            sets = ", ".join(f'"{COLUMNS[place]}" = ?' for place in places)
-            self._connection.execute(
-                f'UPDATE purchase SET {sets} WHERE "key" = ? AND "index" = ?',  # noqa: S608 -- names of this package
-                (*(new[place] for place in places), after.key, after.index),
-            )
+        alike: dict[tuple[int, ...], list[list[Any]]] = {}
+        for before, after in changes:
+            pairs = zip(before.values(), after.values(), strict=True)
+            places = tuple([place for place, (old, new) in enumerate(pairs) if old is not new and old != new])
+            new = _values(after)
+            alike.setdefault(places, []).append([*(new[place] for place in places), after.key, after.index])
+        for places, values in alike.items():
+            if places:
+                sets = ", ".join(f'"{COLUMNS[place]}" = ?' for place in places)
+                self._connection.executemany(
+                    f'UPDATE purchase SET {sets} WHERE "key" = ? AND "index" = ?',  # noqa: S608 -- names of this package
+                    values,
+                )
 
     @contextlib.contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[Any]:

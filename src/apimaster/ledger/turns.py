@@ -42,6 +42,11 @@ class Turns:
         self._waiting: deque[_Waiting] = deque()
 
     @property
+    def open(self) -> int:
+        """Submits that are open."""
+        return len(self._open)
+
+    @property
     def ready(self) -> bool:
         """Whether the turn of a step has come, or its time has run out."""
         return bool(self._waiting) and (len(self._open) < self._max_open or self.until_expiry <= 0)
