@@ -31,9 +31,10 @@ from .context import Context
 from .image_run import CallOptions, ImageRun
 from .operations import Flow, Gather, Instant, Now, Reply, RunBlocking, Sleep
 from .poll import describe_state, poll_once
-from .purchase import Known, Record, TakenOver, open_records, record_of_task
+from .purchase import Known, Record, TakenOver, open_records
 from .purchase_errors import no_ledger
 from .send import ask, buy, describe_fault, with_hint
+from .task_record import record_of_task
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from ..errors import (
     APIMasterError,
     BadRequestError,
-    DownloadError,
     LedgerError,
     NoImageError,
 )
 from ..ledger.digest import request_digest, stored_request
 from ..ledger.purchase import failure_json, images_json, images_of, task_json, task_of
 from ..ledger.rows import Row
-from ..ledger.schema import Where
 from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
 from ..results import GeneratedImage, Task
 from . import purchase_errors
@@ -208,7 +206,7 @@ class LedgerRecord(Record):
 
     def failed(self, error: APIMasterError) -> Flow[None]:
         text = failure_json(error, prompts=self.ledger.store_prompts)
-        if error.billed == "no" and self.has_task and not _ended_the_task(error):
+        if error.billed == "no" and self.has_task and not ended_the_task(error):
             yield from self._release(text)  # the gateway refuses to tell, but the task goes on
         elif error.billed == "no":
             if self.held and not self.has_task and self.plan_again is not None and self.plan_again(error):
@@ -246,10 +244,10 @@ class LedgerRecord(Record):
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
         begin = self.begin_step
-        yield from _record(self.ledger, kind(key=begin.key, index=begin.index, claim=begin.claim, **fields))
+        yield from record_step(self.ledger, kind(key=begin.key, index=begin.index, claim=begin.claim, **fields))
 
 
-def _record(ledger: LedgerLike, step: Step) -> Flow[None]:
+def record_step(ledger: LedgerLike, step: Step) -> Flow[None]:
     """A step after the request: if it can't be written, the image is paid for all the same."""
     try:
         yield Await(lambda: ledger.take(step))
@@ -297,35 +295,7 @@ def open_records(
     ]
 
 
-def record_of_task(ledger: LedgerLike, task: Task) -> Flow[TaskRecord]:
-    """The record of a task: of the purchases that it belongs to, if the ledger knows any."""
-    where = Where(task_id=task.id, states=("submitted", "delivered", "saved", "unknown"))
-    rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 10)))
-    return TaskRecord(ledger, [row.id for row in rows], task.id)
-
-
-@dataclass(slots=True)
-class TaskRecord(Record):
-    """The record of a task that somebody collects by its id: the purchases in the ledger that it belongs to."""
-
-    ledger: LedgerLike
-    rows: Iterable[tuple[str, int]]
-    task_id: str | None
-
-    def delivered(self, images: Sequence[GeneratedImage], *, saved: bool = False, keep: bool = False) -> Flow[None]:
-        yield from self._take(Delivered, images=images_json(tuple(images)), saved=saved, keep=keep)
-
-    def failed(self, error: APIMasterError) -> Flow[None]:
-        if _ended_the_task(error) and not isinstance(error, DownloadError):  # that picture is made: it stays delivered
-            text = failure_json(error, prompts=self.ledger.store_prompts)
-            yield from self._take(Ended, state="failed" if error.billed == "no" else "unknown", error=text)
-
-    def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
-        for key, index in self.rows:
-            yield from _record(self.ledger, kind(key=key, index=index, task_id=self.task_id, **fields))
-
-
-def _ended_the_task(error: APIMasterError) -> bool:
+def ended_the_task(error: APIMasterError) -> bool:
     """Whether the gateway said that the task is over, without a picture."""
     return error.task is not None and error.task.status in ("failed", "succeeded")
 

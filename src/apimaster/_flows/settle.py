@@ -20,8 +20,9 @@ from .combine import Delivery
 from .context import Context
 from .image_run import CallOptions, ImageRun
 from .operations import Await, Flow, Instant, Now, RunBlocking
-from .purchase import LedgerLike, Record, TaskRecord, record_of_task
+from .purchase import LedgerLike, Record
 from .purchase_errors import no_ledger
+from .task_record import TaskRecord, record_of_task
 
 _log = logging.getLogger("apimaster")
 
