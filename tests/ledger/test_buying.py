@@ -10,12 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 from PIL import Image
 
 from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
+from apimaster._flows.retry import RetryPolicy
 from apimaster.emulator import Emulator
 from apimaster.errors import (
     APIMasterError,
@@ -223,6 +225,35 @@ def test_a_caller_that_is_cancelled_before_the_request_takes_nothing(ledger: Led
             await asyncio.gather(first, return_exceptions=True)
             blocked.set()
             assert not (await client.generate("a castle", idempotency_key="k")).replayed
+
+    asyncio.run(ask())
+    assert charges(emulator) == 1
+
+
+def test_a_caller_that_is_cancelled_between_two_attempts_has_bought_nothing(
+    ledger: Ledger, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.set_budget("b", images=1)
+
+    async def ask() -> None:
+        pausing = asyncio.Event()
+
+        def long_pause(*_: object) -> float:
+            pausing.set()
+            return 3600.0
+
+        monkeypatch.setattr(RetryPolicy, "pause", long_pause)
+        emulator.script("rate_limited")
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
+            options: dict[str, Any] = {"idempotency_key": "k", "budget": "b", "timeout": 7200}
+            first = asyncio.create_task(client.generate("a castle", **options))
+            await pausing.wait()
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            purchase = ledger.get("k")
+            assert purchase is not None
+            assert (purchase.state, purchase.billed, ledger.budgets()[0].images) == ("failed", "no", 0)
+            assert not (await client.generate("a castle", **options)).replayed
 
     asyncio.run(ask())
     assert charges(emulator) == 1

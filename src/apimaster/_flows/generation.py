@@ -249,19 +249,19 @@ def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> 
         yield from run.record.send_again(one_shot=True)
     timeout = one_shot_limit(request.resolution)
     call = generation_call(request, run.references, submit=False)
-    again = partial(run.record.send_again, one_shot=True)
-    reply = yield from buy(context, call, deadline=run.deadline, before_retry=again, timeout=timeout, long=True)
+    pause = partial(run.record.pause, one_shot=True)
+    reply = yield from buy(context, call, deadline=run.deadline, pause=pause, timeout=timeout, long=True)
     return (yield from _accepted(context, reply, request))
 
 
 def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
     call = generation_call(request, run.references, submit=True)
-    again = partial(run.record.send_again, one_shot=False)
+    pause = partial(run.record.pause, one_shot=False)
     reply = yield from buy(
         context,
         call,
         deadline=run.deadline,
-        before_retry=again,
+        pause=pause,
         timeout=SUBMIT_TIMEOUT,
         long=bool(run.references),
     )

@@ -92,6 +92,14 @@ class Record:
         return
         yield
 
+    def pause(self, seconds: float, *, one_shot: bool) -> Flow[None]:
+        """Wait between two attempts at the request.
+
+        Raises:
+            TakenOver: as ``send_again``.
+        """
+        yield Sleep(seconds)
+
     def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
         """There is a task. ``keep``: this call waits for it."""
         return
@@ -186,12 +194,19 @@ class LedgerRecord(Record):
             pause = min(longest, pause * 1.5)
 
     def send_again(self, *, one_shot: bool) -> Flow[None]:
+        self.sending = False  # what went out before has cost nothing
         begin = self.begin_step
         step = Submitting(key=begin.key, index=begin.index, claim=begin.claim, one_shot=one_shot)
         row: Row | None = yield Await(lambda: self.ledger.take(step))
         if row is None:
-            self.held = self.sending = False
+            self.held = False
             raise TakenOver
+        self.sending = True
+
+    def pause(self, seconds: float, *, one_shot: bool) -> Flow[None]:
+        self.sending = False
+        yield Sleep(seconds)
+        yield from self.send_again(one_shot=one_shot)
 
     def submitted(self, task: Task, *, keep: bool = True) -> Flow[None]:
         self.has_task, self.task_id = True, task.id

@@ -28,19 +28,19 @@ def buy(
     call: Call,
     *,
     deadline: float,
-    before_retry: Callable[[], Flow[None]],
+    pause: Callable[[float], Flow[None]],
     timeout: float | None = None,
     long: bool = False,
 ) -> Flow[Reply]:
     """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` limits one attempt, in seconds.
 
-    ``before_retry`` runs before each further attempt; if it raises, that is not made.
+    ``pause`` passes so many seconds before each further attempt; if it raises, that is not made.
 
     Raises:
         OutcomeUnknownError: it went out and no reply came back. The client does not send it again.
         APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
-    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long, before_retry=before_retry))
+    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long, rest=pause))
 
 
 def ask(
@@ -57,6 +57,11 @@ def ask(
     )
 
 
+def sleep(seconds: float) -> Flow[None]:
+    """A pause, and nothing else."""
+    yield Sleep(seconds)
+
+
 def _exchange(
     context: Context,
     call: Call,
@@ -66,7 +71,7 @@ def _exchange(
     paid: bool,
     long: bool,
     retry_rate_limit: bool = True,
-    before_retry: Callable[[], Flow[None]] | None = None,
+    rest: Callable[[float], Flow[None]] = sleep,
 ) -> Flow[Reply]:
     policy = context.purchases if paid and context.purchases is not None else context.policy
     attempt = 0
@@ -104,9 +109,7 @@ def _exchange(
             _log.debug("%s %s: no retry after %s", call.method, call.path, describe_fault(last))
             raise last
         _log.debug("%s %s: retry in %.2f s after %s", call.method, call.path, pause, describe_fault(last))
-        yield Sleep(pause)
-        if before_retry is not None:
-            yield from before_retry()
+        yield from rest(pause)
 
 
 def _log_end(call: Call, end: str, started: float) -> Flow[None]:
