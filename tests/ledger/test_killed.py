@@ -13,6 +13,8 @@ from ledger_processes import CLIENT, client_of, start, wait_until_ready
 from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 DIE_AT = (
     CLIENT
     + """
@@ -83,7 +85,6 @@ def test_killed_at_a_step(place: str, gateway: Emulator, tmp_path: Path, step: s
     assert len(list(folder.glob("*.png"))) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [None, "Begin", "Submitted", "Delivered", "saved"])
 def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, step: str | None) -> None:
     """At any moment, or from just before the nth step of a kind until shortly after it."""

@@ -17,6 +17,8 @@ from apimaster import APIMaster
 from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 ASK_ALL = (
     CLIENT
     + """
@@ -63,7 +65,7 @@ with Ledger.open(place) as ledger, APIMaster(ledger=ledger) as client:
 )
 
 
-@pytest.mark.parametrize(("processes", "keys"), [(4, 10), pytest.param(16, 40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("processes", "keys"), [(4, 10), (16, 40)])
 def test_many_processes_ask_for_the_same_keys(place: str, gateway: Emulator, processes: int, keys: int) -> None:
     printed = let_go([start(ASK_ALL, place, gateway, keys=keys) for _ in range(processes)])
     answers = [json.loads(text) for text in printed]
@@ -101,7 +103,6 @@ def test_a_dollar_holds_when_processes_are_killed(place: str, gateway: Emulator)
     assert gateway.bill.total <= Decimal("0.30")
 
 
-@pytest.mark.slow
 def test_postgres_restarted_in_the_middle(gateway: Emulator) -> None:
     gateway.latency = "0.2-0.6"
     with PostgresServer() as server:

@@ -49,6 +49,7 @@ def find_not_charged(client: APIMaster, ledger: Ledger, mode: str) -> None:
         assert client.settle("k").not_charged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("meanwhile", ["nothing", "found not charged", "submitted", "bought"])
 def test_stopped_between_two_attempts(place: str, gateway: Emulator, mode: str, meanwhile: str) -> None:
