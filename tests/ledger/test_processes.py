@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import forked
 import pytest
-from ledger_processes import CLIENT, let_go, start, wait_until_ready
+from ledger_processes import CLIENT, client_of, let_go, start, wait_until_ready
 from postgres import PostgresServer
 
 from apimaster import APIMaster
@@ -91,16 +91,31 @@ def test_eight_processes_share_a_dollar(place: str, gateway: Emulator) -> None:
 
 def test_a_dollar_holds_when_processes_are_killed(place: str, gateway: Emulator) -> None:
     with Ledger.open(place) as ledger:
-        ledger.set_budget("shared", usd="0.30")
-    children = [start(SPEND, place, gateway, images=50, name=str(number)) for number in range(8)]
-    for number, child in enumerate(children):
-        with child:
+        ledger.set_budget("shared", usd=1)
+    for round_ in range(3):  # again, after a restart
+        images = (2, 2, 50)[round_]
+        children = [start(SPEND, place, gateway, images=images, name=f"{round_}-{number}") for number in range(8)]
+        for child in children:
             wait_until_ready(child)
+        for child in children:
             assert child.stdin is not None
             child.stdin.write("\n")
-            if number % 2:
-                child.kill()
-    assert gateway.bill.total <= Decimal("0.30")
+        while len(gateway.bill.charges) < 6 * (round_ + 1):
+            pass
+        for child in children[::2]:
+            child.kill()
+        for child in children:
+            with child:
+                child.communicate(120)
+        assert gateway.bill.total <= 1
+    with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
+        (budget,) = ledger.budgets()
+        assert gateway.bill.total <= budget.usd <= 1, "what may be charged is reserved"
+        assert budget.usd > 1 - Decimal("0.0375")
+        settlement = client.settle()
+        assert not settlement.still_unknown
+        (budget,) = ledger.budgets()
+        assert (budget.usd, budget.images) == (gateway.bill.total, len(gateway.bill.charges))
 
 
 def test_postgres_restarted_in_the_middle(gateway: Emulator) -> None:
