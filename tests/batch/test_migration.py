@@ -191,6 +191,36 @@ def test_the_next_run_collects_what_is_paid_for_and_buys_only_what_is_left(
     assert len(apimaster_emulator.bill.charges) == 5
 
 
+@pytest.mark.apimaster_emulator(pictures="small")
+def test_what_it_lost_is_found_in_the_log_and_never_called_free(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    """Nobody wrote down whose key bought it. So a charge that fits counts, and the absence of one does not."""
+    settings = {"base_url": apimaster_emulator.base_url}
+    now = f"{time.time()}"
+    with APIMaster(apimaster_emulator.api_key, **settings) as client:
+        saved, lost = (client.submit("a submitting picture", resolution="0.5K").id for _ in range(2))
+    folder = version_1(
+        tmp_path / "album",
+        **{'"task_saved"': f'"{saved}"', "a saved picture": "a submitting picture"},
+        **{"1790000010.0": now, "1790000007.0,1790000070.0": f"{now},{now}", "1790000005.0": now},
+    )
+    place_of(folder).open()[0].close()
+    with (
+        Ledger.open(folder / "ledger.db", settle_after=0) as ledger,
+        APIMaster(apimaster_emulator.api_key, **settings, ledger=ledger) as client,
+    ):
+        client.generate("a picture of this version", resolution="0.5K")  # the log is alive, and holds it
+        for found in (client.settle(), client.settle("album/submitting", "album/unknown")):
+            assert not found.not_charged
+            ((unknown,), error) = found.still_unknown, found.still_unknown[0].error
+            assert unknown.key == "album/unknown"
+            assert error is not None
+            assert "an older version bought it" in error.message
+            settled = ledger.get("album/submitting")
+            assert settled is not None
+            assert (settled.state, settled.task and settled.task.id) == ("delivered", lost), "not the one of the other"
+    assert len(apimaster_emulator.bill.charges) == 3
+
+
 EARLIER_VERSION = """
 import fcntl, os, sys
 descriptor = os.open(sys.argv[1] + "/.lock", os.O_RDWR | os.O_CREAT)

@@ -22,7 +22,7 @@ PRICE = Decimal("0.0375")
 
 def unknown(key: str = "lost", prompt: str = "a castle", *, begun: float = 9000.0, **changes: object) -> Row:
     request = f'{{"prompt": "{prompt}", "model": "{MODEL}"}}'
-    known: dict[str, object] = {"digest": f"digest of {prompt}", "state": "unknown", "price": PRICE}
+    known: dict[str, object] = {"digest": f"digest of {prompt}", "state": "unknown", "price": PRICE, "account": "own"}
     times = {"begun_at": begun, "unknown_since": begun + 5}
     return Row(key, 0, request=request, **{**known, **times, **changes})  # type: ignore[arg-type]
 
@@ -34,7 +34,7 @@ def charge(
     return Charge(at=at, **{**fields, **changes})  # type: ignore[arg-type]
 
 
-WITNESS = Row("witness", 0, "d", "{}", state="saved", task_id="known", price=PRICE, begun_at=9100.0)
+WITNESS = Row("witness", 0, "d", "{}", state="saved", task_id="known", price=PRICE, account="own", begun_at=9100.0)
 WITNESS_CHARGE = charge("known", "something else", at=9100)
 
 
@@ -197,3 +197,36 @@ def test_true_charges_are_told_for_known_purchases() -> None:
     assert steps == {}
     steps = settle_steps([], Log([charge("known", cost=Decimal("0.02"))], [WITNESS], NOW))  # type: ignore[assignment]
     assert [(step.key, step.charge, step.state) for step in steps] == [("witness", Decimal("0.02"), None)]
+
+
+# --- what an older version bought, which did not write down for which account ----------------------------------------
+
+
+def test_a_charge_that_fits_is_the_purchase_whoever_bought_it() -> None:
+    for changes in ({"account": ""}, {"account": "", "digest": ""}):
+        assert settled([unknown(**changes)], [charge()])["lost"].state == "submitted"  # type: ignore[arg-type]
+        assert settled([unknown(**changes)], [charge(refunded=True)])["lost"].state == "failed"  # type: ignore[arg-type]
+
+
+def test_the_log_of_one_account_does_not_prove_what_another_was_not_charged() -> None:
+    step = settled([unknown(account="")], [])["lost"]
+    assert step.state is None
+    assert "perhaps for another account" in reason(step)
+
+
+def test_a_purchase_whose_time_is_not_known_proves_nothing_about_times() -> None:
+    """An older version did not say when its request went out: the row has the time at which it was taken over."""
+    taken_over = replace(WITNESS, account="", begun_at=9000.0)
+    late = charge("known", "something else", at=9000 - 86400)
+    assert settle_steps([unknown()], Log([charge(), late], [taken_over], NOW))[0].state == "submitted"
+    (absent,) = settle_steps([unknown()], Log([late], [taken_over], NOW))
+    assert "proves nothing" in reason(absent)
+
+
+def test_two_old_purchases_take_each_others_place_only_if_they_asked_for_the_same() -> None:
+    old = {"account": "", "digest": ""}
+    equal = settled([unknown("one", **old), unknown("two", **old)], [charge("t1"), charge("t2")])  # type: ignore[arg-type]
+    assert {step.state for step in equal.values()} == {"submitted"}
+    other = unknown("two", **old).but(request=f'{{"prompt": "a castle", "model": "{MODEL}", "extra_body": {{"a": 1}}}}')  # type: ignore[arg-type]
+    steps = settled([unknown("one", **old), other], [charge("t1"), charge("t2")])  # type: ignore[arg-type]
+    assert {step.state for step in steps.values()} == {None}

@@ -144,6 +144,21 @@ def test_a_resolved_call_buys(emu: Any, old: OldStore, make_toolkit: Any, tool_c
     assert tool.invoke(call, THREAD).artifact["replayed"]
 
 
+def test_settling_never_calls_them_free(emu: Any, old: OldStore, tmp_path: Path) -> None:
+    """Whose key bought them is not known, and neither is when: a log without their charges proves nothing."""
+    with (
+        Ledger.open(tmp_path / "ledger.db", settle_after=0) as ledger,
+        APIMaster(emu.api_key, base_url=emu.base_url, ledger=ledger) as client,
+    ):
+        migrate(Store(old.folder), ledger)
+        client.generate("a goat", resolution="0.5K")
+        found = client.settle()
+        assert (len(found.still_unknown), found.recovered, found.not_charged) == (2, (), ())
+        for purchase in found.still_unknown:
+            assert purchase.error is not None
+            assert "an older version bought it" in purchase.error.message
+
+
 def test_it_happens_once_and_leaves_the_files(old: OldStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = {path: path.read_bytes() for path in (old.folder / ".apimaster").rglob("*.json")}
     with Ledger.open(tmp_path / "ledger.db") as ledger:

@@ -92,6 +92,7 @@ def create_statements(*, postgres: bool) -> list[str]:
 class Where:
     """Which purchases to read; what is None does not matter.
 
+    ``account``: those that it bought, and those of which an older version did not write down who bought them;
     ``retried``: only those with tasks of earlier attempts; ``owned``: only those with a process at work on them.
     """
 
@@ -113,11 +114,14 @@ class Where:
     def sql(self) -> tuple[str, list[Any]]:
         """A condition with a question mark for each value."""
         parts, values = [], []
-        for name in ("key", "index", "budget", "account", "alias", "task_id", "one_shot"):
+        for name in ("key", "index", "budget", "alias", "task_id", "one_shot"):
             value = getattr(self, name)
             if value is not None:
                 parts.append(f'"{name}" = ?')
                 values.append(value)
+        if self.account is not None:
+            parts.append("\"account\" IN (?, '')")
+            values.append(self.account)
         if self.task_ids is not None:
             parts.append('"task_id" IN ({})'.format(", ".join("?" * len(self.task_ids)) or "NULL"))
             values.extend(self.task_ids)

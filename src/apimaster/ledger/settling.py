@@ -9,6 +9,8 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
   this ledger from about that time), it reaches back far enough, and enough time has passed.
+* A purchase that an older version made does not say which account bought it. A charge that fits is its own all the
+  same, but no log proves that it was not charged: it may be another account's log.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Log:
 
     Attributes:
         charges: all rows that the log gave.
-        known: purchases of the same account whose tasks or pictures the log may name.
+        known: purchases of the same account, or of nobody knows which, whose tasks or pictures the log may name.
         now: unix seconds by the ledger's clock.
         settle_after: seconds after which a submit must be in the log.
         clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
@@ -103,7 +105,9 @@ def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
 
 def _clock(log: Log) -> tuple[float, list[float]]:
     """Seconds by which the gateway's clock is ahead of the ledger's, and the times of the purchases that both know."""
-    begun = {row.task_id: row.begun_at for row in log.known if row.task_id is not None and row.begun_at is not None}
+    # What was taken over from an older version may not say when its request went out.
+    own = (row for row in log.known if row.account)
+    begun = {row.task_id: row.begun_at for row in own if row.task_id is not None and row.begun_at is not None}
     shared = [(charge.at, begun[charge.task_id]) for charge in log.charges if charge.task_id in begun]
     ahead = sorted(at - known for at, known in shared)
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
@@ -149,7 +153,7 @@ def _connected(candidates: Sequence[_Candidate]) -> Iterable[list[_Candidate]]:
 def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Sequence[float]) -> list[Settle]:
     charges = sorted({id(charge): charge for each in group for charge in each.charges}.values(), key=lambda c: c.at)
     group.sort(key=lambda each: each.row.begun_at or each.row.created_at)
-    same = len({each.row.digest for each in group}) == 1
+    same = len({each.row.digest or each.row.request for each in group}) == 1
     if any(each.vague for each in group):
         return [_stays(each, "the log has a charge that does not say what it was for") for each in group]
     if len(charges) > len(group) or (charges and not same and len(group) > 1):
@@ -195,6 +199,8 @@ def _matched(each: _Candidate, charge: Charge) -> Settle:
 def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -> Settle:
     row = each.row
     begun = row.begun_at if row.begun_at is not None else row.created_at
+    if not row.account:
+        return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
     wait = _latest(each) + log.settle_after - log.now
     oldest = min((charge.at - offset for charge in log.charges), default=None)
     if wait > 0:

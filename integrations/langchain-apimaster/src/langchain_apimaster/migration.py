@@ -205,7 +205,8 @@ def _entry(
         request=stored_request(request, prompts=ledger.store_prompts),
         price=price,
         budget=None,
-        account="",
+        account="",  # the records don't say whose key bought it: no account's usage log can prove that it was free
+        one_shot=task is None and image.state == "done",  # by its picture, the usage log names its charge
         alias=" ".join(each.id for each in stored) or None,
     )
     return _Entry(begin, tuple(steps))
