@@ -72,7 +72,8 @@ class AsyncBatch:
         """Make the images: iterate the result to get each as it ends, in any order.
 
         The run sends nothing before you ask for the first image. Use it in ``async with`` if you may leave early. It
-        does not make images again that this folder has already: those come first.
+        does not make images again that this folder has already: those come first. At its start it asks the usage log
+        about unknown images, once: ``settlement`` of the result says what came of it.
 
         Args:
             requests: prompts, ``ImageRequest`` objects, or mappings of their fields with an optional ``id`` and
@@ -80,7 +81,7 @@ class AsyncBatch:
             max_cost: US dollars that this folder may cost, over all runs; None: as in the last run.
             max_images: images that this folder may pay for, over all runs; None: as in the last run.
             retry_failed: try failed images again; they cost nothing so far.
-            retry_unknown: try unknown images again: each may be charged a second time.
+            retry_unknown: try again what is still unknown then: each may be charged a second time.
 
         Raises:
             InvalidLines: some requests can't be used; the error lists all faults.

@@ -23,6 +23,7 @@ from .outputs import Outputs
 from .place import Place
 from .plan import Plan
 from .runner import Runner
+from .settling import StartSettling
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .. import AsyncAPIMaster
+    from ..ledger import Settlement
 
 OnItem = Callable[[BatchItem], object]
 
@@ -59,6 +61,8 @@ class AsyncRun:
         self._task: asyncio.Task[None] | None = None
         self._iterator: AsyncIterator[BatchItem] | None = None
         self._runner: Runner | None = None
+        self._settling = StartSettling(client)
+        self._settlement: Settlement | None = None
         self._halted = False
         self._begun = asyncio.Event()
         self._own: set[str] = set()
@@ -77,6 +81,11 @@ class AsyncRun:
     def tally(self) -> Tally | None:
         """Counts, money and speed so far; None before the run has begun."""
         return None if self._runner is None else self._runner.tally
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """What the usage log told of images that were unknown when the run began; None until it was asked."""
+        return self._settlement
 
     @property
     def runner(self) -> Runner | None:
@@ -100,6 +109,7 @@ class AsyncRun:
     def halt(self) -> None:
         """Submit nothing more, record what is under way, and end the iteration."""
         self._halted = True
+        self._settling.stop()
         if self._runner is not None:
             self._runner.halt()
 
@@ -180,7 +190,11 @@ class AsyncRun:
     async def _run(self, started: asyncio.Future[float]) -> None:
         try:
             async with self._folder as folder:
-                plan = await folder.begin(self._client.base_url)
+                await folder.begin(self._client.base_url)
+                if not self._halted:
+                    self._settlement = await self._settling.settle(folder.batch, folder.ledger)
+                settled = self._settlement.not_charged if self._settlement is not None else ()
+                plan = await folder.retry_unknown(purchase.key for purchase in settled)
                 begun = await asyncio.to_thread(folder.batch.now)
                 outputs = Outputs(folder.place)
                 self._runner = Runner(

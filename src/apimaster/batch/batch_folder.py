@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -80,10 +80,19 @@ class BatchFolder:
     async def begin(self, base_url: str) -> Plan:
         """Enter the list and the limits into the ledger. ``base_url`` is the gateway of this run.
 
+        Unknown images are not planned again yet: ``retry_unknown`` does it, when the usage log was asked about them.
+
         Raises:
             BadRequestError: images of this folder are under way at another base URL.
         """
         return await asyncio.to_thread(self._begin, base_url)
+
+    async def retry_unknown(self, not_charged: Iterable[str]) -> Plan:
+        """Plan unknown images again, if the options say so, and give the plan of all that is to do.
+
+        ``not_charged``: keys of images that were unknown at the start, and that the usage log has proved to be free.
+        """
+        return await asyncio.to_thread(self._retry_unknown, list(not_charged))
 
     # --- blocking -------------------------------------------------------------------------------------
 
@@ -92,7 +101,7 @@ class BatchFolder:
         alone = not self._lock.in_use()[0]
         copy = self.place.copy()
         try:
-            return self._apply_options(copy, alone=alone)
+            return self._apply_options(copy, alone=alone, retry_unknown=self._options.retry_unknown)
         finally:
             copy.close()
 
@@ -125,27 +134,29 @@ class BatchFolder:
                 advice=f"First resume the batch with the base URL {stored}.",
             )
         self.batch.lines.store_settings({_BASE_URL: base_url})
-        plan = self._apply_options(self.batch, alone=alone)
+        plan = self._apply_options(self.batch, alone=alone, retry_unknown=False)
         self.batch.set_limits(plan.terms.max_cost, plan.terms.max_images)
         if alone:
             self._lock.share()
         return plan
 
-    def _apply_options(self, batch: BatchLedger, *, alone: bool) -> Plan:
+    def _retry_unknown(self, not_charged: list[str]) -> Plan:
+        with self._beginning:
+            again = 0
+            if self._options.retry_unknown:
+                again = self.batch.plan_again(not_charged) + self.batch.retry("unknown")
+            return self._plan_of(self.batch, retried_unknown=again)
+
+    def _apply_options(self, batch: BatchLedger, *, alone: bool, retry_unknown: bool) -> Plan:
         died = batch.recover() if alone else 0
         new = 0 if self._images is None else batch.lines.update_list(self._images)
         batch.enter_planned()
         failed = batch.retry("failed") if self._options.retry_failed else 0
-        unknown = batch.retry("unknown") if self._options.retry_unknown else 0
-        return make_plan(
-            batch.counts(),
-            batch.planned_groups(),
-            self._with_stored_limits(batch),
-            new=new,
-            died=died,
-            retried_failed=failed,
-            retried_unknown=unknown,
-        )
+        unknown = batch.retry("unknown") if retry_unknown else 0
+        return self._plan_of(batch, new=new, died=died, retried_failed=failed, retried_unknown=unknown)
+
+    def _plan_of(self, batch: BatchLedger, **numbers: int) -> Plan:
+        return make_plan(batch.counts(), batch.planned_groups(), self._with_stored_limits(batch), **numbers)
 
     def _with_stored_limits(self, batch: BatchLedger) -> RunOptions:
         """The options, with the limits of the last run where this one sets none."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .. import APIMaster, AsyncAPIMaster
+    from ..ledger import Settlement
 
 
 class BatchRun:
@@ -47,6 +48,11 @@ class BatchRun:
                 return await run.plan()
 
         return asyncio.run(plan())
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """What the usage log told of images that were unknown when the run began; None until it was asked."""
+        return None if self._run is None else self._run.settlement
 
     def finish(self) -> None:
         """Run to the end, without the images one by one.

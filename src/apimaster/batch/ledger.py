@@ -118,6 +118,11 @@ class BatchLedger:
         answers = self.store.take([Reap(key=row.key, index=row.index, dead=row.worker) for row in owned])
         return sum(isinstance(answer, Row) and answer.state == "unknown" for answer in answers)
 
+    def plan_again(self, keys: Iterable[str]) -> int:
+        """Plan these images again, if they failed or nobody knows what became of them. Gives how many."""
+        answers = self.store.take([PlanAgain(key=key) for key in keys])
+        return sum(isinstance(answer, Row) for answer in answers)
+
     def retry(self, state: State) -> int:
         """Plan all listed images in ``state`` (``failed`` or ``unknown``) again. Gives how many.
 
@@ -127,12 +132,11 @@ class BatchLedger:
         where = Where(key_prefix=self._prefix, states=("failed", "unknown"))
         for page in self._pages(where):
             listed = self._lines_of(page)
-            steps = [
-                PlanAgain(key=row.key, index=row.index)
+            again += self.plan_again(
+                row.key
                 for row in page
                 if batch_state(row.state, row.billed) == state and row.key in listed and listed[row.key].listed
-            ]
-            again += sum(isinstance(answer, Row) for answer in self.store.take(steps))
+            )
         return again
 
     # --- reading: all images --------------------------------------------------------------------------
@@ -147,9 +151,9 @@ class BatchLedger:
         for lines in self.lines.pages(listed=True):
             yield [item for item in self._items_of(lines) if item.state in ENDED]
 
-    def rows(self) -> Iterator[list[Row]]:
-        """All purchases, some at a time."""
-        return self._pages(self._all)
+    def rows(self, states: tuple[PurchaseState, ...] | None = None) -> Iterator[list[Row]]:
+        """The purchases in these states, or all, some at a time."""
+        return self._pages(Where(key_prefix=self._prefix, states=states))
 
     def item(self, name: str) -> BatchItem:
         """The image with this id."""

@@ -70,10 +70,10 @@ def make_plan(
     groups: Sequence[PlannedGroup],
     options: RunOptions,
     *,
-    new: int,
-    died: int,
-    retried_failed: int,
-    retried_unknown: int,
+    new: int = 0,
+    died: int = 0,
+    retried_failed: int = 0,
+    retried_unknown: int = 0,
 ) -> Plan:
     """The plan for these counts.
 

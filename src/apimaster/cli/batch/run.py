@@ -28,7 +28,7 @@ from ...batch.place import Place, place_of
 from ...batch.plan import Plan
 from ...batch.runner import Runner
 from ...errors import APIMasterError, BadRequestError, sentence
-from ...ledger import Ledger
+from ...ledger import Ledger, Settlement
 from ...ledger.location import LEDGER_VARIABLE
 from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
@@ -117,17 +117,18 @@ async def _run(command: BatchCommand, place: Place, client: AsyncAPIMaster) -> i
 
     async with client, AsyncRun(client, place, command.images, command.options, show_item) as run:
         with _stop_on_signals(run, display):
-            error = await _run_with_display(run, display)
+            error = await _run_with_display(command, run, display)
         return _print_end(command, run, error)
 
 
-async def _run_with_display(run: AsyncRun, display: Display | None) -> APIMasterError | None:
+async def _run_with_display(command: BatchCommand, run: AsyncRun, display: Display | None) -> APIMasterError | None:
     """Run to the end with the display beside it. Gives the error that stopped the run early, if there was one."""
     showing: asyncio.Task[None] | None = None
     started = asyncio.create_task(run.begun())
     finished = asyncio.create_task(run.finish())
     try:
         await asyncio.wait({started, finished}, return_when=asyncio.FIRST_COMPLETED)
+        _print_settlement(command, run.settlement)
         if display is not None and started.done() and not finished.done():
             showing = asyncio.create_task(display.show(_RunView(run)))
         await finished
@@ -219,6 +220,18 @@ def _print_plan(command: BatchCommand, plan: Plan) -> None:
     )
 
 
+def _print_settlement(command: BatchCommand, found: Settlement | None) -> None:
+    """Print what the usage log told at the start, if it was asked."""
+    if found is None or not (found.recovered or found.not_charged or found.still_unknown or found.note):
+        return
+    if not command.as_json:
+        for line in wording.settlement_lines(found):
+            print_message(line)
+        return
+    counts = {each: len(getattr(found, each)) for each in ("recovered", "not_charged", "still_unknown")}
+    print_json({"event": "settled", **counts, "note": found.note or None})
+
+
 def _print_end(command: BatchCommand, run: AsyncRun, error: APIMasterError | None) -> int:
     """Print how the run ended, and give the exit code."""
     tally = run.tally
@@ -250,7 +263,7 @@ def _print_end(command: BatchCommand, run: AsyncRun, error: APIMasterError | Non
         return code
     if error is not None:  # without its charge, which is that of one image: the next line has the sum
         print_message(f"Stopped: {sentence(error.message)} {command_advice(error, resume_with=_RESUME)}")
-    for line in wording.end_lines(tally, shlex.quote(str(command.directory))):
+    for line in wording.end_lines(tally, command.resume_command):
         print_message(line)
     print_message(f"Gallery: {gallery}")
     if unfinished:

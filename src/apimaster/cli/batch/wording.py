@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...batch.plan import Plan
-from ..printing import dollars
+from ..printing import dollars, one_line
 
 if TYPE_CHECKING:
     from ...batch.tally import Tally
+    from ...ledger import Settlement
+
+_REASONS: Final = 3
+"""Reasons that are printed at most, the most common ones."""
 
 
 def image_count(count: int) -> str:
@@ -60,6 +64,26 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"Not in this list, so not submitted: {image_count(plan.set_aside)} of an earlier one."
 
 
+def settlement_lines(found: Settlement) -> Iterator[str]:
+    """What the usage log told of unknown images, at the start of a run."""
+    if found.note:
+        yield f"The usage log told nothing of {image_count(len(found.still_unknown))}: {one_line(found.note)}"
+        return
+    parts = [
+        f"{count:,} {outcome}"
+        for count, outcome in (
+            (len(found.recovered), "paid for"),
+            (len(found.not_charged), "not charged"),
+            (len(found.still_unknown), "still unknown"),
+        )
+        if count
+    ]
+    yield f"The usage log was asked about unknown images: {', '.join(parts)}."
+    reasons = Counter(purchase.error.message for purchase in found.still_unknown if purchase.error is not None)
+    for reason, count in reasons.most_common(_REASONS):
+        yield f"  still unknown, {image_count(count)}: {one_line(reason)}"
+
+
 def limit_sentence(plan: Plan) -> str:
     """The limits of the folder."""
     parts = []
@@ -70,8 +94,8 @@ def limit_sentence(plan: Plan) -> str:
     return f"The limit is {' and '.join(parts)} for this folder" if parts else "There is no limit"
 
 
-def end_lines(tally: Tally, directory: str) -> Iterator[str]:
-    """How a run ended."""
+def end_lines(tally: Tally, resume: str) -> Iterator[str]:
+    """How a run ended; ``resume`` is the command that goes on with it."""
     counts = tally.counts
     parts = [f"{counts['saved']:,} saved"]
     parts += [f"{counts[state]:,} {state}" for state in ("failed", "unknown") if counts[state]]
@@ -82,11 +106,11 @@ def end_lines(tally: Tally, directory: str) -> Iterator[str]:
     certain = not counts["unknown"] and tally.spent_images == counts["saved"] + tally.running
     yield f"{', '.join(parts)}; {'spent' if certain else 'spent or possibly spent'} {dollars(tally.spent)}."
     if counts["failed"]:
-        yield f"Failed images cost nothing: apimaster batch resume {directory} --retry-failed tries them again."
+        yield f"Failed images cost nothing: {resume} --retry-failed tries them again."
     if counts["unknown"]:
         yield (
-            "Unknown images may be paid for: look at the account's usage log. --retry-unknown submits them again, "
-            "which may be a second charge."
+            f"Unknown images may be paid for. A minute after their requests, {resume} asks the account's usage log; "
+            "--retry-unknown submits again what that can't tell, which may be a second charge."
         )
 
 
