@@ -2,6 +2,10 @@
 
 The client writes each step into the ledger before anything relies on it. What the batch adds: it collects what is paid
 for by the task alone, it downloads again before it gives up, and it says what became of an image that it gives up.
+
+A picture that came inside the reply, without a task and a URL, is nowhere but in the memory of the process that bought
+it until it is saved. A run does not end before that. Another process, which took the first one for dead, can only look
+whether the file is there; if the first one is alive, it still records its picture.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +23,11 @@ from ..errors import APIMasterError, BudgetExceededError, DownloadError, LedgerE
 from ..ledger.purchase import failure_json, images_json
 from ..ledger.rows import Row
 from ..ledger.steps import Delivered, Ended, Release, Step, Take
-from ..results import ImageResult, Progress, Task
+from ..results import GeneratedImage, Progress, Task
 from .error_actions import ErrorAction, action_after_task, action_before_task
 from .items import IMAGES, BatchItem, State
 from .ledger import picture_fields
+from .pictures import picture_on_disk
 
 if TYPE_CHECKING:
     from .. import AsyncAPIMaster
@@ -85,6 +90,7 @@ class ImageJob:
         claim: the process's claim on it; None while a call of the client has it, and after its end.
         failed_submits: submits in this run that the gateway failed.
         submitting: the asyncio task of the submit, while it goes on.
+        holds_picture: whether this process holds the only copy of a picture that is paid for.
     """
 
     item: BatchItem
@@ -92,16 +98,20 @@ class ImageJob:
     claim: str | None
     failed_submits: int = 0
     submitting: asyncio.Task[None] | None = None
+    holds_picture: bool = False
     _decided: ErrorAction | None = None
 
     async def run(self, context: RunContext) -> tuple[ErrorAction, APIMasterError] | None:
         """Take the image to ``saved``: None, or the error that is in the way and what to do about it."""
-        if self.item.state == "planned":
-            return await self._buy(context)
-        task = self.item.task
-        if task is None or (not task.id and not any(image.url for image in task.images)):
-            return "mark_unknown", ResultExpiredError("The picture came inside the gateway's reply, and was not saved.")
-        return await self._collect(context, task)
+        try:
+            if self.item.state == "planned":
+                return await self._buy(context)
+            task = self.item.task
+            if task is None or (not task.id and not any(image.url for image in task.images)):
+                return await self._find_on_disk(context)
+            return await self._collect(context, task)
+        finally:
+            self.holds_picture = False
 
     async def _buy(self, context: RunContext) -> tuple[ErrorAction, APIMasterError] | None:
         more = {"submitted_at": time.time(), "attempts": self.item.attempts + 1, "billed": "no"}
@@ -119,7 +129,7 @@ class ImageJob:
             )
         except APIMasterError as error:
             return await self._after_failed_buy(context, error)
-        self._saved(context, result)
+        self._saved(context, result.images)
         return None
 
     def _plan_again(self, context: RunContext, error: APIMasterError) -> bool:
@@ -144,6 +154,22 @@ class ImageJob:
             return action_before_task(error), error
         return action_after_task(error), error
 
+    async def _find_on_disk(self, context: RunContext) -> tuple[ErrorAction, APIMasterError] | None:
+        """A picture that came inside a reply to another process: that may have saved it before it ended."""
+        found = await asyncio.to_thread(picture_on_disk, context.directory, self.item.id)
+        if found is None:
+            return "mark_unknown", ResultExpiredError("The picture came inside the gateway's reply, and was not saved.")
+        await self._record_saved(context, (found,))
+        self._saved(context, (found,))
+        return None
+
+    async def _record_saved(self, context: RunContext, images: Sequence[GeneratedImage]) -> None:
+        """Record the pictures of an image that has no task: the client did not."""
+        if self.claim is not None:
+            made = images_json(tuple(images))
+            await context.take(Delivered(key=self.key, claim=self.claim, images=made, saved=True))
+            self.claim = None
+
     async def _collect(self, context: RunContext, task: Task) -> tuple[ErrorAction, APIMasterError] | None:
         try:
             await self._wait(context, task)
@@ -162,11 +188,9 @@ class ImageJob:
         )
         if task.id:  # the client has recorded the pictures of the task
             await self._give_back(context)
-        elif self.claim is not None:
-            made = images_json(result.images)
-            await context.take(Delivered(key=self.key, claim=self.claim, images=made, saved=True))
-            self.claim = None
-        self._saved(context, result)
+        else:
+            await self._record_saved(context, result.images)
+        self._saved(context, result.images)
 
     async def _download_again(
         self, context: RunContext, error: APIMasterError
@@ -229,7 +253,14 @@ class ImageJob:
         if self.claim is not None:
             text = failure_json(error, prompts=context.ledger.store_prompts)
             task_id = self.item.task.id or None if self.item.task is not None else None
-            await context.take(Ended(key=self.key, claim=self.claim, state=state, error=text, task_id=task_id))
+            try:
+                await context.take(Ended(key=self.key, claim=self.claim, state=state, error=text, task_id=task_id))
+            except LedgerError:
+                # A process that was taken for dead has come back and has saved its picture.
+                purchase = await asyncio.to_thread(context.ledger.get, self.key)
+                if purchase is None or purchase.state != "saved":
+                    raise
+                await self._give_back(context)
             self.claim = None
 
     async def _give_back(self, context: RunContext, error: str | None = None) -> None:
@@ -244,6 +275,8 @@ class ImageJob:
         before = self.item.state
         if progress.stage == "downloading":
             self._note("delivered", progress)
+            has_task = progress.task is not None and progress.task.id
+            self.holds_picture = not has_task and progress.image is not None and progress.image.url is None
         elif progress.task is not None and progress.stage in ("queued", "running", "failed"):
             self._note("submitted", progress)
         else:
@@ -254,7 +287,7 @@ class ImageJob:
     def _note(self, state: State, progress: Progress) -> None:
         self.item = self.item.changed(state=state, task=progress.task or self.item.task, billed="yes")
 
-    def _saved(self, context: RunContext, result: ImageResult) -> None:
+    def _saved(self, context: RunContext, images: Sequence[GeneratedImage]) -> None:
         before = self.item.state
         self.claim = None
         self.item = self.item.changed(
@@ -263,7 +296,7 @@ class ImageJob:
             error=None,
             error_type=None,
             finished_at=time.time(),
-            **picture_fields(result.images),
+            **picture_fields(images),
         )
         if before == "submitting":
             context.on_submit_end(self, True)

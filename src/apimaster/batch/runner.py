@@ -129,8 +129,8 @@ class Runner:
                     if seconds is None:
                         break
                 await self._wait_for_change(LOOK_AGAIN if seconds is None else seconds)
-            while self._submitting and self._crash is None:  # each answer brings a task id: worth the wait
-                self._changed.clear()
+            while self._submitting or any(job.holds_picture for job in self._jobs):
+                self._changed.clear()  # each answer brings a task's id, or the picture itself: worth the wait
                 await self._changed.wait()
         finally:
             counting.cancel()
