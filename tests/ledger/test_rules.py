@@ -24,6 +24,7 @@ from apimaster.ledger.steps import (
     Reap,
     Rejoin,
     Release,
+    Report,
     Settle,
     Step,
     Submitted,
@@ -49,6 +50,7 @@ STEPS: dict[str, Step] = {
     "give up": Release(key="k", claim="me", unsent=True, over=True),
     "leave": Left(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
+    "report": Report(key="k", claim="me"),
     "reap": Reap(key="k"),
     "reap the dead": Reap(key="k", dead="here"),
     "take": Take(key="k"),
@@ -511,3 +513,19 @@ def test_what_failed_is_planned_again_for_nothing() -> None:
     assert isinstance(planned, Row)
     assert (planned.state, planned.sunk, planned.error) == ("planned", 0, None)
     assert apply_step(books_with(row_in("saved")), PlanAgain(key="k")) is None
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_first_call_that_asks_reports_the_cost_of_a_picture_that_is_made(state: str) -> None:
+    books = books_with(row_in(state))
+    made = state in ("delivered", "saved")
+    first, second = (apply_step(books, Report(key="k", claim=claim)) for claim in ("first", "second"))
+    assert (first is not None, second) == (made, None)
+    again = apply_step(books, Report(key="k", claim="first"))
+    assert (again is not None) == made, "the answer to its commit may have got lost"
+    if made:  # the call that bought it may still be at work
+        task = row_in(state).task_id
+        saved = apply_step(books, Delivered(key="k", claim="me", images="[1]", task_id=task, saved=True))
+        assert isinstance(saved, Row)
+        assert (saved.state, saved.worker) == ("saved", None)
+        assert apply_step(books, Report(key="k", claim="third")) is None

@@ -178,7 +178,7 @@ def test_killed_at_a_step(step: str, when: str, charges: int, tmp_path: Path, to
             messages = [generate.invoke(call, THREAD) for _ in range(2)]
             assert [message.status for message in messages] == ["success"] * 2, messages
             assert messages[0].artifact["images"] == messages[1].artifact["images"]
-            assert messages[1].artifact["cost_usd"] == "0"
+            assert [message.artifact["cost_usd"] for message in messages] == ["0.0375", "0"], "once, and not never"
             assert [purchase.state for purchase in ledger.purchases()] == ["saved"] * 2
         assert len(gateway.bill.charges) == charges + 1
         assert len(list((tmp_path / "store").glob("*.png"))) == 2
@@ -201,6 +201,8 @@ def test_killed_while_the_picture_is_made(tmp_path: Path, tool_call: Any) -> Non
             generate = toolkit.get_tools()[0]
             message = generate.invoke(tool_call("generate_image", "call_0", prompt="cat 0"), THREAD)
             assert message.status == "success"
-            assert (message.artifact["replayed"], message.artifact["cost_usd"]) == (True, "0")
+            assert (message.artifact["replayed"], message.artifact["cost_usd"]) == (True, "0.0375"), "nobody else will"
+            again = generate.invoke(tool_call("generate_image", "call_0", prompt="cat 0"), THREAD)
+            assert (again.artifact["replayed"], again.artifact["cost_usd"]) == (True, "0")
             toolkit.open_ledger.close()
         assert len(gateway.bill.charges) == 1

@@ -1,4 +1,7 @@
-"""The rules of rows whose call or process is gone: who frees them, who takes them over, what settling says of them."""
+"""The rules of rows whose call or process is gone, or may be.
+
+Who frees them, who takes them over, who reports their cost, and what settling says of them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import existing, write
 from .rows import Books, Row
-from .steps import Left, PlanAgain, Reap, Rejoin, Settle, Take, error_json
+from .steps import REPORTED, Left, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 UNSENT: Final = "The process that was to buy it ended before it sent the request."
@@ -25,6 +28,17 @@ def rejoin(books: Books, step: Rejoin) -> Row | None:
     if row is None or (row.joins, row.left) != (step.joins, step.left):
         return None
     return write(books, row, row.but(joins=row.joins + 1, left=False), row.state)
+
+
+def report(books: Books, step: Report) -> Row | None:
+    """Let this call report the cost, if it is the first one to ask. The picture is made: no work is left to claim."""
+    row = books.rows.get(step.id)
+    if row is None or row.state not in ("delivered", "saved"):
+        return None
+    claim = f"{REPORTED}{step.claim}"
+    if row.claim is not None and row.claim.startswith(REPORTED):
+        return row if row.claim == claim else None
+    return write(books, row, row.but(claim=claim, worker=None), row.state)
 
 
 def reap_step(books: Books, step: Reap) -> Row | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import BadRequestError
 from .bookkeeping import existing, taken_over, write
-from .recovery import left, plan_again, reap, reap_step, rejoin, settle, take_free
+from .recovery import left, plan_again, reap, reap_step, rejoin, report, settle, take_free
 from .rows import ZERO, Books, Row
 from .states import PurchaseState
 from .steps import (
@@ -26,6 +26,7 @@ from .steps import (
     Reap,
     Rejoin,
     Release,
+    Report,
     Settle,
     Step,
     Submitted,
@@ -239,6 +240,7 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Release: _release,
     Left: left,
     Rejoin: rejoin,
+    Report: report,
     Reap: reap_step,
     Take: take_free,
     PlanAgain: plan_again,

@@ -9,10 +9,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from ..errors import Billed
 from .rows import Row, RowId
+
+REPORTED: Final = "reported-"
+"""How the claim on a picture begins whose cost a call reports: nobody needs the claim for anything else any more."""
 
 Begun = Literal["buy", "join", "done", "busy", "unknown", "charged", "wait"]
 
@@ -172,6 +175,18 @@ class Rejoin(_Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Report(_Step):
+    """The call reports what this picture cost, unless another one does. ``claim`` is the call's own.
+
+    For adapters whose spend is added up elsewhere: each charge must be reported once, whichever of several calls lives
+    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet.
+    """
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reap(_Step):
     """Its worker seems to be dead: free it, or find that nobody knows. ``dead``: this worker is dead for certain."""
 
@@ -225,7 +240,19 @@ class Settle(_Step):
 
 
 Step: TypeAlias = (
-    Begin | Submitting | Submitted | Delivered | Ended | Release | Left | Rejoin | Reap | Take | PlanAgain | Settle
+    Begin
+    | Submitting
+    | Submitted
+    | Delivered
+    | Ended
+    | Release
+    | Left
+    | Rejoin
+    | Report
+    | Reap
+    | Take
+    | PlanAgain
+    | Settle
 )
 
 

@@ -25,6 +25,7 @@ from .progress import ProgressReporter
 from .purchase_keys import PREFIX
 from .records import TASK_ID, StoredImage
 from .results import ToolResult, store_images, stored_result
+from .spend import cost_to_report
 
 if TYPE_CHECKING:
     from .call import Call
@@ -56,7 +57,7 @@ class _Known:
         task: the task, with its request if the ledger has it.
         images: its pictures in the store.
         is_complete: whether all their files are there.
-        is_counted: whether an earlier call has reported the cost.
+        is_counted: whether an earlier call has brought the picture, and with it the cost, as far as this one can see.
     """
 
     task: Task
@@ -124,7 +125,8 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     """
     known: _Known = yield RunBlocking(lambda: _look_up(context, task_id))
     if known.is_complete:
-        return ToolResult(known.images, model=known.images[0].model, tasks=(task_id,), cost=Decimal(0), replayed=True)
+        cost: Decimal | None = yield RunBlocking(lambda: _cost_to_report(context, task_id, Decimal(0)))
+        return ToolResult(known.images, model=known.images[0].model, tasks=(task_id,), cost=cost, replayed=True)
     task = known.task
     try:
         if not wait:
@@ -143,7 +145,8 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     stored: tuple[StoredImage, ...] = yield RunBlocking(
         lambda: store_images(context, result.images, request, result.model, result.cost)
     )
-    cost = Decimal(0) if known.is_counted else result.cost
+    otherwise = Decimal(0) if known.is_counted else result.cost
+    cost = yield RunBlocking(lambda: _cost_to_report(context, task_id, otherwise))
     return ToolResult(stored, model=result.model, tasks=(task_id,), cost=cost, replayed=known.is_counted)
 
 
@@ -199,6 +202,10 @@ def _look_up(context: ToolContext, task_id: str) -> _Known:
         is_complete=bool(images) and all(context.store.has_file(image) for image in images),
         is_counted=bool(images) or any(purchase.state == "saved" for purchase in purchases),
     )
+
+
+def _cost_to_report(context: ToolContext, task_id: str, otherwise: Decimal | None) -> Decimal | None:
+    return cost_to_report(context.ledger.get(), Where(task_id=task_id), otherwise)
 
 
 def _record_saved(context: ToolContext, key: str, result: ImageResult) -> None:

@@ -26,7 +26,7 @@ from apimaster import GeneratedImage, ImageRequest, Task
 from apimaster.ledger.digest import stored_request
 from apimaster.ledger.purchase import images_json, task_json
 from apimaster.ledger.schema import Where
-from apimaster.ledger.steps import Begin, Delivered, Ended, Release, Step, Submitted, error_json
+from apimaster.ledger.steps import REPORTED, Begin, Delivered, Ended, Release, Step, Submitted, error_json
 
 from .purchase_keys import prefix_of
 from .records import TASK_ID, StoredImage
@@ -182,10 +182,12 @@ def _entry(
     price = None if request is None else request.spec.price(request.resolution)
     request = request or ImageRequest(prompt="(an older version did not keep it)", model=model)
     stored = _stored(store, image)
+    is_saved = (bool(stored) or image.state == "done") and image.state != "failed"
+    claim = f"{REPORTED}{_CLAIM}" if is_saved else _CLAIM  # the older version has reported what it cost
     steps: list[Step] = []
 
     def step(kind: Any, **fields: object) -> None:
-        steps.append(kind(key=key, index=index, claim=_CLAIM, **fields))
+        steps.append(kind(key=key, index=index, claim=claim, **fields))
 
     if image.state == "failed" or (task is None and image.state != "done"):
         ended = "failed" if image.state == "failed" else "unknown"
@@ -193,14 +195,14 @@ def _entry(
         step(Ended, state=ended, error=error)
     if task is not None and image.state != "failed":
         step(Submitted, task_id=task.id, task=task_json(task), keep=False)
-    if (stored or image.state == "done") and image.state != "failed":
+    if is_saved:
         pictures = images_json(tuple(map(_generated, stored)))
         step(Delivered, images=pictures, task_id=image.task, saved=True)
     step(Release)
     begin = Begin(
         key=key,
         index=index,
-        claim=_CLAIM,
+        claim=claim,
         digest=_CLAIM,
         request=stored_request(request, prompts=ledger.store_prompts),
         price=price,

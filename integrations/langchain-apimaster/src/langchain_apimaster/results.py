@@ -10,8 +10,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from apimaster import DownloadError, GeneratedImage, ImageFailure, ImageRequest, ImageResult, LedgerError, Task
+from apimaster.ledger.schema import Where
 
 from .records import StoredImage, image_id, image_id_without_task
+from .spend import cost_to_report
 
 if TYPE_CHECKING:
     from .context import ToolContext
@@ -27,7 +29,8 @@ class ToolResult:
         images: the pictures.
         model: the model id.
         tasks: the ids of the tasks behind them.
-        cost: US dollars that this call spent; zero if an earlier call has bought it all, None if the price is unknown.
+        cost: US dollars that this call reports: what the pictures cost, less what another call has reported; None if
+            the price is unknown.
         failures: the images that did not arrive.
         unfinished: the task, if it is not finished.
         replayed: whether an earlier call has bought it all.
@@ -49,6 +52,7 @@ def stored_result(context: ToolContext, result: ImageResult, request: ImageReque
         DownloadError: the pictures were made, and none of them could be saved.
     """
     price = request.spec.price(request.resolution)
+    known = None if result.cost is None else result.cost - result.replayed_cost or Decimal(0)  # not 0.0000
     stored = store_images(context, result.images, request, result.model, price, key)
     if not stored:
         raise DownloadError("The picture was made and could not be saved.", images=result.images)
@@ -56,7 +60,7 @@ def stored_result(context: ToolContext, result: ImageResult, request: ImageReque
         stored,
         model=result.model,
         tasks=tuple(task.id for task in result.tasks if task.id),
-        cost=None if result.cost is None else result.cost - result.replayed_cost or Decimal(0),  # not 0.0000
+        cost=cost_to_report(context.ledger.get(), Where(key=key), known),
         failures=result.failures,
         replayed=result.replayed,
     )

@@ -1,0 +1,41 @@
+"""What a tool call reports as its cost: each charge once, whichever of several calls lives to report it.
+
+A second call may get a picture while the first one is at work on it, and the first one may be killed before it reports
+anything. So nobody can tell beforehand which of them has to report the cost. The ledger decides it at the end: the
+first call that has the picture and asks reports what it cost, and all others report nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from apimaster import LedgerError
+from apimaster.ledger.steps import Report
+
+if TYPE_CHECKING:
+    from apimaster.ledger import Ledger
+    from apimaster.ledger.schema import Where
+
+_log = logging.getLogger("langchain_apimaster")
+
+
+def cost_to_report(ledger: Ledger, bought: Where, otherwise: Decimal | None) -> Decimal | None:
+    """US dollars of these purchases that no call has reported: from now on, this one has. Blocks.
+
+    ``otherwise`` is the cost as far as the call knows it by itself, for purchases that the ledger does not know.
+    """
+    claim = secrets.token_hex(8)
+    try:
+        rows = [row for row in ledger.rows(bought) if row.state in ("delivered", "saved")]
+        if not rows:
+            return otherwise
+        steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in rows]
+        mine = [row for row, step in zip(rows, steps, strict=True) if step.result() is not None]
+    except LedgerError as error:  # the pictures are here: they need some cost
+        _log.warning("%s", error.message)
+        return otherwise
+    costs = [row.cost for row in mine]
+    return sum((cost for cost in costs if cost is not None), Decimal(0)) if None not in costs else otherwise
