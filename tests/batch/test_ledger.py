@@ -14,7 +14,8 @@ import pytest
 from apimaster.batch.image_list import ImageListBuilder, PlannedImage
 from apimaster.batch.items import BatchItem
 from apimaster.batch.ledger import BatchLedger
-from apimaster.batch.place import Place, place_of, read_items, written
+from apimaster.batch.place import Place, place_of, read_items
+from apimaster.batch.remembered import written
 from apimaster.batch.tally import Tally
 from apimaster.errors import BadRequestError, LedgerError
 from apimaster.ledger import Ledger

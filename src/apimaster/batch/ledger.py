@@ -11,21 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from ..ledger.backend import Backend, Worker
 from ..ledger.digest import stored_request
-from ..ledger.purchase import failure_of, images_of, task_of
 from ..ledger.rows import BudgetRow, Row
 from ..ledger.schema import PAGE, PageKey, Where, page_key, pages
 from ..ledger.states import PurchaseState
 from ..ledger.steps import PlanAgain, Reap, Step
 from ..request import ImageRequest
-from ..results import GeneratedImage, Task
-from .items import ENDED, IMAGES, SPENT, STATES, ZERO, BatchItem, State, batch_state
+from .items import ENDED, SPENT, STATES, ZERO, BatchItem, State, batch_state
 from .ledger_records import PlannedGroup, StateCount
 from .lines import Line, Lines
+from .purchased import item_from
 
 T = TypeVar("T")
 _KEYS_AT_ONCE: Final = 500
@@ -280,58 +278,3 @@ class BatchLedger:
 def budget_name(name: str) -> str:
     """The budget of the batch with this name."""
     return f"batch/{name}"
-
-
-def item_from(line: Line, row: Row | None) -> BatchItem:
-    """The image of a line with its purchase. The folder wrote the line, so only the request is checked again."""
-    request = ImageRequest.model_validate_json(line.request)
-    facts: dict[str, Any] = {}
-    if row is not None:
-        state = batch_state(row.state, row.billed)
-        failure = failure_of(row)
-        images = images_of(row)
-        facts = {
-            "state": state,
-            "price": row.cost if state in SPENT else row.price,
-            "task": _task(row, request, images),
-            "error": None if failure is None else failure.message,
-            "error_type": None if failure is None else failure.error,
-            "billed": failure.billed if state == "unknown" and failure is not None else row.billed,
-            "attempts": row.attempts,
-            "sunk": row.sunk,
-            "submitted_at": row.begun_at,
-            "finished_at": row.updated_at if state in ENDED else None,
-            **(picture_fields(images) if state == "saved" else {}),
-        }
-    else:
-        facts = {"price": request.cost}
-    return BatchItem.model_construct(
-        id=line.id, line=line.line, request=request, tags=tuple(json.loads(line.tags)), **facts
-    )
-
-
-def picture_fields(images: Sequence[GeneratedImage]) -> dict[str, Any]:
-    """What an image says of its saved pictures. Paths count from the folder: it may have moved since."""
-    if not images:
-        return {}
-    image = images[0]
-    more = [f"the task gave another picture: {_relative(each)}" for each in images[1:]]
-    return {
-        "path": _relative(image),
-        "media_type": image.media_type,
-        "width": image.width,
-        "height": image.height,
-        "deviations": (*image.deviations, *more),
-    }
-
-
-def _relative(image: GeneratedImage) -> str:
-    return f"{IMAGES}/{Path(image.path or '').name}"
-
-
-def _task(row: Row, request: ImageRequest, images: tuple[GeneratedImage, ...]) -> Task | None:
-    task = task_of(row, request)
-    if not images:
-        return task
-    known = task or Task(id="", model=request.model)
-    return known.model_copy(update={"status": "succeeded", "images": images, "request": request})

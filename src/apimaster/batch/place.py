@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import BadRequestError
 from ..ledger.backend import Backend, newer_version
@@ -23,6 +22,7 @@ from .items import BatchItem
 from .ledger import BatchLedger, budget_name
 from .lines import Lines, as_ledger_errors, connect, connect_to_read
 from .migration import OLD, migrate, version_of
+from .remembered import LEDGER, LONGEST_NAME, NAME, checked_name, is_lasting, written
 from .stores import PlainStore, SharedStore
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEDGER_NAME: Final = "ledger.db"
-NAME: Final = "name"
-LEDGER: Final = "ledger"
-_LONGEST_NAME: Final = 200
 
 
 def no_batch_in(directory: Path) -> BadRequestError:
@@ -60,9 +57,9 @@ class Place:
         self.directory = directory
         self.path = directory / LEDGER_NAME
         self._given = given
-        self._default = default if default is not None and _is_lasting(default.location) else None
+        self._default = default if default is not None and is_lasting(default.location) else None
         self._name = None if name is None else checked_name(name)
-        if given is not None and not _is_lasting(given.location):
+        if given is not None and not is_lasting(given.location):
             raise BadRequestError("a batch can't have its ledger in memory", advice="Leave it out, or name a file.")
 
     @property
@@ -192,7 +189,7 @@ class Place:
 
     def _new_name(self) -> str:
         text = os.fsencode(self.directory.name).decode("utf-8", "replace")
-        made = "".join(letter if letter.isprintable() else "_" for letter in text)[:_LONGEST_NAME]
+        made = "".join(letter if letter.isprintable() else "_" for letter in text)[:LONGEST_NAME]
         return self._name or (made if made.strip() else "batch")
 
     def _named(self, lines: Lines, store: SharedStore | PlainStore) -> BatchLedger:
@@ -277,32 +274,6 @@ def read_items(directory: Path) -> Iterator[BatchItem]:
         BadRequestError: there is no batch in the folder.
     """
     return place_of(directory).items()
-
-
-def checked_name(name: str) -> str:
-    """The name of a batch.
-
-    Raises:
-        BadRequestError: it is empty or too long, or has a slash in it.
-    """
-    if not name.strip() or len(name) > _LONGEST_NAME or "/" in name or not name.isprintable():
-        raise BadRequestError(f"name must be a text of 1 to {_LONGEST_NAME} characters without '/', not {name!r}")
-    return name
-
-
-def written(location: Location) -> str:
-    """A ledger's place as a folder remembers it: without a password."""
-    if location.url is None:
-        return str(location.path)
-    parts = urlsplit(location.url)
-    user, _, host = parts.netloc.rpartition("@")
-    user = user.partition(":")[0]
-    query = urlencode([each for each in parse_qsl(parts.query) if each[0] != "password"])
-    return f"{parts.scheme}://{user}{'@' if user else ''}{host}{parts.path}{'?' if query else ''}{query}"
-
-
-def _is_lasting(location: Location) -> bool:
-    return location.path is not None or location.url is not None
 
 
 def _copy_rows(batch: BatchLedger, memory: Backend) -> None:

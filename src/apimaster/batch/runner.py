@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import APIMasterError, BudgetExceededError, RateLimitError
 from ..ledger.steps import Release
 from .error_actions import ErrorAction, action_before_task
-from .image_job import ImageJob, RunContext
+from .image_job import ImageJob
 from .items import ENDED, BatchItem
 from .ledger import BatchLedger
 from .options import RunOptions
+from .run_context import RunContext
 from .tally import Tally
 from .throttle import Throttle
 from .work_queue import LOOK_AGAIN, WorkQueue
