@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,43 +33,50 @@ LEASE = 0.4
 BATCH = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from apimaster import AsyncAPIMaster, _flows
+from apimaster import AsyncAPIMaster
 from apimaster._flows import collect, generation
+from apimaster._flows.purchase import LedgerRecord
 from apimaster._storage.sinks import PendingFile
 from apimaster.batch import AsyncBatch
 from apimaster.batch.image_job import ImageJob
 from apimaster.ledger import Ledger
 
-folder, moment, lease = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, moments, lease = Path(sys.argv[1]), sys.argv[2].split(","), float(sys.argv[3])
 
-def stop():
-    print("stopped", flush=True)
-    os.kill(os.getpid(), signal.SIGSTOP)
-    sys.stdin.readline()  # this thread may run on for a moment, before all of them stand still
+def stop(moment):
+    if moment in moments:
+        print("stopped", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        sys.stdin.readline()  # this thread may run on for a moment, before all of them stand still
 
-deliver, commit, record_unknown = generation.deliver, PendingFile.commit, ImageJob.record_unknown
+buy, record_unknown = ImageJob._buy, ImageJob.record_unknown
+submitted, deliver, commit = LedgerRecord.submitted, generation.deliver, PendingFile.commit
+
+async def buy_late(self, *args):
+    stop("begins")
+    return await buy(self, *args)
+
+def submitted_late(self, *args, **options):
+    stop("accepted")
+    return (yield from submitted(self, *args, **options))
 
 def deliver_late(*args):
-    stop()
+    stop("answered")
     return (yield from deliver(*args))
 
 def commit_late(self):
-    if moment == "saving":
-        stop()
+    stop("saving")
     saved = commit(self)
-    if moment == "saved":
-        stop()
+    stop("saved")
     return saved
 
 async def record_unknown_late(self, *args):
-    stop()
+    stop("gives up")
     await record_unknown(self, *args)
 
-if moment == "answered":
-    generation.deliver = collect.deliver = deliver_late
-if moment == "gives up":
-    ImageJob.record_unknown = record_unknown_late
-PendingFile.commit = commit_late
+ImageJob._buy, ImageJob.record_unknown = buy_late, record_unknown_late
+LedgerRecord.submitted, PendingFile.commit = submitted_late, commit_late
+generation.deliver = collect.deliver = deliver_late
 
 async def main():
     folder.mkdir(exist_ok=True)
@@ -83,13 +91,18 @@ asyncio.run(main())
 """
 
 
-def start(gateway: Emulator, folder: Path, moment: str = "") -> forked.Child:
+def start(gateway: Emulator, folder: Path, moments: str = "") -> forked.Child:
+    """A process that stops itself at each of these moments; it has come to the first of them."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = forked.start(["-c", BATCH, str(folder), moment, str(LEASE)], env={**os.environ, **gateway.env}, **pipes)
-    if moment:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "stopped\n", child.communicate()[1]
+    child = forked.start(["-c", BATCH, str(folder), moments, str(LEASE)], env={**os.environ, **gateway.env}, **pipes)
+    if moments:
+        comes_to_a_stop(child)
     return child
+
+
+def comes_to_a_stop(child: forked.Child) -> None:
+    assert child.stdout is not None
+    assert child.stdout.readline() == "stopped\n", child.communicate()[1]
 
 
 def go_on(child: forked.Child) -> None:
@@ -173,6 +186,30 @@ def test_what_comes_back_while_it_is_given_up(apimaster_emulator: Emulator, tmp_
     go_on(other)
     assert ends_well(other) == "{'saved': 1}"
     assert found(folder) == ("saved", 1)
+
+
+@pytest.mark.apimaster_emulator(pictures="small", latency="manual")
+def test_what_was_unknown_when_it_was_given_up_and_is_not_any_more(
+    apimaster_emulator: Emulator, tmp_path: Path
+) -> None:
+    """The task of a request that nobody knew the outcome of is recorded late; then its process dies."""
+    folder = tmp_path / "album"
+    first = start(apimaster_emulator, folder, "begins,gives up")
+    other = start(apimaster_emulator, folder, "accepted")  # it has taken the image over, and bought it
+    go_on(first)
+    comes_to_a_stop(first)  # the other one is taken for dead
+    go_on(other)
+    deadline = time.monotonic() + 30
+    while [item.state for item in read_items(folder)] != ["submitted"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    apimaster_emulator.finish()
+    go_on(first)
+    assert ends_well(first) == "{'saved': 1}", "it collects what is paid for"
+    assert found(folder) == ("saved", 1)
+    assert len(apimaster_emulator.bill.charges) == 1
 
 
 @pytest.mark.parametrize("reason", ["halted", "crashed"])

@@ -199,7 +199,12 @@ class ImageJob:
         await self._end(context, "failed", error)
 
     async def record_unknown(self, context: RunContext, error: APIMasterError) -> None:
-        """Record that the image is paid for, or may be, and that there is no picture."""
+        """Record that the image is paid for, or may be, and that there is no picture.
+
+        The client has done so if it was about a request without a reply; by now, somebody may know more.
+        """
+        if self.item.state == "submitting":
+            return
         if self.claim is not None or await self.take(context.ledger):
             await self._end(context, "unknown", error)
 

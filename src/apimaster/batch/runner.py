@@ -230,7 +230,7 @@ class Runner:
         if failure is not None:
             await self._handle_error(job, *failure)
         self._jobs.discard(job)
-        if job.item.state != "planned":
+        if job.item.state in ENDED or job.item.id in self._queue.done:
             self._on_end(job.item)
 
     def _decide(self, job: ImageJob, error: APIMasterError) -> ErrorAction:
@@ -263,7 +263,8 @@ class Runner:
             if action == "stop":
                 self._stop(error)
             job.item = await asyncio.to_thread(self._batch.item, job.item.id)
-            if job.item.state not in ENDED:
+            # What was unknown and is not any more is work: its request had a reply, in another process.
+            if job.item.state not in ENDED and not (submitting and action == "mark_unknown"):
                 self._queue.done.add(job.item.id)
         if job.item.state in ("planned", "failed") and action != "over_budget":
             self._limit_reached = False  # its money came back
