@@ -221,7 +221,7 @@ def test_two_interrupts_end_it_at_once(gateway: Emulator, listed: Path, tmp_path
     assert any("Ctrl-C again ends it now" in line for line in started.stderr), "it says so before it has ended"
     assert started.poll() is None, "it waits for the answers to what it has sent"
     started.send_signal(signal.SIGINT)
-    printed = started.communicate(timeout=20)[1]
+    printed = started.communicate(timeout=60)[1]
     assert started.returncode == 130
     assert states(out) == {"unknown": 2, "planned": 10}
     assert "Traceback" not in printed

@@ -220,7 +220,10 @@ def test_when_an_image_is_looked_up(begun: float | None, unknown: float, settled
 
 @pytest.mark.apimaster_emulator(pictures="small")
 @pytest.mark.parametrize("stop", [AsyncRun.halt, AsyncRun.abort])
-def test_a_run_can_be_stopped_while_it_asks(apimaster_emulator: Emulator, tmp_path: Path, stop: Any) -> None:
+@pytest.mark.parametrize("retry_unknown", [False, True])
+def test_a_run_can_be_stopped_while_it_asks(
+    apimaster_emulator: Emulator, tmp_path: Path, stop: Any, retry_unknown: bool
+) -> None:
     lose(apimaster_emulator, tmp_path)
     apimaster_emulator.script("poll_hang", on="log")
     requests = [*REQUESTS, {"prompt": "one more"}]
@@ -228,7 +231,7 @@ def test_a_run_can_be_stopped_while_it_asks(apimaster_emulator: Emulator, tmp_pa
     async def work() -> None:
         with Ledger.open(tmp_path / "ledger.db", settle_after=0) as ledger:
             async with AsyncAPIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
-                going = AsyncBatch(client, tmp_path, ledger=ledger).run(requests)
+                going = AsyncBatch(client, tmp_path, ledger=ledger).run(requests, retry_unknown=retry_unknown)
                 ended = asyncio.ensure_future(going.finish())
                 await asyncio.to_thread(until, lambda: apimaster_emulator.requests_to("log"))
                 stop(going)

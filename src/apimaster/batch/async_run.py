@@ -194,7 +194,7 @@ class AsyncRun:
                 if not self._halted:
                     self._settlement = await self._settling.settle(folder.batch, folder.ledger)
                 settled = self._settlement.not_charged if self._settlement is not None else ()
-                plan = await folder.retry_unknown(purchase.key for purchase in settled)
+                plan = await folder.retry_unknown((purchase.key for purchase in settled), halted=self._halted)
                 begun = await asyncio.to_thread(folder.batch.now)
                 outputs = Outputs(folder.place)
                 self._runner = Runner(

@@ -87,12 +87,13 @@ class BatchFolder:
         """
         return await asyncio.to_thread(self._begin, base_url)
 
-    async def retry_unknown(self, not_charged: Iterable[str]) -> Plan:
+    async def retry_unknown(self, not_charged: Iterable[str], *, halted: bool) -> Plan:
         """Plan unknown images again, if the options say so, and give the plan of all that is to do.
 
         ``not_charged``: keys of images that were unknown at the start, and that the usage log has proved to be free.
+        ``halted``: the run was stopped, perhaps before it could ask the log: all images stay as they are.
         """
-        return await asyncio.to_thread(self._retry_unknown, list(not_charged))
+        return await asyncio.to_thread(self._retry_unknown, list(not_charged), halted)
 
     # --- blocking -------------------------------------------------------------------------------------
 
@@ -140,10 +141,10 @@ class BatchFolder:
             self._lock.share()
         return plan
 
-    def _retry_unknown(self, not_charged: list[str]) -> Plan:
+    def _retry_unknown(self, not_charged: list[str], halted: bool) -> Plan:
         with self._beginning:
             again = 0
-            if self._options.retry_unknown:
+            if self._options.retry_unknown and not halted:
                 again = self.batch.plan_again(not_charged) + self.batch.retry("unknown")
             return self._plan_of(self.batch, retried_unknown=again)
 
