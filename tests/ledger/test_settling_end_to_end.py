@@ -133,6 +133,19 @@ def test_a_log_that_cannot_be_read_changes_nothing(
     assert len(emulator.requests_to("log")) == 1
 
 
+@pytest.mark.parametrize("mode", ["async", "sync"])
+def test_the_charge_of_a_picture_that_came_in_the_reply_is_not_given_to_another(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, mode: str
+) -> None:
+    client = client_for(ledger)
+    client.generate("the same castle", idempotency_key="before", timeout=600)  # the log is alive
+    emulator.dialect = "submit_as_image"
+    client.generate("castle k", idempotency_key="delivered", mode=mode)  # type: ignore[arg-type]
+    lose(client, emulator, "k", fault="cut_before_acceptance")
+    found = client.settle("k")
+    assert (keys(found.recovered), keys(found.not_charged)) == ([], ["k"])
+
+
 def test_a_gateway_without_books_says_so(place: str, soon: None) -> None:
     with (
         Emulator(pictures="plain", account_routes=False) as emulator,

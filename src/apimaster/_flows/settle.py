@@ -106,7 +106,7 @@ def _note(ledger: LedgerLike, rows: Sequence[Row], reason: str) -> Flow[None]:
 
 
 def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> Flow[list[Row]]:
-    """The account's purchases that the log may name: by their tasks, by tasks of earlier attempts, one-shot calls."""
+    """The account's purchases that the log may name: by tasks, those of earlier attempts too, or by pictures alone."""
     tasks = tuple({charge.task_id for charge in charges if charge.task_id is not None})
     known: list[Row] = []
     for start in range(0, len(tasks), PAGE):
@@ -116,7 +116,7 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
     since = None if oldest is None else oldest - 2 * 86400  # clocks may differ
     known += yield from _rows(ledger, Where(account=context.account, retried=True, since=since))
     known += yield from _rows(
-        ledger, Where(account=context.account, one_shot=True, states=("delivered", "saved"), since=since)
+        ledger, Where(account=context.account, without_task=True, states=("delivered", "saved"), since=since)
     )
     return list({row.id: row for row in known}.values())
 

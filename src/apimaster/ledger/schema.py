@@ -93,7 +93,8 @@ class Where:
     """Which purchases to read; what is None does not matter.
 
     ``account``: those that it bought, and those of which an older version did not write down who bought them;
-    ``retried``: only those with tasks of earlier attempts; ``owned``: only those with a process at work on them.
+    ``without_task``: only those whose pictures came in a reply; ``retried``: only those with tasks of earlier attempts;
+    ``owned``: only those with a process at work on them.
     """
 
     key: str | None = None
@@ -105,7 +106,7 @@ class Where:
     alias: str | None = None
     task_id: str | None = None
     task_ids: tuple[str, ...] | None = None
-    one_shot: bool | None = None
+    without_task: bool = False
     retried: bool = False
     key_prefix: str | None = None
     keys: tuple[str, ...] | None = None
@@ -114,7 +115,7 @@ class Where:
     def sql(self) -> tuple[str, list[Any]]:
         """A condition with a question mark for each value."""
         parts, values = [], []
-        for name in ("key", "index", "budget", "alias", "task_id", "one_shot"):
+        for name in ("key", "index", "budget", "alias", "task_id"):
             value = getattr(self, name)
             if value is not None:
                 parts.append(f'"{name}" = ?')
@@ -128,6 +129,8 @@ class Where:
         if self.keys is not None:
             parts.append('"key" IN ({})'.format(", ".join("?" * len(self.keys)) or "NULL"))
             values.extend(self.keys)
+        if self.without_task:
+            parts.append('"task_id" IS NULL')
         if self.owned:
             parts.append('"worker" IS NOT NULL')
         if self.retried:

@@ -91,12 +91,12 @@ def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
     """Which charges belong to purchases that the ledger knows, and the true charges of these."""
     tasks = {row.task_id: row for row in log.known if row.task_id is not None}
     earlier = {task for row in log.known for task in row.earlier_tasks.split()}
-    urls = {image.url for row in log.known if row.one_shot for image in images_of(row) if image.url}
+    urls = {image.url for row in log.known if row.task_id is None for image in images_of(row) if image.url}
     seen: set[int] = set()
     steps = []
     for charge in log.charges:
         row = tasks.get(charge.task_id or "")
-        if row is not None or charge.task_id in earlier or (charge.result_url in urls and charge.task_id is None):
+        if row is not None or charge.task_id in earlier or charge.result_url in urls:
             seen.add(id(charge))
         if row is not None and charge.kind == "charge" and not charge.refunded and charge.cost != row.cost:
             steps.append(Settle(key=row.key, index=row.index, charge=charge.cost))
