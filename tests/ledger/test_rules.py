@@ -295,6 +295,42 @@ def test_a_call_that_was_taken_for_dead_does_not_end_what_settling_has_found() -
         assert books.rows["k", 0].state == "submitted"
 
 
+@pytest.mark.parametrize("state", ["claimed", "submitting", "unknown"])
+@pytest.mark.parametrize("worker", ["here", None])
+@pytest.mark.parametrize(("over", "expected"), [(True, "failed"), (False, "planned")])
+def test_who_has_sent_nothing_says_so_even_if_it_was_taken_for_dead(
+    state: str, worker: str | None, over: bool, expected: str
+) -> None:
+    books = books_with(row_in(state, worker=worker))
+    row = apply_step(books, Release(key="k", claim="me", unsent=True, over=over))
+    assert isinstance(row, Row)
+    assert (row.state, row.worker, row.billed) == (expected, None, "no")
+    books = books_with(row_in("unknown", worker=worker, task_id="found"))
+    apply_step(books, Release(key="k", claim="me", unsent=True, over=over))
+    assert books.rows["k", 0].state == "unknown", "a task is a charge"
+    assert apply_step(books_with(row_in(state, claim="another call")), STEPS["give up"]) is None
+
+
+def test_who_is_still_saving_keeps_its_row_though_it_was_taken_for_dead() -> None:
+    books = books_with(row_in("unknown", worker=None))
+    row = apply_step(books, Delivered(key="k", claim="me", images="[]", keep=True))
+    assert isinstance(row, Row)
+    assert (row.state, row.worker) == ("delivered", "here")
+
+
+def test_an_error_after_somebody_has_saved_the_picture_changes_nothing() -> None:
+    for claim in ("me", "another call"):
+        books = books_with(row_in("saved", claim=claim))
+        apply_step(books, Ended(key="k", claim="me", state="unknown", error="{}", task_id="t"))
+        assert books.rows["k", 0].state == "saved"
+
+
+@pytest.mark.parametrize(("account", "owned"), [("a", True), ("", True), ("another", False)])
+def test_a_task_is_taken_over_by_its_account(account: str, owned: bool) -> None:
+    """A purchase of an older version does not say whose it is: a poll will show."""
+    assert begun(books_with(row_in("submitted", worker=None, account=account)), BEGIN).owned is owned
+
+
 def test_the_task_of_a_late_reply_replaces_the_one_that_settling_took_for_it() -> None:
     books = books_with(row_in("submitted", worker=None, task_id="found"))
     row = apply_step(books, STEPS["submitted"])

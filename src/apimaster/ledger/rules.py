@@ -121,7 +121,7 @@ def _state_after(step: Begin) -> PurchaseState:
 
 
 def _begin_unknown(books: Books, step: Begin, row: Row) -> Beginning:
-    due = row.account == step.account and _settling_is_due(row, books.now, step.settle_after)
+    due = row.account in ("", step.account) and _settling_is_due(row, books.now, step.settle_after)
     if due:
         write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
     return Beginning("unknown", row, settle=due)
@@ -141,7 +141,7 @@ def _settling_is_due(row: Row, now: float, settle_after: float) -> bool:
 def _join(books: Books, step: Begin, row: Row) -> Beginning:
     """The image is paid for. If nobody is at work on it, this call takes the work over."""
     kind: Begun = "join" if row.state == "submitted" else "done"
-    orphan = kind == "join" and not books.is_alive(row) and row.account == step.account
+    orphan = kind == "join" and not books.is_alive(row) and row.account in ("", step.account)
     joined = row.but(joins=row.joins + 1)
     if orphan:
         joined.worker, joined.claim = books.worker, step.claim
@@ -191,8 +191,8 @@ def _delivered(books: Books, step: Delivered) -> Row:
     if row.claim != step.claim and not known:
         raise taken_over(step)
     changed = row.but(images=step.images, error=None)
-    if row.claim == step.claim and not step.keep:
-        changed.worker = None
+    if row.claim == step.claim:
+        changed.worker = books.worker if step.keep else None  # who is late is at work on it all the same
     return write(books, row, changed, state)
 
 
@@ -202,6 +202,8 @@ def _ended(books: Books, step: Ended) -> Row:
     # unless settling has found its task meanwhile.
     polled = row.state == "submitted" and row.task_id == step.task_id
     sent = row.claim == step.claim and row.task_id in (None, step.task_id)
+    if row.state == "saved" and row.task_id == step.task_id:
+        return row  # another call has saved the picture, so this error is of no account
     if not polled and not sent:
         raise taken_over(step)
     if row.state == step.state:
@@ -211,15 +213,19 @@ def _ended(books: Books, step: Ended) -> Row:
 
 def _release(books: Books, step: Release) -> Row | None:
     row = books.rows.get(step.id)
-    if row is None or row.claim != step.claim or row.worker is None:
+    if row is None or row.claim != step.claim:
         return None
+    over: PurchaseState = "failed" if step.over else "planned"
     changed = row.but(worker=None, left=row.left or step.left, error=step.error or row.error)
-    if row.state == "submitting" and not step.unsent:
+    if step.unsent and row.task_id is None and row.state in ("claimed", "submitting", "unknown"):
+        return write(books, row, changed, over)  # also if the process was taken for dead: it knows better
+    if row.worker is None:
+        return None
+    if row.state == "submitting":
         changed.error = step.error or error_json("OutcomeUnknownError", LEFT, "maybe")
         changed.unknown_since = books.now
         return write(books, row, changed, "unknown")
-    unsent: PurchaseState = "failed" if step.over else "planned"
-    return write(books, row, changed, unsent if row.state in ("claimed", "submitting") else row.state)
+    return write(books, row, changed, over if row.state == "claimed" else row.state)
 
 
 def key_reused(key: str) -> BadRequestError:
