@@ -44,8 +44,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | 
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two cores: a good part of the tests waits for servers and processes."""
-    return (os.cpu_count() or 2) * 3 // 2
+    """Two workers for a core: half of the time, the tests wait for servers and processes."""
+    return (os.cpu_count() or 2) * 2
 
 
 def pytest_collection_finish() -> None:

@@ -22,6 +22,8 @@ from apimaster.batch.place import read_items
 from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 PRICE = Decimal("0.0375")
 PROMPTS = [f"picture {number}" for number in range(40)]
 

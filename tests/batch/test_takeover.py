@@ -148,6 +148,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "moment", "other", "continued", "killed"), MOMENTS)
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_process_that_is_taken_for_dead(

@@ -20,6 +20,8 @@ from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
 from langchain_apimaster import APIMasterToolkit
 
+pytestmark = pytest.mark.slow
+
 THREAD: Any = {"configurable": {"thread_id": "thread-1"}}
 CALLS = 40
 
