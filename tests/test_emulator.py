@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import httpx
@@ -39,6 +40,24 @@ def test_a_one_shot_call_delivers_a_picture_of_the_exact_size_for_one_charge(emu
     assert response.headers["x-request-id"] == response.headers["x-oneapi-request-id"] == emu.requests[0].id
     assert emu.bill.total == Decimal("0.05")
     assert [entry.request_id for entry in emu.bill.charges] == [emu.requests[0].id]
+
+
+@pytest.mark.parametrize("dialect", ["tracked", "legacy"])
+def test_a_job_that_ends_while_its_poll_is_answered(
+    emu: Emulator, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """A poll that finds it finished has its picture, at whatever moment between two looks at the clock it ends."""
+    emu.dialect = dialect
+    for tenths in range(30, 50):
+        emu.latency = tenths / 10
+        with client_of(emu) as client, monkeypatch.context() as ticking:
+            ticks = count()
+            ticking.setattr("apimaster.emulator.clock.Clock.now", lambda self, ticks=ticks: next(ticks) / 10)
+            task_id = submit(client)
+            task = poll(client, task_id)
+            while task.get("data", task)["status"] not in ("succeeded", "completed"):
+                task = poll(client, task_id)
+        assert task.get("data", task)["result"]["images"], emu.latency
 
 
 def test_submit_and_poll_in_the_tracked_dialect(emu: Emulator) -> None:

@@ -90,9 +90,11 @@ class App:
             return job.final_poll_body
         gateway = self._gateway
         job.polls += 1
-        ended = job.end_if_due(gateway.clock.now())
         gateway.jobs.book_refund(job)
-        body = poll_body(job, gateway.clock, gateway.urls(job) if ended else (), gateway.options.url_lifetime)
+        now = gateway.clock.now()
+        state = job.state(now)  # once: the job may end while the reply is written
+        ended = state in ("succeeded", "failed")
+        body = poll_body(job, state, now, gateway.urls(job) if ended else (), gateway.options.url_lifetime)
         if ended:
             job.final_poll_body = body
         return body

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .clock import Clock
 from .dialects import Dialect
 from .image_jobs import ImageJob, State
 
@@ -50,12 +49,10 @@ def one_shot_body(job: ImageJob, urls: Sequence[str], encoded: Sequence[str] | N
     return dump({"code": 200, **document} if code else document)
 
 
-def poll_body(job: ImageJob, clock: Clock, urls: Sequence[str], lifetime: float) -> bytes:
-    """The response to a poll."""
-    now = clock.now()
-    state = job.state(now)
+def poll_body(job: ImageJob, state: State, now: float, urls: Sequence[str], lifetime: float) -> bytes:
+    """The response to a poll that found the job in ``state``."""
     tracked = job.dialect.polls == "tracked"
-    task = _tracked_task(job, state, urls) if tracked else _legacy_task(job, state, clock, urls, lifetime)
+    task = _tracked_task(job, state, urls) if tracked else _legacy_task(job, state, now, urls, lifetime)
     if job.dialect.extra_fields:
         task["kind"] = "image"
     if not job.dialect.envelope:
@@ -72,11 +69,11 @@ def _tracked_task(job: ImageJob, state: State, urls: Sequence[str]) -> dict[str,
     return task
 
 
-def _legacy_task(job: ImageJob, state: State, clock: Clock, urls: Sequence[str], lifetime: float) -> dict[str, Any]:
+def _legacy_task(job: ImageJob, state: State, now: float, urls: Sequence[str], lifetime: float) -> dict[str, Any]:
     task: dict[str, Any] = {
         "id": job.id,
         "status": _status(job, state),
-        "progress": int(job.progress(clock.now())),
+        "progress": int(job.progress(now)),
         "created": int(job.created_wall),
         "estimated_time": job.estimate,
     }
