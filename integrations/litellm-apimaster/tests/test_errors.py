@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -246,8 +249,14 @@ def test_a_rate_limit_error_has_retry_after(gateway, account):
     assert caught.value.response.headers["retry-after"] == "7"
 
 
+def router_with_a_wrong_key(deploy: Any) -> Router:
+    """A Router that chooses at random, and by these weights takes the deployment with the wrong key while it may."""
+    models = [deploy(key="sk-wrong", weight=10**9), deploy(weight=1)]
+    return Router(model_list=models, num_retries=3, allowed_fails=0, cooldown_time=600)
+
+
 def test_a_router_uses_the_other_deployment_if_the_gateway_refuses_a_key(gateway, deploy):
-    router = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
+    router = router_with_a_wrong_key(deploy)
 
     async def generate_six() -> list[Any]:
         return await asyncio.gather(
@@ -256,10 +265,12 @@ def test_a_router_uses_the_other_deployment_if_the_gateway_refuses_a_key(gateway
 
     assert all(response.data for response in asyncio.run(generate_six()))
     assert len(gateway.bill.standing) == 6
+    statuses = Counter(purchase.status for purchase in gateway.requests_to("submit"))
+    assert 1 <= statuses[401] <= 6, "no request goes to a refused key twice"
 
 
 def test_a_failing_deployment_cools_down(gateway, deploy):
-    router = Router(model_list=[deploy(key="sk-wrong"), deploy()], num_retries=3, allowed_fails=0, cooldown_time=60)
+    router = router_with_a_wrong_key(deploy)
 
     async def generate_in_turn() -> None:
         for number in range(8):
@@ -267,8 +278,31 @@ def test_a_failing_deployment_cools_down(gateway, deploy):
 
     asyncio.run(generate_in_turn())
     statuses = Counter(purchase.status for purchase in gateway.requests_to("submit"))
-    assert statuses[200] == 8
-    assert statuses[401] <= 2
+    assert statuses == {200: 8, 401: 1}
+
+
+CALL_BEFORE_A_ROUTER = """
+import asyncio, json, sys
+import litellm
+import litellm_apimaster
+
+litellm_apimaster.register()
+first, wrong, right = json.loads(sys.argv[1])
+litellm.image_generation(prompt="first", **first)
+models = [{"model_name": "image", "litellm_params": params} for params in (wrong, right)]
+router = litellm.Router(model_list=models, num_retries=3, allowed_fails=0, cooldown_time=600)
+asyncio.run(router.aimage_generation(model="image", prompt="second"))
+"""
+
+
+def test_a_call_before_a_router_is_made_does_not_keep_deployments_from_cooling_down(gateway, deploy, account):
+    """In a process of its own: LiteLLM 1.80 sets up its callbacks once, at the first call."""
+    params = [deploy(key="sk-wrong", weight=10**9)["litellm_params"], deploy(weight=1)["litellm_params"]]
+    command = [sys.executable, "-c", CALL_BEFORE_A_ROUTER, json.dumps([account, *params])]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    statuses = Counter(purchase.status for purchase in gateway.requests_to("submit"))
+    assert statuses == {200: 2, 401: 1}
 
 
 def test_a_router_falls_back_after_an_error_that_cost_nothing(gateway, deploy):

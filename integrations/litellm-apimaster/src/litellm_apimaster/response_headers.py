@@ -32,7 +32,12 @@ class PurchaseHeaders(CustomLogger):
 _callback: Final = PurchaseHeaders()
 
 
+# Versions without the hook have no use for the callback. Worse, they prepare their loggers for the callbacks of a
+# process's first call only: if this one alone is there by then, a Router made later never learns that a call failed.
+_is_of_use: Final = hasattr(CustomLogger, PurchaseHeaders.async_post_call_response_headers_hook.__name__)
+
+
 def register_headers() -> None:
     """Make sure that LiteLLM asks for the headers. Cheap, as each call does it: configurations replace the list."""
-    if _callback not in litellm.callbacks:
+    if _is_of_use and _callback not in litellm.callbacks:
         litellm.callbacks.append(_callback)
