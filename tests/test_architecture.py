@@ -319,7 +319,7 @@ METHODS = {
     "account": "",
     "charges": "",
     "settle": "keys save_to timeout",
-    "with_options": "extra_headers purchase_retries ledger purchase_alias plan_again flush_pictures",
+    "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures",
 }
 
 

@@ -86,6 +86,7 @@ class BaseClient:
         purchase_retries: int | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
         purchase_alias: str | None = None,
+        purchase_asked: ImageRequest | None = None,
         plan_again: Callable[[APIMasterError], bool] | None = None,
         flush_pictures: bool | None = None,
     ) -> Self:
@@ -99,6 +100,8 @@ class BaseClient:
                 downloads keep the client's own ``max_retries``. Set 0 if your own code retries.
             ledger: the ledger for its purchases.
             purchase_alias: another name by which adapters find its purchases in the ledger.
+            purchase_asked: what the caller of an adapter asked for, if the adapter chooses the model or sizes: a key
+                stands for this, and not for the request that goes out.
             plan_again: called with the error of a purchase that failed before there was a task, at no cost. True: it
                 stays planned in the ledger, because your own code asks again; False: it has failed.
             flush_pictures: whether a picture must be on the disk (fsync) before its purchase counts as saved.
@@ -117,6 +120,8 @@ class BaseClient:
             made._context = replace(made._context, ledger=_resolved(ledger))
         if purchase_alias is not None:
             made._context = replace(made._context, alias=purchase_alias)
+        if purchase_asked is not None:
+            made._context = replace(made._context, asked=purchase_asked)
         if plan_again is not None:
             made._context = replace(made._context, plan_again=plan_again)
         if flush_pictures is not None:

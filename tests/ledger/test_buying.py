@@ -105,6 +105,22 @@ def test_a_key_stands_for_one_request(
     assert charges(emulator) == 1
 
 
+def test_an_adapter_may_choose_model_and_sizes(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    """A key then stands for what the adapter's caller asked for; who joins is told what was bought."""
+    asked = ImageRequest(prompt="a castle", n=2)
+    client = client_for(ledger).with_options(purchase_asked=asked)
+    first = client.generate(asked, resolution="2K", aspect_ratio="16:9", idempotency_key="k")
+    again = client.generate(asked, model="gpt-image-2", idempotency_key="k")
+    assert again.replayed
+    assert again.images == first.images
+    assert (again.model, again.cost, again.request) == (first.model, first.cost, first.request)
+    assert [task.request for task in again.tasks] == [task.request for task in first.tasks]
+    other = client.with_options(purchase_asked=ImageRequest(prompt="a house", n=2))
+    with pytest.raises(BadRequestError, match="another request"):
+        other.generate(asked, idempotency_key="k")
+    assert charges(emulator) == 2
+
+
 def test_defaults_are_filled_in(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
     client = client_for(ledger)
     client.generate("a castle", idempotency_key="k")

@@ -36,6 +36,12 @@ model_list:
   - model_name: image
     litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}" }}
     model_info: {{ mode: image_generation }}
+  - model_name: mixed
+    litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}", resolution: 2K }}
+    model_info: {{ mode: image_generation }}
+  - model_name: mixed
+    litellm_params: {{ model: apimaster/gemini-3.1-flash-image, api_key: {key}, api_base: "{url}" }}
+    model_info: {{ mode: image_generation }}
   - model_name: broken
     litellm_params: {{ model: openai/broken, api_key: sk-made-up, api_base: "http://127.0.0.1:9" }}
     model_info: {{ mode: image_generation }}
@@ -134,6 +140,45 @@ def test_an_idempotency_key_brings_the_same_picture_from_any_proxy(proxies, gate
         assert [each.headers.get(REPLAYED) for each in (first, second, third)] == [None, "true", "true"]
     with pytest.raises(openai.BadRequestError, match="stands for another request"):
         client.images.generate(model="image", prompt="another", extra_headers=header)
+
+
+def test_one_key_at_once_through_deployments_of_two_models(proxies, gateway, ledger):
+    """Four calls with each of ten keys, through two proxies, whose Routers choose between two models and two sizes."""
+    gateway.latency = "manual"
+    client = client_of(proxies, "sk-mixed", timeout=60, max_retries=0)
+
+    def ask(number: int) -> str:
+        header = {"Idempotency-Key": f"mixed {number % 10}"}
+        return str(client.images.generate(model="mixed", prompt="a red kite", extra_headers=header).data[0].url)
+
+    with ThreadPoolExecutor(40) as pool:
+        asked = [pool.submit(ask, number) for number in range(40)]
+        while sum(purchase.joins for purchase in ledger.purchases() if "mixed" in purchase.key) < 30:
+            assert not [each.exception() for each in asked if each.done()]
+        gateway.finish()
+        pictures = [each.result(60) for each in asked]
+    assert len(gateway.bill.charges) == len(set(pictures)) == 10
+    assert all(len(set(pictures[number::10])) == 1 for number in range(10))
+
+
+def test_the_clients_model_is_a_part_of_the_request(proxies, gateway):
+    client = client_of(proxies, "sk-model", max_retries=0)
+    header = {"Idempotency-Key": "order 21"}
+    picture = url_of(generate(client, extra_headers=header))
+    for changed in ({"model": "mixed"}, {"model": "image", "size": "16:9"}):
+        with pytest.raises(openai.BadRequestError, match="stands for another request"):
+            client.images.generate(prompt="a red kite", extra_headers=header, **changed)
+    assert url_of(generate(client, extra_headers=header)) == picture
+    assert len(gateway.bill.charges) == 1
+
+
+def test_a_marked_retry_joins_through_a_deployment_with_other_defaults(proxies, gateway):
+    client = client_of(proxies, "sk-defaults", max_retries=0)
+    urls = {
+        client.images.generate(model="mixed", prompt="a red kite", extra_headers=headers).data[0].url
+        for headers in ({}, *[{"x-stainless-retry-count": "1"}] * 9)
+    }
+    assert len(urls) == len(gateway.bill.charges) == 1
 
 
 def test_two_virtual_keys_never_share_a_picture(proxies, gateway):

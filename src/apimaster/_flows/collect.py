@@ -59,14 +59,14 @@ def deliver(
     return Delivery(tuple(saved), task)
 
 
-def collect_known(context: Context, known: Known, request: ImageRequest, run: ImageRun) -> Flow[Delivery]:
+def collect_known(context: Context, known: Known, run: ImageRun) -> Flow[Delivery]:
     """An image that is paid for already: wait for its task, or fetch its pictures again. All of it is free."""
     if not known.images:
         assert known.task is not None  # what has neither is not paid for
         delivery = yield from collect(context, known.task, run, begun=None)
     else:
-        delivery = yield from _deliver_again(context, known.images, known.task, request, run)
-    return replace(delivery, replayed=True, cost=known.cost, counted=known.counted)
+        delivery = yield from _deliver_again(context, known.images, known.task, known.request, run)
+    return replace(delivery, request=known.request, replayed=True, cost=known.cost, counted=known.counted)
 
 
 def _deliver_again(

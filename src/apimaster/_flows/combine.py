@@ -20,12 +20,13 @@ from ..results import GeneratedImage, ImageFailure, ImageResult, Task
 class Delivery:
     """One image that was delivered, with its pictures and its task.
 
-    ``replayed``: an earlier call bought it, or another one did; ``cost``: US dollars as the ledger knows them, None for
-    the list price; ``counted``: another call reports that cost.
+    ``replayed``: an earlier call bought it, or another one did, with ``request``; ``cost``: US dollars as the ledger
+    knows them, None for the list price; ``counted``: another call reports that cost.
     """
 
     images: tuple[GeneratedImage, ...]
     task: Task | None
+    request: ImageRequest | None = None
     replayed: bool = False
     cost: Decimal | None = None
     counted: bool = False

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .._polling.history import History
 from .._polling.rate_limit import RateLimiter
 from ..errors import APIMasterError
 from .purchase import LedgerLike
 from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from ..request import ImageRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Context:
 
     ``purchases`` is the policy for calls that buy, None if it is ``policy`` too; ``headers`` go on every call to the
     gateway; ``account`` is the fingerprint under which ``ledger`` knows the gateway and the key, and
-    ``alias`` another name by which it finds the purchases of these flows. ``plan_again`` says whether a purchase that
+    ``alias`` another name by which it finds the purchases of these flows; ``asked`` is what it compares under a key,
+    None if that is the request itself. ``plan_again`` says whether a purchase that
     failed at no cost stays planned in the ledger; with ``flush_pictures`` a picture is on the disk before it counts as
     saved.
     """
@@ -32,5 +37,6 @@ class Context:
     ledger: LedgerLike | None = None
     account: str = ""
     alias: str | None = None
+    asked: ImageRequest | None = None
     plan_again: Callable[[APIMasterError], bool] | None = None
     flush_pictures: bool = False

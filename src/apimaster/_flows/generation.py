@@ -58,6 +58,9 @@ def generate(context: Context, request: ImageRequest, mode: Mode, options: CallO
         single = request.model_copy(update={"n": 1})
         flows = [_one_image(context, single, mode, each) for each in runs]
         outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
+    first = next((outcome.request for outcome in outcomes if isinstance(outcome, Delivery)), None)
+    if first is not None:  # another call has bought it, maybe from another model
+        request = first.model_copy(update={"n": request.n})
     return combine(outcomes, request=request, model=request.model, price=request.spec.price(request.resolution))
 
 
@@ -190,6 +193,7 @@ def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[I
         budget=options.budget,
         account=context.account,
         alias=context.alias,
+        asked=context.asked,
         settle=settle,
         plan_again=context.plan_again,
     )
@@ -204,7 +208,7 @@ def _one_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRu
 def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
     accepted = yield from _obtain(context, request, mode, run)
     if isinstance(accepted, Known):
-        return (yield from collect_known(context, accepted, request, run))
+        return (yield from collect_known(context, accepted, run))
     if not isinstance(accepted, Task):
         return (yield from deliver(context, accepted, None, request, run))
     yield from run.record.submitted(accepted)

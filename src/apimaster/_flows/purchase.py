@@ -21,7 +21,7 @@ from ..errors import (
     NoImageError,
 )
 from ..ledger.digest import request_digest, stored_request
-from ..ledger.purchase import failure_json, images_json, images_of, task_json, task_of
+from ..ledger.purchase import failure_json, images_json, images_of, purchase_from, task_json, task_of
 from ..ledger.rows import Row
 from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
 from ..results import GeneratedImage, Task
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("apimaster")
 
+_LEFT_OPEN: Final = ("model", "aspect_ratio", "resolution")
 _PAUSES: Final = (0.05, 0.2)  # seconds between two looks at a purchase that another call is submitting
 
 
@@ -61,12 +62,14 @@ class Known:
         images: its pictures, if they are made.
         cost: US dollars; None: the price list's.
         counted: whether another call reports the cost.
+        request: what it was bought by.
     """
 
     task: Task | None
     images: tuple[GeneratedImage, ...]
     cost: Decimal | None
     counted: bool
+    request: ImageRequest
 
 
 class TakenOver(Exception):
@@ -178,7 +181,8 @@ class LedgerRecord(Record):
             elsewhere = answer.kind == "join" and row.account not in ("", step.account)
             if answer.kind in ("join", "done") and not elsewhere:
                 _log.debug("purchase %s [%d]: %s, bought before", step.key, step.index, row.state)
-                return Known(task_of(row, self.request), images_of(row), row.cost, counted=not answer.owned)
+                bought = self._bought(row)
+                return Known(task_of(row, bought), images_of(row), row.cost, not answer.owned, bought)
             if answer.kind == "charged":
                 raise purchase_errors.charged(row)
             if answer.kind == "unknown":
@@ -187,12 +191,19 @@ class LedgerRecord(Record):
                 yield from self.settle([row])
                 continue
             if elsewhere and not answer.at_work:
-                raise purchase_errors.of_another_account(row, self.request)
+                raise purchase_errors.of_another_account(row, self._bought(row))
             now = yield Now()
             if now.monotonic + pause >= deadline:
                 raise purchase_errors.under_way(row)
             yield Sleep(pause)
             pause = min(longest, pause * 1.5)
+
+    def _bought(self, row: Row) -> ImageRequest:
+        """The request, with the model and the sizes of the call that bought it: an adapter may have chosen them."""
+        if row.request == self.begin_step.request:
+            return self.request
+        bought = purchase_from(row).request
+        return self.request.model_copy(update={name: getattr(bought, name) for name in _LEFT_OPEN})
 
     def send_again(self, *, one_shot: bool) -> Flow[None]:
         self.sending = False  # what went out before has cost nothing
@@ -281,14 +292,20 @@ def open_records(
     budget: str | None,
     account: str,
     alias: str | None,
+    asked: ImageRequest | None,
     settle: Callable[[Sequence[Row]], Flow[object]],
     plan_again: Callable[[APIMasterError], bool] | None,
 ) -> Flow[list[LedgerRecord]]:
-    """A record for each image of a call."""
+    """A record for each image of a call.
+
+    ``asked`` is what the caller asked for, if an adapter has chosen the rest of ``request``: another call with the key
+    asks for the same if that is the same.
+    """
+    compared = asked or request
     if references:
-        digest: str = yield RunBlocking(lambda: request_digest(request, references))
+        digest: str = yield RunBlocking(lambda: request_digest(compared, references))
     else:
-        digest = request_digest(request)
+        digest = request_digest(compared)
     single = request if request.n == 1 else request.model_copy(update={"n": 1})
     stored = stored_request(single, prompts=ledger.store_prompts)
     price = request.spec.price(request.resolution)

@@ -17,9 +17,9 @@ from apimaster import ImageRequest
 from apimaster.errors import APIMasterError, BadRequestError
 
 from . import chat, errors, params, reference_images
-from .call_arguments import arguments_of_call
+from .call_arguments import FROM_PROXY, arguments_of_call
 from .clients import Account, resolve_account
-from .identity import FROM_PROXY, Identity, identify
+from .identity import Identity, identify
 from .multipart import nest_bracketed_fields
 from .params import ParsedParams
 
@@ -132,7 +132,7 @@ def _call(handler_arguments: Mapping[str, Any], arguments: Mapping[str, Any], pa
         model=handler_arguments["model"],
         account=resolve_account(handler_arguments.get("api_key"), base_url),
         request=None if parsed is None else parsed.request,
-        identity=None if parsed is None else identify(arguments, parsed.request),
+        identity=None if parsed is None else identify(arguments, parsed.asked),
         inline=parsed is not None and parsed.inline,
         timeout=_seconds(handler_arguments.get("timeout")),
         headers=_headers(arguments),

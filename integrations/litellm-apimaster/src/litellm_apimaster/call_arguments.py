@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("litellm_apimaster")
 
+FROM_PROXY: Final = "proxy_server_request"
+"""LiteLLM's argument that holds the client's request: the client of a proxy is somebody else than its operator."""
+
 # The attribute lost its underscore between 1.80 and 1.106.
 _CACHING_HANDLERS: Final = ("llm_caching_handler", "_llm_caching_handler")
 _ENTRY_POINTS: Final = frozenset({"image_generation", "image_edit"})

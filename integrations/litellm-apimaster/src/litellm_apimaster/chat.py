@@ -17,7 +17,7 @@ from apimaster import ImageResult
 from apimaster.errors import BadRequestError
 
 from . import reference_images
-from .responses import add_metadata, data_uri
+from .responses import add_metadata, cost_to_report, data_uri
 
 # Parameters of text models that mean nothing for an image.
 UNSUPPORTED: Final = frozenset(
@@ -81,9 +81,9 @@ def stream_chunk(result: ImageResult, images: Sequence[bytes], purchase: str) ->
     delta = Delta(role=_ASSISTANT, content="", images=_image_parts(images))
     chunk = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # the rest has defaults
     usage = _usage()
-    if result.cost is not None:
-        # LiteLLM reads the cost of a stream from here.
-        usage.cost = float(result.cost - result.replayed_cost)
+    cost = cost_to_report(result)
+    if cost is not None:
+        usage.cost = float(cost)  # LiteLLM reads the cost of a stream from here
     chunk.usage = usage
     add_metadata(chunk, result, purchase)
     return chunk

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import litellm
 
-from .call_arguments import litellm_version
+from .call_arguments import FROM_PROXY, litellm_version
 
 _log = logging.getLogger("litellm_apimaster")
 
@@ -58,6 +58,30 @@ def parameter_sources(arguments: Mapping[str, Any], synonyms: frozenset[str]) ->
         ParameterSource(defaults, default_extra_body),
         ParameterSource(by_the_call, {} if extra_body == default_extra_body else extra_body),
     ]
+
+
+def arguments_of_caller(arguments: Mapping[str, Any], *, is_parameter: Callable[[str], bool]) -> dict[str, Any]:
+    """The arguments without those parameters that only the deployment set.
+
+    A proxy keeps what its client sent. Elsewhere, a parameter that the caller and the deployment set alike counts as
+    the deployment's.
+    """
+    client = arguments.get(FROM_PROXY)
+    body = client.get("body") if isinstance(client, Mapping) else None
+    if isinstance(body, Mapping):
+        sent = {str(name).partition("[")[0] for name in body}
+        own = {name: value for name, value in arguments.items() if name in sent or not is_parameter(name)}
+    elif arguments.get(_MODEL_INFO):
+        defaults = _deployment_parameters(arguments)
+        own = {
+            name: value
+            for name, value in arguments.items()
+            if not is_parameter(name) or name not in defaults or defaults[name] != value
+        }
+    else:
+        own = dict(arguments)
+    own.pop(_MODEL_INFO, None)  # so that nobody adds the deployment's parameters again
+    return own
 
 
 def _extra_body(arguments: Mapping[str, Any]) -> dict[str, Any]:

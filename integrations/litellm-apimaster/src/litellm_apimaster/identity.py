@@ -5,7 +5,9 @@ LiteLLM's call id is the same in all attempts that a proxy or ``completion`` mak
 attempt a new one, and all attempts of its asynchronous calls one trace id. A client that repeats a request by itself
 counts its retries in a header.
 
-Everything is scoped by the caller: the virtual key with which a client of the proxy came.
+Everything is scoped by the caller: the virtual key with which a client of the proxy came. What it asks for is
+compared without what a Router chose: the model, and the defaults of a deployment. The model that a client of the proxy
+names counts.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from urllib.parse import quote
 from apimaster import ImageRequest
 from apimaster.errors import BadRequestError
 
-FROM_PROXY: Final = "proxy_server_request"
-"""LiteLLM's argument that holds the client's request: the client of a proxy is somebody else than its operator."""
+from .call_arguments import FROM_PROXY
+
 IDEMPOTENCY_KEY: Final = "idempotency_key"
 MAX_KEY: Final = 255
 
@@ -39,8 +41,8 @@ class Identity:
     """The names of one call.
 
     Attributes:
-        base: what all attempts at this purchase have in common; the ledger's keys begin with it.
-        key: the ledger's key for this attempt: a fallback may ask another model.
+        key: the ledger's key for all attempts at this purchase, whichever model they ask.
+        asked: what the ledger compares under the key; its model is the one that a client of the proxy named, or empty.
         alias: what a client's retry has in common with its first attempt: the caller and the body. Outside a proxy,
             what a Router's attempts have in common; None if there is nothing.
         in_proxy: whether the call comes from a client of a proxy, where all attempts have one call id.
@@ -51,8 +53,8 @@ class Identity:
         after: the class name of the error of the Router's attempt before this one, or None.
     """
 
-    base: str
     key: str
+    asked: ImageRequest
     alias: str | None
     in_proxy: bool
     call_id: str
@@ -62,32 +64,31 @@ class Identity:
     after: str | None
 
 
-def identify(arguments: Mapping[str, Any], request: ImageRequest) -> Identity:
-    """The names of a call, from all of its arguments.
+def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
+    """The names of a call, from all of its arguments and what its caller asked for.
 
     Raises:
         BadRequestError: the idempotency key is not a text, is empty or too long.
     """
     headers = _client_headers(arguments)
     caller = _caller(arguments)
-    asked = _digest(_asked(request))
+    client = arguments.get(FROM_PROXY)
+    body = client.get("body") if isinstance(client, Mapping) else None
+    named_model = str(body.get("model")) if isinstance(body, Mapping) else ""
+    digest = _digest(_without_model(asked))
     scope = f"litellm/{_digest(caller)}"
     key = _idempotency_key(arguments, headers)
     call_id = str(arguments.get("litellm_call_id") or "")
-    base = f"{scope}/key/{_plain(key)}" if key is not None else f"{scope}/call/{_plain(call_id)}/{asked}"
-    client = arguments.get(FROM_PROXY)
     alias = None
     if isinstance(client, Mapping):
-        body = client.get("body")
-        model = body.get("model") if isinstance(body, Mapping) else None
-        alias = f"litellm/{_digest([caller, str(model), asked])}"
+        alias = f"litellm/{_digest([caller, named_model, digest])}"
     elif arguments.get("litellm_trace_id"):
-        alias = f"litellm/{_digest([caller, str(arguments['litellm_trace_id']), asked, 'trace'])}"
+        alias = f"litellm/{_digest([caller, str(arguments['litellm_trace_id']), digest, 'trace'])}"
     failed = _failed_attempts(arguments)
     after = failed[-1].get(_EXCEPTION_CLASS) if failed else None
     return Identity(
-        base=base,
-        key=f"{base}/{_digest(request.model)[:8]}",
+        key=f"{scope}/key/{_plain(key)}" if key is not None else f"{scope}/call/{_plain(call_id)}/{digest}",
+        asked=asked.model_copy(update={"model": named_model}),
         alias=alias,
         in_proxy=FROM_PROXY in arguments,
         call_id=call_id,
@@ -130,10 +131,9 @@ def _caller(arguments: Mapping[str, Any]) -> list[str]:
     return [str(place.get(_CALLER) or "") if isinstance(place, Mapping) else "" for place in places]
 
 
-def _asked(request: ImageRequest) -> Any:
-    """What was asked for, apart from the model: a Router's fallback asks another one for the same."""
-    asked = request.model_dump(mode="json", exclude={"references", "model"}, exclude_none=True)
-    return [asked, [_reference(each) for each in request.references]]
+def _without_model(asked: ImageRequest) -> Any:
+    fields = asked.model_dump(mode="json", exclude={"references", "model"}, exclude_none=True)
+    return [fields, [_reference(each) for each in asked.references]]
 
 
 def _reference(reference: Any) -> str:

@@ -32,12 +32,12 @@ from litellm.exceptions import UnsupportedParamsError
 
 from apimaster import ImageRequest
 from apimaster.adapters import read_size
-from apimaster.catalog import ModelSpec, spec_for
+from apimaster.catalog import DEFAULT_MODEL, ModelSpec, spec_for
 from apimaster.errors import BadRequestError
 
 from . import reference_images
 from .call_arguments import is_provider_parameter
-from .deployment_defaults import EXTRA_BODY, ParameterSource, parameter_sources
+from .deployment_defaults import EXTRA_BODY, ParameterSource, arguments_of_caller, parameter_sources
 from .identity import IDEMPOTENCY_KEY
 
 PROVIDER: Final = "apimaster"
@@ -96,9 +96,16 @@ LISTS: Final = frozenset({IMAGE_URLS})
 
 @dataclass(frozen=True, slots=True)
 class ParsedParams:
-    """A checked request, and whether the response carries the images themselves instead of URLs."""
+    """A checked request.
+
+    Attributes:
+        request: what goes to the gateway.
+        asked: what the caller asked for; a Router chose the model and the deployment's defaults.
+        inline: whether the response carries the images themselves instead of URLs.
+    """
 
     request: ImageRequest
+    asked: ImageRequest
     inline: bool
 
 
@@ -123,6 +130,19 @@ def parse(
         UnsupportedParamsError: a parameter is not supported and ``drop_params`` is off.
         BadRequestError: a value is not accepted. This is the core's error, for the caller to translate.
     """
+    about: dict[str, Any] = {"prompt": prompt, "references": references, "also_unsupported": also_unsupported}
+    request, inline = _parse(arguments, model=model, **about)
+    own = arguments_of_caller(arguments, is_parameter=_is_parameter)
+    try:  # by the rules of one model, whichever the Router has chosen
+        asked, _ = _parse(own, model=DEFAULT_MODEL, **about)
+    except (BadRequestError, UnsupportedParamsError):
+        asked = request  # only other models draw this
+    return ParsedParams(request, asked, inline)
+
+
+def _parse(
+    arguments: Mapping[str, Any], *, model: str, prompt: str, references: list[Any], also_unsupported: frozenset[str]
+) -> tuple[ImageRequest, bool]:
     spec = spec_for(model)
     unsupported = _UNSUPPORTED | also_unsupported
     if not spec.strict_sizes:
@@ -143,7 +163,7 @@ def parse(
     references = [*references, *reference_images.from_urls(fields.pop(IMAGE_URLS, None))]
     inline = fields.pop(_RESPONSE_FORMAT, _URL) == _BASE64
     request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
-    return ParsedParams(request, inline)
+    return request, inline
 
 
 def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
@@ -153,12 +173,17 @@ def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
 
 def _parameters_to_pass_on(source: ParameterSource) -> dict[str, Any]:
     """What goes to the gateway unless it is known here: all of ``extra_body``, and arguments that are not LiteLLM's."""
-    arguments = {
-        name: value
-        for name, value in source.arguments.items()
-        if name not in _NOT_FOR_THE_GATEWAY and is_provider_parameter(name)
-    }
+    arguments = {name: value for name, value in source.arguments.items() if _is_passed_on(name)}
     return {**arguments, **source.extra_body}
+
+
+def _is_passed_on(name: str) -> bool:
+    return name not in _NOT_FOR_THE_GATEWAY and is_provider_parameter(name)
+
+
+def _is_parameter(name: str) -> bool:
+    """Whether an argument of this name says what to draw."""
+    return name in _SUPPORTED or name in _UNSUPPORTED or name == EXTRA_BODY or _is_passed_on(name)
 
 
 def _check_supported(

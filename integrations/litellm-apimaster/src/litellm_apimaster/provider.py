@@ -194,7 +194,7 @@ class APIMasterLLM(CustomLLM):
 
 
 def _client_for(call: Call, plan: Plan, client: Any) -> Any:
-    return call.with_options(client, ledger=plan.ledger, purchase_alias=plan.alias)
+    return call.with_options(client, ledger=plan.ledger, purchase_alias=plan.alias, purchase_asked=plan.asked)
 
 
 def _generate(client: APIMaster, call: Call, plan: Plan, *, inline: bool) -> tuple[ImageResult, list[ImageContent]]:

@@ -23,16 +23,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from apimaster import ImageRequest
-from apimaster.errors import BadRequestError, LedgerError, OutcomeUnknownError
+from apimaster.errors import LedgerError, OutcomeUnknownError
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import LEDGER_VARIABLE, data_folder
-from apimaster.ledger.purchase import purchase_from
 from apimaster.ledger.rows import Row
 from apimaster.ledger.schema import Where
 from apimaster.ledger.steps import Left, Rejoin
 
 from .errors import UNKNOWN_OUTCOMES
-from .identity import IDEMPOTENCY_KEY, Identity
+from .identity import Identity
 
 _log = logging.getLogger("litellm_apimaster")
 
@@ -52,7 +51,8 @@ class Plan:
         ledger: the ledger.
         key: the purchase's key in it.
         alias: another name by which a later attempt finds it.
-        request: the request; its model is that of the purchase.
+        request: what goes to the gateway.
+        asked: what the key stands for.
         call_id: LiteLLM's call id, for the log.
     """
 
@@ -60,6 +60,7 @@ class Plan:
     key: str
     alias: str | None
     request: ImageRequest
+    asked: ImageRequest
     call_id: str
 
     def caller_left(self) -> None:
@@ -94,56 +95,41 @@ def open_ledger() -> Ledger:
 
 
 def plan_purchase(request: ImageRequest, identity: Identity, *, buy_again: bool) -> Plan:
-    """Find the purchase of a call. Blocking: it reads the ledger, if the call may belong to an earlier one.
+    """Find the purchase of a call. Blocking: it reads the ledger if an earlier call may have begun it with another key.
+
+    With the call's own key there is nothing to find: the ledger decides who buys and who joins.
 
     Args:
-        request: what the call asks for.
+        request: what goes to the gateway.
         identity: the call's names.
         buy_again: the operator lets LiteLLM retry what may have been charged, at a further charge.
 
     Raises:
-        BadRequestError: the idempotency key stands for another request.
         LedgerError: the ledger can't be read. Nothing was sent.
     """
     ledger = open_ledger()
-    plan = Plan(ledger, identity.key, identity.alias, request, identity.call_id)
-    row: Row | None = None
+    plan = Plan(ledger, identity.key, identity.alias, request, identity.asked, identity.call_id)
     if identity.named:
-        row = _of_key(ledger, identity)
-    elif identity.router_retry and not buy_again:
+        return plan
+    row: Row | None = None
+    if identity.router_retry and not buy_again:
         row = _of_attempt_before(ledger, identity)
     elif identity.client_retries and identity.alias is not None:
         row = _of_client(ledger, identity.alias, identity.client_retries)
     if row is not None:
-        # A fallback may have bought it from another model than the one that this attempt would ask.
-        model = purchase_from(row).request.model
-        return replace(plan, key=row.key, request=request.model_copy(update={"model": model}))
-    if buy_again and not identity.named:
+        return replace(plan, key=row.key)
+    if buy_again:
         return replace(plan, key=f"{plan.key}/{secrets.token_hex(4)}")
     return plan
 
 
-def _of_key(ledger: Ledger, identity: Identity) -> Row | None:
-    """The purchase of an idempotency key, whichever model it was bought from."""
-    rows = [row for row in _first_images(ledger, Where(key_prefix=f"{identity.base}/")) if _is_bought(row)]
-    if not rows or identity.router_retry:
-        return next(iter(rows), None)
-    if rows[0].key != identity.key and rows[0].alias != identity.alias:
-        raise BadRequestError(
-            f"{IDEMPOTENCY_KEY} stands for another request",
-            code="idempotency_key_reused",
-            advice="Use a new key for a new request; the same key brings the same picture.",
-        )
-    return rows[0]
-
-
 def _of_attempt_before(ledger: Ledger, identity: Identity) -> Row | None:
-    """What an earlier attempt of the same Router bought, or may have bought.
+    """What the attempt before bought, or may have bought, where a Router gives each attempt a call id of its own.
 
     Raises:
         OutcomeUnknownError: the attempt before may have been charged, and LiteLLM tells nothing by which to find it.
     """
-    rows = _first_images(ledger, Where(key_prefix=f"{identity.base}/"))
+    rows = _first_images(ledger, Where(key=identity.key))
     if not rows and identity.alias is not None and not identity.in_proxy:
         rows = _first_images(ledger, Where(alias=identity.alias))[-1:]
     if not rows and identity.after in UNKNOWN_OUTCOMES:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from litellm.types.utils import ImageObject
@@ -66,7 +67,14 @@ def add_metadata(response: Any, result: ImageResult, purchase: str, failures: Se
     for image in result.images:
         for deviation in image.deviations:
             _log.warning("image %d: %s", image.index, deviation)
-    set_response_cost(response, None if result.cost is None else result.cost - result.replayed_cost, **headers)
+    set_response_cost(response, cost_to_report(result), **headers)
+
+
+def cost_to_report(result: ImageResult) -> Decimal | None:
+    """US dollars that this call reports: what another call bought costs nothing here, whatever it cost there."""
+    if result.cost is None:
+        return Decimal(0) if result.replayed else None  # without a figure, LiteLLM would take the list price
+    return result.cost - result.replayed_cost
 
 
 def log_entry(result: ImageResult) -> str:
