@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from apimaster import APIMaster
 from apimaster.ledger import Ledger
-from langchain_apimaster import APIMasterToolkit, open_ledger
+from langchain_apimaster import APIMasterToolkit
 from langchain_apimaster.open_ledger import place_of
 
 THREAD: Any = {"configurable": {"thread_id": "thread-1"}}
@@ -72,7 +71,6 @@ def test_where_nothing_can_be_written_it_is_in_memory_with_one_warning(
 ) -> None:  # fmt: skip
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(open_ledger, "_warned", threading.Event())
     call = tool_call("generate_image", prompt="a cat")
     for _ in range(2):
         toolkit = make_toolkit(store=elsewhere)

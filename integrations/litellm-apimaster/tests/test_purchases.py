@@ -23,7 +23,8 @@ from litellm.integrations.custom_logger import CustomLogger
 from openai import OpenAI
 
 from apimaster.ledger import Ledger
-from litellm_apimaster import WaitTimeout, purchases
+from apimaster.ledger.location import data_folder
+from litellm_apimaster import WaitTimeout
 
 AUTH = """
 from litellm.proxy._types import UserAPIKeyAuth
@@ -303,13 +304,9 @@ def test_without_a_place_on_disk_purchases_are_recorded_in_memory(account, gatew
     blocked.write_text("")
     for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
         monkeypatch.setenv(name, str(blocked))
-    purchases._warned.clear()
-    try:
-        for number in range(2):
-            litellm.image_generation(prompt=f"kite {number}", **account)
-    finally:
-        purchases._warned.clear()
-    assert len([record for record in caplog.records if "recorded in memory" in record.getMessage()]) == 1
+    for number in range(2):
+        litellm.image_generation(prompt=f"kite {number}", **account)
+    assert caplog.text.count("Purchases are remembered by this process only") == 1
 
 
 def test_the_default_ledger_lies_in_the_users_data_directory(account, gateway, tmp_path, monkeypatch):
@@ -329,6 +326,18 @@ def test_a_ledger_that_can_not_be_opened_stops_the_purchase(account, gateway, tm
     with pytest.raises(litellm.ServiceUnavailableError, match="Nothing was charged"):
         litellm.image_generation(prompt="a red kite", **account)
     assert not gateway.bill.charges
+
+
+def test_a_default_ledger_that_is_damaged_is_not_replaced(account, gateway, tmp_path, monkeypatch):
+    monkeypatch.delenv("APIMASTER_LEDGER")
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    place = data_folder() / "litellm" / "ledger.db"
+    place.parent.mkdir(parents=True)
+    place.write_text("This is no database.\n" * 99)
+    with pytest.raises(litellm.ServiceUnavailableError, match="Nothing was charged"):
+        litellm.image_generation(prompt="a red kite", **account)
+    assert not gateway.requests
 
 
 # Last, since one of the proxies is gone afterwards.

@@ -11,31 +11,24 @@ a store elsewhere               ``ledger.db`` in the user's data folder; so too 
 neither folder can be written   the memory of this process, with one warning
 ==============================  ====================================================================================
 
-Only a folder that can't be written leads to the next place. Any other fault is an error, and nothing is sent: a second
-ledger would not know what the first one bought.
+Any fault other than a folder that can't be written is an error, and nothing is sent.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from apimaster.ledger import Ledger
+from apimaster.ledger.default_place import default_place
 from apimaster.ledger.location import LEDGER_VARIABLE, data_folder
 
 from .migration import migrate
 
 if TYPE_CHECKING:
     from .store import Store
-
-_log = logging.getLogger("langchain_apimaster")
-_IN_MEMORY: Final = "sqlite://"
-_FILE: Final = "ledger.db"
-_warned: Final = threading.Event()
 
 
 class OpenLedger:
@@ -93,25 +86,5 @@ def place_of(ledger: Ledger | str | os.PathLike[str]) -> str | None:
 
 def _default(store: Store) -> str:
     """The place of a ledger that nobody named."""
-    folders = [data_folder()] if store.records is None else [store.records, data_folder()]
-    for folder in folders:
-        if _can_hold(folder):
-            return os.path.abspath(folder / _FILE)
-    if not _warned.is_set():
-        _warned.set()
-        _log.warning(
-            "Purchases are remembered by this process only, because neither of these folders can be written: %s. "
-            "Name a ledger with ledger= or %s.",
-            ", ".join(map(str, folders)),
-            LEDGER_VARIABLE,
-        )
-    return _IN_MEMORY
-
-
-def _can_hold(folder: Path) -> bool:
-    """Whether a ledger can be kept in ``folder``, or is kept there already. Makes the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return (folder / _FILE).exists() or os.access(folder, os.W_OK | os.X_OK)
-    except OSError:
-        return False
+    folders = (data_folder(),) if store.records is None else (store.records, data_folder())
+    return default_place(*folders)

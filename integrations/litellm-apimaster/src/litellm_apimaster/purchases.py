@@ -15,16 +15,15 @@ All of it is in the ledger, so it holds for every worker and every proxy that sh
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
-import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
 from apimaster import ImageRequest
-from apimaster.errors import LedgerError, OutcomeUnknownError
+from apimaster.errors import OutcomeUnknownError
 from apimaster.ledger import Ledger
+from apimaster.ledger.default_place import default_place
 from apimaster.ledger.location import LEDGER_VARIABLE, data_folder
 from apimaster.ledger.rows import Row
 from apimaster.ledger.schema import Where
@@ -33,14 +32,10 @@ from apimaster.ledger.steps import Left, Rejoin
 from .errors import UNKNOWN_OUTCOMES
 from .identity import Identity
 
-_log = logging.getLogger("litellm_apimaster")
-
 RETRY_WINDOW: Final = 900.0
 """Seconds since the last step of a purchase within which a client's retry finds it; one under way has more time."""
 _LONGEST_CALL: Final = 7200.0  # seconds in which a client, its retries included, gives up
-_IN_MEMORY: Final = "sqlite://"
 _UNDER_WAY: Final = frozenset({"claimed", "submitting", "submitted"})
-_warned = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +67,10 @@ def open_ledger() -> Ledger:
     """The ledger of this process: ``APIMASTER_LEDGER``, else SQLite in the user's data directory, else memory.
 
     Raises:
-        BadRequestError, LedgerError: ``APIMASTER_LEDGER`` names one that can't be opened.
+        BadRequestError: ``APIMASTER_LEDGER`` is not a place.
     """
     place = os.environ.get(LEDGER_VARIABLE, "").strip()
-    if place:
-        return Ledger.shared(place)
-    if not _warned.is_set():
-        folder = data_folder() / "litellm"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return Ledger.shared(folder / "ledger.db").connect()
-        except (OSError, LedgerError) as error:
-            _warned.set()
-            _log.warning(
-                "%s can't be written (%s), so purchases are recorded in memory: workers, proxies and restarts do not "
-                "share them. Set %s to a ledger that can be written.",
-                folder,
-                error,
-                LEDGER_VARIABLE,
-            )
-    return Ledger.shared(_IN_MEMORY)
+    return Ledger.shared(place or default_place(data_folder() / "litellm"))
 
 
 def plan_purchase(request: ImageRequest, identity: Identity, *, buy_again: bool) -> Plan:
