@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         values = getattr(getattr(item, "callspec", None), "params", {}).values()
         needed = [*getattr(item, "fixturenames", ()), *(value for value in values if isinstance(value, str))]
-        if {"proxy", "proxies", "start_proxy"} & set(needed):
+        if {"proxy", "proxies", "start_proxy", "proxy_at_place"} & set(needed):
             item.add_marker(pytest.mark.slow)
 
 
@@ -236,7 +236,7 @@ class Proxy:
 
 
 @contextmanager
-def running_proxy(config: Path, folder: Path, environment: dict[str, str]) -> Iterator[Proxy]:
+def running_proxy(config: Path, folder: Path, environment: dict[str, str], workers: int = 1) -> Iterator[Proxy]:
     """LiteLLM's proxy in a process of its own, run by this Python or the one that ``LITELLM_PROXY_PYTHON`` names."""
     python = os.environ.get(PROXY_PYTHON, sys.executable)
     with socket.socket() as unused:
@@ -244,7 +244,7 @@ def running_proxy(config: Path, folder: Path, environment: dict[str, str]) -> It
         port = unused.getsockname()[1]
     log = folder / "proxy.log"
     command = [python, "-c", "from litellm import run_server; run_server()"]
-    command += ["--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
+    command += ["--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", str(workers)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT, cwd=folder
@@ -318,7 +318,7 @@ def start_proxy(emulator: Emulator) -> Callable[..., Any]:
     """A function that runs a proxy for as long as a block lasts; ``{handler}`` in its configuration is filled in."""
 
     @contextmanager
-    def start(text: str, folder: Path, environment: dict[str, str]) -> Iterator[Proxy]:
+    def start(text: str, folder: Path, environment: dict[str, str], workers: int = 1) -> Iterator[Proxy]:
         handler = "litellm_apimaster.apimaster_llm"
         if handler_must_be_in_a_file():
             (folder / "handler.py").write_text("from litellm_apimaster import apimaster_llm\n", encoding="utf-8")
@@ -326,7 +326,7 @@ def start_proxy(emulator: Emulator) -> Callable[..., Any]:
         config = folder / "config.yaml"
         filled = text.format(model=MODEL, key=KEYS[0], url=emulator.base_url, handler=handler)
         config.write_text(filled, encoding="utf-8")
-        with running_proxy(config, folder, {"NO_PROXY": "127.0.0.1", **environment}) as running:
+        with running_proxy(config, folder, {"NO_PROXY": "127.0.0.1", **environment}, workers) as running:
             yield running
 
     return start

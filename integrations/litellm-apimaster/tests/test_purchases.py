@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import signal
@@ -14,50 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-import httpx
 import litellm
 import openai
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
-from openai import OpenAI
+from litellm_proxies import client_of, cost_of, generate, shared_proxy, url_of
 
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import data_folder
 from litellm_apimaster import WaitTimeout
 
-AUTH = """
-from litellm.proxy._types import UserAPIKeyAuth
-
-async def accept(request, api_key):
-    return UserAPIKeyAuth(api_key=api_key)
-"""
-CONFIG = """
-model_list:
-  - model_name: image
-    litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}" }}
-    model_info: {{ mode: image_generation }}
-  - model_name: mixed
-    litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}", resolution: 2K }}
-    model_info: {{ mode: image_generation }}
-  - model_name: mixed
-    litellm_params: {{ model: apimaster/gemini-3.1-flash-image, api_key: {key}, api_base: "{url}" }}
-    model_info: {{ mode: image_generation }}
-  - model_name: broken
-    litellm_params: {{ model: openai/broken, api_key: sk-made-up, api_base: "http://127.0.0.1:9" }}
-    model_info: {{ mode: image_generation }}
-router_settings:
-  fallbacks: [{{ broken: [image] }}]
-  num_retries: 0
-litellm_settings:
-  custom_provider_map:
-    - {{ provider: apimaster, custom_handler: {handler} }}
-general_settings:
-  custom_auth: auth.accept
-"""
 REPLAYED = "llm_provider-x-apimaster-replayed"
 PURCHASE = "llm_provider-x-apimaster-purchase"
-COST = "x-litellm-response-cost"
 
 
 @pytest.fixture(scope="module")
@@ -71,42 +39,13 @@ def proxies(
     emulator: Any, ledger: Ledger, start_proxy: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Any]]:
     """Two proxies that share a ledger and take any key for a virtual key."""
-    environment = {"APIMASTER_LEDGER": ledger.name, "LITELLM_MASTER_KEY": "sk-gateway"}
 
     def start(name: str) -> Any:
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "auth.py").write_text(AUTH, encoding="utf-8")
-        return stack.enter_context(start_proxy(CONFIG, folder, environment))
+        return stack.enter_context(shared_proxy(start_proxy, ledger.name, tmp_path_factory.mktemp(name)))
 
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
-        started = list(pool.map(start, ("first", "second")))
         emulator.latency = 0
-        for each in started:  # a proxy's first request takes seconds
-            client_of([each], timeout=60).images.generate(model="image", prompt="warm")
-        yield started
-
-
-def client_of(proxies: list[Any], key: str = "sk-anna", **options: Any) -> OpenAI:
-    """The stock client; each of its requests goes to the next of the proxies."""
-    ports = itertools.cycle([httpx.URL(proxy.url).port for proxy in proxies])
-
-    def send_to_the_next(request: httpx.Request) -> None:
-        request.url = request.url.copy_with(port=next(ports))
-
-    http_client = httpx.Client(event_hooks={"request": [send_to_the_next]}, trust_env=False)
-    return OpenAI(api_key=key, base_url=f"{proxies[0].url}/v1", http_client=http_client, **options)
-
-
-def generate(client: OpenAI, **options: Any) -> Any:
-    return client.images.with_raw_response.generate(model="image", prompt="a red kite", **options)
-
-
-def url_of(response: Any) -> str:
-    return str(response.parse().data[0].url)
-
-
-def cost_of(response: Any) -> float:
-    return float(response.headers.get(COST, 0))  # the proxy leaves the header out if it is 0
+        yield list(pool.map(start, ("first", "second")))
 
 
 def test_retries_of_a_client_with_a_short_timeout_pay_once(proxies, gateway):
