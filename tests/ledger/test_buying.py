@@ -90,6 +90,7 @@ def test_many_images_are_many_rows(ledger: Ledger, emulator: Emulator, client_fo
         {"model": "gemini-3.1-flash-image"},
         {"references": ["https://example.org/a.png"]},
         {"extra_body": {"quality": "high"}},
+        {"n": 3},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -13,13 +13,14 @@ import pytest
 from litellm import Router
 
 from apimaster.ledger import Ledger
-from litellm_apimaster import OutcomeUnknown, provider
+from litellm_apimaster import OutcomeUnknown, WaitTimeout, provider
 
 MODEL = "apimaster/nano-banana-2"
 OTHER = "apimaster/gpt-image-2"
 KEY = {"prompt": "a red kite", "idempotency_key": "order 17"}
 FREE, UNKNOWN = "unavailable_503", "proxy_504_html"
 JOINED, BOUGHT = "joined", "bought"
+WAITED = "the task goes on"
 
 # case: the fault of the first call, the model of the second one, and what becomes of that
 CHAINS: dict[str, tuple[str | None, str, str]] = {
@@ -27,6 +28,8 @@ CHAINS: dict[str, tuple[str | None, str, str]] = {
     "after a picture, another model": (None, OTHER, JOINED),
     "after a fault that cost nothing, the same model": (FREE, MODEL, BOUGHT),
     "after a fault that cost nothing, another model": (FREE, OTHER, BOUGHT),
+    "after a wait that ended, the same model": (WAITED, MODEL, JOINED),
+    "after a wait that ended, another model": (WAITED, OTHER, JOINED),
     "after an unknown outcome, the same model": (UNKNOWN, MODEL, UNKNOWN),
     "after an unknown outcome, another model": (UNKNOWN, OTHER, UNKNOWN),
 }
@@ -64,6 +67,11 @@ def test_a_second_call_with_the_key(case: str, call: Callable[..., Any], account
     first = None
     if fault is None:
         first = call(**account, **KEY)
+    elif fault == WAITED:
+        gateway.latency = "manual"
+        with pytest.raises(WaitTimeout):
+            call(timeout=0.4, **account, **KEY)
+        gateway.finish()
     else:
         gateway.script(fault)
         with pytest.raises(openai.APIError):
@@ -74,7 +82,7 @@ def test_a_second_call_with_the_key(case: str, call: Callable[..., Any], account
             call(**arguments)
     else:
         second = call(**arguments)
-        assert outcome == BOUGHT or (url_of(second), cost_of(second)) == (url_of(first), 0)
+        assert first is None or (url_of(second), cost_of(second)) == (url_of(first), 0)
     assert len(purchases()) == (2 if outcome == BOUGHT else 1)
     assert len(gateway.bill.charges) == 1
 
@@ -121,7 +129,9 @@ def test_two_calls_at_once_through_two_deployments_of_different_models(deploy, g
     assert len(gateway.bill.charges) == 1
 
 
-@pytest.mark.parametrize("change", [{"prompt": "another"}, {"resolution": "2K"}], ids=lambda change: next(iter(change)))
+@pytest.mark.parametrize(
+    "change", [{"prompt": "another"}, {"resolution": "2K"}, {"n": 2}], ids=lambda change: next(iter(change))
+)
 def test_the_key_for_another_request_is_refused(change: dict[str, Any], account: Any, gateway: Any):
     litellm.image_generation(**account, **KEY)
     with pytest.raises(litellm.BadRequestError, match="stands for another request"):

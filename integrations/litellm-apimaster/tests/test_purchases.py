@@ -112,6 +112,46 @@ def test_the_clients_model_is_a_part_of_the_request(proxies, gateway):
     assert len(gateway.bill.charges) == 1
 
 
+def test_a_key_through_a_fallback_brings_the_same_picture(proxies, gateway):
+    client = client_of(proxies, "sk-fallen", max_retries=0)
+    header = {"Idempotency-Key": "order 22"}
+    pictures = {
+        client.images.generate(model="broken", prompt="a red kite", extra_headers=header).data[0].url for _ in range(3)
+    }
+    assert len(pictures) == len(gateway.bill.charges) == 1
+
+
+def test_a_key_of_an_edit_stands_for_what_the_form_says(proxies, gateway, png):
+    client = client_of(proxies, "sk-edit", max_retries=0)
+
+    def edit(**form: Any) -> Any:
+        header = {"Idempotency-Key": "order 23"}
+        image = ("kite.png", png)
+        return client.images.edit(model="mixed", prompt="a red kite", image=image, extra_headers=header, **form).data[0]
+
+    assert len({edit(size="16:9").url for _ in range(6)}) == 1
+    with pytest.raises(openai.BadRequestError, match="stands for another request"):
+        edit(size="1:1")
+    with pytest.raises(openai.BadRequestError, match="stands for another request"):
+        edit(size="16:9", extra_body={"image_urls": '["https://example.org/a.png"]'})
+    assert len(gateway.bill.charges) == 1
+
+
+def test_a_key_in_a_conversation(proxies, gateway):
+    client = client_of(proxies, "sk-chat", max_retries=0)
+    header = {"Idempotency-Key": "order 24"}
+
+    def ask(**body: Any) -> Any:
+        messages: Any = [{"role": "user", "content": "a red kite"}]
+        return client.chat.completions.create(model="mixed", messages=messages, extra_headers=header, extra_body=body)
+
+    for _ in range(4):
+        assert ask(aspect_ratio="16:9").choices
+    with pytest.raises(openai.BadRequestError, match="stands for another request"):
+        ask(aspect_ratio="1:1")
+    assert len(gateway.bill.charges) == 1
+
+
 def test_a_marked_retry_joins_through_a_deployment_with_other_defaults(proxies, gateway):
     client = client_of(proxies, "sk-defaults", max_retries=0)
     urls = {

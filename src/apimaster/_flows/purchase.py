@@ -20,9 +20,10 @@ from ..errors import (
     LedgerError,
     NoImageError,
 )
-from ..ledger.digest import request_digest, stored_request
+from ..ledger.digest import key_reused, request_digest, stored_request
 from ..ledger.purchase import failure_json, images_json, images_of, purchase_from, task_json, task_of
 from ..ledger.rows import Row
+from ..ledger.schema import Where
 from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
 from ..results import GeneratedImage, Task
 from . import purchase_errors
@@ -300,12 +301,21 @@ def open_records(
 
     ``asked`` is what the caller asked for, if an adapter has chosen the rest of ``request``: another call with the key
     asks for the same if that is the same.
+
+    Raises:
+        BadRequestError: the key stands for another request, maybe one for fewer images.
     """
     compared = asked or request
     if references:
         digest: str = yield RunBlocking(lambda: request_digest(compared, references))
     else:
         digest = request_digest(compared)
+    if request.n > 1:
+        # Each image is compared with its own row only, and a key that was used for fewer images has none for the rest.
+        where = Where(key=key, index=0)
+        first: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 1)))
+        if any(row.digest not in ("", digest) for row in first):
+            raise key_reused(key)
     single = request if request.n == 1 else request.model_copy(update={"n": 1})
     stored = stored_request(single, prompts=ledger.store_prompts)
     price = request.spec.price(request.resolution)

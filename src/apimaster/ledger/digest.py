@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ..catalog import DEFAULT_RESOLUTION
-from ..errors import ReferenceImageError
+from ..errors import BadRequestError, ReferenceImageError
 
 if TYPE_CHECKING:
     from .._references.checked import CheckedReference
@@ -32,6 +32,15 @@ def request_digest(request: ImageRequest, references: Sequence[CheckedReference]
     asked["resolution"] = asked.get("resolution") or DEFAULT_RESOLUTION
     asked["references"] = [reference_digest(reference) for reference in references]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def key_reused(key: str) -> BadRequestError:
+    """The error for a key that stands for another request."""
+    return BadRequestError(
+        f"the idempotency key {key!r} stands for another request",
+        code="idempotency_key_reused",
+        advice="Use a new key for a new request; the same key brings the same picture.",
+    )
 
 
 def reference_digest(reference: CheckedReference) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import BadRequestError
 from .bookkeeping import existing, taken_over, write
+from .digest import key_reused
 from .recovery import left, plan_again, reap, reap_step, rejoin, report, settle, take_free
 from .rows import ZERO, Books, Row
 from .states import PurchaseState
@@ -226,15 +226,6 @@ def _release(books: Books, step: Release) -> Row | None:
         changed.unknown_since = books.now
         return write(books, row, changed, "unknown")
     return write(books, row, changed, over if row.state == "claimed" else row.state)
-
-
-def key_reused(key: str) -> BadRequestError:
-    """The error for a key that stands for another request."""
-    return BadRequestError(
-        f"the idempotency key {key!r} stands for another request",
-        code="idempotency_key_reused",
-        advice="Use a new key for a new request; the same key brings the same picture.",
-    )
 
 
 _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
