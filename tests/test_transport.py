@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ import httpx
 import psutil
 import pytest
 
+from apimaster._drivers.httpx import _AsyncBody, _SyncBody
 from apimaster._transport import (
     build_aiohttp_client,
     build_async_client,
@@ -37,6 +39,7 @@ from apimaster._transport import (
 )
 from apimaster._transport.idle_connections import IdleConnections
 from apimaster._transport.lease import AsyncLeaseTransport, LeaseTransport
+from apimaster._wire.json_body import StreamedBody
 
 LONG = 20.0  # seconds: no test waits for it, it only ends one that hangs
 
@@ -851,3 +854,18 @@ def test_a_streamed_body_arrives_with_its_length(serve: Callable[..., Server], m
     headers = run(scenario, make())
     assert headers["content-length"] == "500000"
     assert "transfer-encoding" not in headers
+
+
+@pytest.mark.parametrize("kind", [_SyncBody, _AsyncBody])
+def test_an_upload_in_many_pieces_ends_at_its_limit(kind: type[_SyncBody] | type[_AsyncBody]) -> None:
+    """httpx limits each write only; a submit that goes on for ever would be charged long after it was given up."""
+    body = StreamedBody([b"a", b"b"])
+
+    async def pieces(upload: _SyncBody | _AsyncBody) -> list[bytes]:
+        if isinstance(upload, _SyncBody):
+            return list(upload)
+        return [piece async for piece in upload]
+
+    assert asyncio.run(pieces(kind(body, time.monotonic() + 60))) == [b"a", b"b"]
+    with pytest.raises(httpx.WriteTimeout, match="too long"):
+        asyncio.run(pieces(kind(body, time.monotonic() - 1)))

@@ -102,7 +102,10 @@ class AsyncDriver:
             case RunBlocking(function):
                 return await asyncio.to_thread(function)
             case Await(start):
-                return await self._session().mailbox.wait(start())
+                future = start()  # also if the client was closed meanwhile: it may record what is paid for
+                if self._closed:
+                    return await asyncio.wrap_future(future)
+                return await self._session().mailbox.wait(future)
             case Fetch():
                 return await self._fetch(operation)
             case Gather():

@@ -7,6 +7,7 @@ and removes it from replies that echo it.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -77,7 +78,8 @@ class HttpxCodec:
             return client.build_request(call.method, url, headers=headers, content=body, timeout=timeout)
         headers["Content-Type"] = "application/json"
         headers["Content-Length"] = str(body.length)
-        stream = _AsyncBody(body) if isinstance(client, httpx.AsyncClient) else _SyncBody(body)
+        ends = time.monotonic() + seconds  # httpx limits each write, and a slow upload has many
+        stream = _AsyncBody(body, ends) if isinstance(client, httpx.AsyncClient) else _SyncBody(body, ends)
         return client.build_request(call.method, url, headers=headers, content=stream, timeout=timeout)
 
     def download(self, client: httpx.Client | httpx.AsyncClient, operation: Fetch) -> httpx.Request:
@@ -185,16 +187,27 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, ends: float) -> None:
         self._body = body
+        self._ends = ends
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        for piece in self._body:
+            _check_time(self._ends)
+            yield piece
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, ends: float) -> None:
         self._body = body
+        self._ends = ends
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._body.__aiter__()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body:
+            _check_time(self._ends)
+            yield piece
+
+
+def _check_time(ends: float) -> None:
+    if time.monotonic() > ends:
+        raise httpx.WriteTimeout("the upload took too long")
