@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import forked
@@ -213,6 +214,44 @@ def test_what_is_bought_already_does_not_wait_for_a_turn(place: str) -> None:
         with pytest.raises(LedgerError, match="stopped"):
             waiting.result()
         assert state_of(ledger, "next") == "planned"
+
+
+def test_a_call_that_is_stopped_as_it_comes_takes_no_turn(place: str) -> None:
+    """Its first step and its release may go into one group: then it must not begin to wait."""
+    with Ledger.open(place, max_open_submits=1) as ledger:
+        bought(ledger, "open")
+        for alias in ("an alias", None):
+            blocked = threading.Event()
+            ledger.call(lambda backend, blocked=blocked: blocked.wait(10))
+            first = ledger.take(begin("next", claim=f"c {alias}", alias=alias))
+            release = ledger.take(Release(key="next", claim=f"c {alias}", unsent=True, over=True))
+            blocked.set()
+            release.result(30)
+            with pytest.raises(LedgerError, match="stopped"):
+                first.result(30)
+        assert ledger.get("next") is None or state_of(ledger, "next") == "failed"
+        waiting = ledger.take(begin("last", claim="c2"))
+        deliver(ledger, "open")
+        assert waiting.result(30).kind == "buy"
+
+
+def test_a_step_that_no_store_can_hold_stops_nothing_else(place: str) -> None:
+    with Ledger.open(place, heartbeat=0.05) as ledger:
+        bought(ledger, "good")
+        blocked = threading.Event()
+        ledger.call(lambda backend: blocked.wait(10))
+        bad = [ledger.take(begin(key, claim="bad")) for key in ("half \udce9", "zero \0")]
+        bad += [ledger.take(Submitted(key="half \udce9", claim="bad", task_id="t", task="{}"))]
+        good = ledger.take(Submitted(key="good", claim="me", task_id="t", task="{}"))
+        blocked.set()
+        assert good.result(30).state == "submitted"
+        for each in bad:
+            if each.exception(30) is not None:  # SQLite holds a zero
+                assert isinstance(each.exception(), LedgerError)
+        seen = ledger._writer.get()._last_beat
+        while ledger._writer.get()._last_beat == seen:
+            assert bought(ledger, "next").kind == "buy"
+        assert bought(ledger, "after a beat", claim="c").kind == "buy"
 
 
 def test_a_step_waits_for_its_turn_as_long_as_its_call_has_time(place: str) -> None:
@@ -474,6 +513,17 @@ def test_a_role_may_use_what_another_has_made(postgres: PostgresServer) -> None:
         assert bought(ledger, "k").kind == "buy"
     with psycopg.connect(place, autocommit=True) as database:
         database.execute("DROP OWNED BY clerk")
+
+
+def test_a_client_that_stops_in_a_transaction_blocks_nobody_for_long(postgres: PostgresServer) -> None:
+    with Ledger.open(postgres.new_database()) as ledger:
+        backend: Any = ledger._writer.get().backend
+        limits = ("lock_timeout", "idle_in_transaction_session_timeout")
+        found = [
+            ledger.call(lambda _, name=name: backend._transaction(lambda each: each.execute(f"SHOW {name}").fetchone()))
+            for name in limits
+        ]
+        assert [each.result() for each in found] == [("5s",), ("15s",)]
 
 
 def test_postgres_restarted_between_steps(postgres: PostgresServer) -> None:

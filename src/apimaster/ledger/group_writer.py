@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from ..errors import LedgerError
+from ..errors import APIMasterError, LedgerError, sentence
 from .backend import Backend, Unavailable, Worker
 from .lease import Lease
 from .steps import Reap, Step
@@ -86,7 +86,7 @@ class GroupWriter:
 
     def reap(self) -> Future[None]:
         """Free what dead processes left behind, after the steps that came before."""
-        return self.call(lambda backend: self._reap(backend, self._lease.seconds))
+        return self.call(self._reap)
 
     def close(self, timeout: float | None = None) -> None:
         """Write what is queued, and stop."""
@@ -140,6 +140,12 @@ class GroupWriter:
                 if self._until_beat() <= 0:
                     self._beat(backend)
         finally:
+            with self._wake:
+                self._closing = True
+                queued, self._queue = self._queue, deque()
+            self._turns.refuse(closed())
+            for _, future in queued:  # only if this thread has met a fault of its own
+                _answer(future, closed())
             self._leave(backend)
 
     def _let_others_join(self) -> None:
@@ -176,7 +182,10 @@ class GroupWriter:
         steps = [*owed, *(step for step, _ in group)]
         beat = self._until_beat() <= self._heartbeat / 2
         answers = self._patiently(lambda: backend.apply(steps, self.worker, lease=self._lease.seconds, beat=beat))
-        if isinstance(answers, BaseException):
+        if isinstance(answers, BaseException) and not isinstance(answers, LedgerError):
+            # One of them can't be written, which must not stop the others.
+            answers = [self._write_alone(backend, step) for step in steps]
+        if isinstance(answers, LedgerError):
             self._owed = [step for step in steps if step.owed][-10_000:]
             for step, future in group:
                 self._turns.note(step, answers)
@@ -190,6 +199,15 @@ class GroupWriter:
             if not self._turns.waits(step, future, answer):
                 self._turns.note(step, answer)
                 _answer(future, answer)
+
+    def _write_alone(self, backend: Backend, step: Step) -> object:
+        answer = self._patiently(lambda: backend.apply([step], self.worker, lease=self._lease.seconds, beat=False)[0])
+        if isinstance(answer, Unavailable) and step.owed:
+            self._owed.append(step)
+        if isinstance(answer, BaseException) and not isinstance(answer, APIMasterError):
+            _log.error("purchase %r [%d]: the ledger can't hold a step of it: %s", step.key, step.index, answer)
+            return LedgerError(f"The ledger can't hold this step: {sentence(str(answer))}")
+        return answer
 
     def _patiently(self, work: Callable[[], T]) -> T | BaseException:
         """What ``work`` returns or raises; while the store can't be reached, it is tried again."""
@@ -214,28 +232,26 @@ class GroupWriter:
         self._last_beat = time.monotonic()
         try:
             backend.beat(self.worker)
-            self._reap(backend, self._lease.seconds)
+            self._reap(backend)
             self._lease.reached()
-        except LedgerError as error:
-            _log.warning("The ledger was not told that this process is alive: %s", error.message)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the thread must go on
+            _log.warning("The ledger was not told that this process is alive: %s", error)
 
-    def _reap(self, backend: Backend, lease: float) -> None:
-        dead: list[Step] = [Reap(key=key, index=index) for key, index in backend.orphans(lease)]
-        owed, self._owed = self._owed, []
-        try:
-            if dead or owed:
-                backend.apply([*owed, *dead], self.worker, lease=lease, beat=False)
-        except LedgerError:
-            self._owed = owed
-            raise
+    def _reap(self, backend: Backend) -> None:
+        dead = [Reap(key=key, index=index) for key, index in backend.orphans(self._lease.seconds)]
+        group: list[Pending] = [(step, Future()) for step in dead]
+        if group or self._owed:
+            self._write(backend, group)
+        for _, freed in group:
+            freed.result()
 
     def _leave(self, backend: Backend) -> None:
         try:
             if self._owed:
                 backend.apply(self._owed, self.worker, lease=self._lease.seconds, beat=False)
             backend.leave(self.worker)
-        except LedgerError as error:
-            _log.warning("%s", error.message)
+        except Exception as error:  # noqa: BLE001 -- there is nobody left to raise it to
+            _log.warning("%s", error)
         finally:
             backend.close()
 

@@ -65,6 +65,17 @@ _BEAT: Final = (
 )
 
 
+# A client that is stopped in the middle of a transaction must not hold the others' rows for longer than this. These
+# settings end with the transaction, so PgBouncer may give the connection to somebody else.
+_LIMITS: Final = "SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
+_SIGNS_OF_LIFE: Final = {
+    "keepalives_idle": 10,  # seconds, as the interval
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+
+
 class _Again(Exception):
     """Another process added a row of this transaction first."""
 
@@ -94,7 +105,12 @@ class PostgresBackend:
             open=True,
             timeout=_CONNECT,
             reconnect_timeout=_CONNECT,
-            kwargs={"prepare_threshold": None, "connect_timeout": _CONNECT, "application_name": "apimaster"},
+            kwargs={
+                "prepare_threshold": None,
+                "connect_timeout": _CONNECT,
+                "application_name": "apimaster",
+                **_SIGNS_OF_LIFE,
+            },
         )
         try:
             with self._errors():
@@ -262,6 +278,7 @@ class PostgresBackend:
         for attempt in range(_ATTEMPTS):
             try:
                 with self._errors(), self._pool.connection() as connection:  # it commits, or rolls back
+                    connection.execute(_LIMITS)
                     return work(connection)
             except (_Again, errors.DeadlockDetected, errors.SerializationFailure):  # noqa: PERF203  # start over
                 time.sleep(0.002 * attempt)
@@ -278,6 +295,8 @@ class PostgresBackend:
             raise
         except (self._psycopg.OperationalError, self._psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
             raise Unavailable(f"The ledger {self.name} can't be reached: {sentence(_first_line(error))}") from error
+        except self._psycopg.DataError as error:
+            raise ValueError(_first_line(error)) from error  # a value, not the store
         except self._psycopg.Error as error:
             raise LedgerError(f"The ledger {self.name} can't be used: {sentence(_first_line(error))}") from error
 

@@ -1,8 +1,8 @@
 """Who may submit now: few submits of a process are open at once, and the others wait for their turn.
 
 A request whose reply is awaited when the process dies is one of which nobody knows whether it was charged. So a step
-that would open one more than ``max_open`` waits, in the order in which they came. The row of a purchase that waits is
-``claimed``: others find it, and nothing is reserved or sent for it.
+that would open one more than ``max_open`` waits, in the order in which they came. Nothing is reserved or sent for a
+purchase that waits. Its row is ``claimed`` if it has an alias, so that others find it.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class Turns:
         if isinstance(step, (Begin, Submitting)) and isinstance(row, Row) and _is_open(row):
             self._open.add(step.claim)
         elif not isinstance(step, Begin):
+            if isinstance(step, Release):
+                self._drop(step.claim)  # its first step may have come in the same group, to wait
             self._open.discard(step.claim)  # whatever the step says, the request has had its reply, or is given up
 
     def refuse(self, error: APIMasterError) -> None:
