@@ -276,6 +276,36 @@ def test_a_caller_that_is_cancelled_between_two_attempts_has_bought_nothing(
     assert charges(emulator) == 1
 
 
+def test_a_ledger_that_is_closed_hides_neither_a_task_nor_a_cancellation(
+    place: str, emulator: Emulator, client_for: ClientFor
+) -> None:
+    emulator.latency = 60
+    ledger = Ledger.open(place)
+    task = client_for(ledger).submit("a castle")
+
+    async def ask() -> None:
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
+            submitted = asyncio.Event()
+            call = asyncio.create_task(
+                client.generate("a castle", on_progress=lambda each: each.task and submitted.set())
+            )
+            await submitted.wait()
+            ledger.close()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(ask())
+    emulator.finish()
+    assert client_for(ledger).wait(task).images[0].url, "it is paid for"
+
+
+@pytest.mark.parametrize("key", ["thumb-\udce9.png", "a\0b", "", " ", "x" * 513])
+def test_a_key_that_no_ledger_can_hold_is_refused(ledger: Ledger, client_for: ClientFor, key: str) -> None:
+    with pytest.raises(BadRequestError, match="idempotency_key"):
+        client_for(ledger).generate("a castle", idempotency_key=key)
+
+
 def test_waiting_for_another_caller_ends_at_the_deadline(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor
 ) -> None:

@@ -295,6 +295,28 @@ def test_a_call_that_was_taken_for_dead_does_not_end_what_settling_has_found() -
         assert books.rows["k", 0].state == "submitted"
 
 
+@pytest.mark.parametrize("name", ["settle as submitted", "settle as failed", "settle as before"])
+def test_what_the_log_said_of_an_earlier_attempt_says_nothing_of_this_one(name: str) -> None:
+    row = row_in("unknown", worker=None, begun_at=950.0)
+    books = books_with(replace(row))
+    apply_step(books, replace(STEPS[name], begun_at=900.0))  # type: ignore[call-arg]
+    assert books.rows["k", 0] == row
+    apply_step(books, replace(STEPS[name], begun_at=950.0))  # type: ignore[call-arg]
+    assert books.rows["k", 0] != row
+
+
+@pytest.mark.parametrize("limit", [{"max_usd": Decimal("0.01")}, {"max_images": 0}, None])
+def test_a_budget_that_refuses_takes_nothing_out_of_another(limit: dict[str, object] | None) -> None:
+    row = row_in("failed", worker=None, budget="old", sunk=Decimal(1))
+    books = books_with(row, budget=BudgetRow("old", usd=Decimal(1)))
+    if limit is not None:
+        books.budgets["new"] = BudgetRow("new", **limit)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises((BudgetExceededError, BadRequestError)):
+            apply_step(books, replace(BEGIN, budget="new"))
+        assert books.budgets["old"].usd == 1
+
+
 @pytest.mark.parametrize("state", ["claimed", "submitting", "unknown"])
 @pytest.mark.parametrize("worker", ["here", None])
 @pytest.mark.parametrize(("over", "expected"), [(True, "failed"), (False, "planned")])

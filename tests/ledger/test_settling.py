@@ -79,6 +79,18 @@ def test_a_charge_that_was_given_back_is_no_charge() -> None:
     assert settled([unknown()], [charge(refunded=True)])["lost"].state == "failed"
 
 
+@pytest.mark.parametrize("at", [9140, 9200, 9900])
+def test_a_charge_that_is_too_late_proves_nothing_either(at: int) -> None:
+    """The upload took long, or the process was stopped: the charge may be this one's all the same."""
+    step = settled([unknown()], [charge(at=at)])["lost"]
+    assert step.state is None
+    assert "too late" in str(step.error)
+    assert "task-1" in str(step.error)
+    other = unknown("other", begun_at=float(at - 5), unknown_since=float(at + 5))
+    found = settled([unknown(), other], [charge(at=at)])
+    assert (found["lost"].state, found["other"].state) == ("failed", "submitted"), "it is another one's"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -88,7 +100,7 @@ def test_a_charge_that_was_given_back_is_no_charge() -> None:
         {"resolution": "4K"},
         {"effective_resolution": "2K"},
         {"at": 8900},
-        {"at": 9200},
+        {"at": 11_000},
         {"kind": "error"},
         {"kind": "refund"},
     ],

@@ -133,6 +133,23 @@ def test_a_log_that_cannot_be_read_changes_nothing(
     assert len(emulator.requests_to("log")) == 1
 
 
+@pytest.mark.parametrize("charged", [1, 2])
+def test_two_images_of_one_call_never_get_one_charge(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, charged: int
+) -> None:
+    """Equal purchases can only be told apart side by side, whichever of them asks for the log."""
+    client = client_for(ledger)
+    client.generate("another castle")  # the log is alive
+    for fault in ["cut_after_acceptance"] * charged + ["cut_before_acceptance"] * (2 - charged):
+        emulator.script(fault)
+    with pytest.raises(OutcomeUnknownError):
+        client.generate("a castle", n=2, idempotency_key="k")
+    again = client.generate("a castle", n=2, idempotency_key="k")
+    assert len({image.url for image in again.images}) == 2
+    assert len(emulator.bill.charges) == 3
+    assert again.cost == 2 * Decimal("0.0375")
+
+
 @pytest.mark.parametrize("mode", ["async", "sync"])
 def test_the_charge_of_a_picture_that_came_in_the_reply_is_not_given_to_another(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor, mode: str

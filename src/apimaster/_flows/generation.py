@@ -22,7 +22,6 @@ from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
 from ..catalog import DEFAULT_RESOLUTION, SUBMIT_TIMEOUT, one_shot_limit, spec_for
 from ..errors import APIMasterError, NoImageError, NotFoundError, OutcomeUnknownError
-from ..ledger.rows import Row
 from ..request import ImageRequest, Mode
 from ..results import GeneratedImage, ImageResult, Task
 from .collect import collect, collect_known, deliver
@@ -178,10 +177,10 @@ def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[I
             raise no_ledger(named)
         return [replace(run, index=index) for index in range(request.n)]
 
-    def settle(rows: Sequence[Row]) -> Flow[object]:
-        from .settle import settle_rows  # rarely needed
+    def settle() -> Flow[object]:
+        from .settle import settle_unknown  # rarely needed
 
-        return (yield from settle_rows(context, rows))
+        return (yield from settle_unknown(context))
 
     claim = secrets.token_hex(8)
     records = yield from open_records(

@@ -134,23 +134,25 @@ class LedgerRecord(Record):
         ledger: the ledger.
         begin_step: what the image is; ``claim`` is this call's own id.
         request: the request, to complete a task from the ledger.
-        settle: asks the usage log what became of a purchase.
+        settle: asks the usage log what became of the account's unknown purchases.
         held: whether the ledger takes this call for the one at work on the image.
         has_task: whether the gateway has a task for it, or has answered with the pictures.
         task_id: that task; None after a one-shot call.
         sending: whether the request may have gone out.
+        unwritten: a step after the request that is on its way into the ledger.
         plan_again: whether an image that failed with this error, at no cost, stays planned; None: it has failed.
     """
 
     ledger: LedgerLike
     begin_step: Begin
     request: ImageRequest
-    settle: Callable[[Sequence[Row]], Flow[object]]
+    settle: Callable[[], Flow[object]]
     held: bool = False
     has_task: bool = False
     task_id: str | None = None
     sending: bool = False
     plan_again: Callable[[APIMasterError], bool] | None = None
+    unwritten: Step | None = None
 
     def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
         """Wait until this call may buy, or the image is known to be paid for.
@@ -189,7 +191,7 @@ class LedgerRecord(Record):
             if answer.kind == "unknown":
                 if not answer.settle:
                     raise purchase_errors.unknown(row)
-                yield from self.settle([row])
+                yield from self.settle()
                 continue
             if elsewhere and not answer.at_work:
                 raise purchase_errors.of_another_account(row, self._bought(row))
@@ -249,10 +251,14 @@ class LedgerRecord(Record):
         self.held = False
 
     def abandon(self) -> None:
-        if self.held:
-            unsent = not (self.sending or self.has_task)
+        if not self.held:
+            return
+        self.held = False
+        unsent = not (self.sending or self.has_task)
+        with contextlib.suppress(LedgerError):  # it is closed
+            if self.unwritten is not None:
+                self.ledger.take(self.unwritten)  # once more does no harm, and a driver that stops may not have begun
             self._release_now(left=True, unsent=unsent, over=self.plan_again is None)
-            self.held = False
 
     def _take_back(self, error: APIMasterError) -> None:
         """The first step was refused, or its answer got lost: nothing goes out, whatever the ledger has of it."""
@@ -272,7 +278,9 @@ class LedgerRecord(Record):
 
     def _take(self, kind: Callable[..., Step], **fields: object) -> Flow[None]:
         begin = self.begin_step
-        yield from record_step(self.ledger, kind(key=begin.key, index=begin.index, claim=begin.claim, **fields))
+        self.unwritten = kind(key=begin.key, index=begin.index, claim=begin.claim, **fields)
+        yield from record_step(self.ledger, self.unwritten)
+        self.unwritten = None
 
 
 def record_step(ledger: LedgerLike, step: Step) -> Flow[None]:
@@ -294,7 +302,7 @@ def open_records(
     account: str,
     alias: str | None,
     asked: ImageRequest | None,
-    settle: Callable[[Sequence[Row]], Flow[object]],
+    settle: Callable[[], Flow[object]],
     plan_again: Callable[[APIMasterError], bool] | None,
 ) -> Flow[list[LedgerRecord]]:
     """A record for each image of a call.
@@ -343,12 +351,17 @@ def ended_the_task(error: APIMasterError) -> bool:
     return error.task is not None and error.task.status in ("failed", "succeeded")
 
 
+def _is_whole(text: str) -> bool:
+    """Whether no half of a character is in it, as in file names that are not UTF-8: no ledger can hold that."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def checked_key(key: str) -> str:
     """An idempotency key, as given.
 
     Raises:
         BadRequestError: it is not a text, is empty, or is longer than 512 characters.
     """
-    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key:
+    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key or not _is_whole(key):
         raise BadRequestError(f"idempotency_key must be a text of 1 to 512 characters, not {str(key)[:40]!r}")
     return key

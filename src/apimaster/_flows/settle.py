@@ -70,6 +70,13 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     )
 
 
+def settle_unknown(context: Context) -> Flow[str]:
+    """Settle all unknown purchases of the account together: equal ones can only be told apart side by side."""
+    assert context.ledger is not None
+    rows = yield from _unknown(context, context.ledger, ())
+    return (yield from settle_rows(context, rows))
+
+
 def settle_rows(context: Context, rows: Sequence[Row]) -> Flow[str]:
     """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read."""
     ledger = context.ledger
@@ -94,14 +101,17 @@ def settle_rows(context: Context, rows: Sequence[Row]) -> Flow[str]:
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
     instant: Instant = yield Now()
     log = Log(charges, known, now, ledger.settle_after, clock_offset=instant.wall - now)
-    for step in settle_steps(rows, log):
+    begun_at = {row.id: row.begun_at for row in (*known, *rows)}
+    for verdict in settle_steps(rows, log):
+        step = replace(verdict, begun_at=begun_at[verdict.id])
         yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
     return ""
 
 
 def _note(ledger: LedgerLike, rows: Sequence[Row], reason: str) -> Flow[None]:
     for row in rows:
-        step = Settle(key=row.key, index=row.index, error=error_json("OutcomeUnknownError", reason, "maybe"))
+        error = error_json("OutcomeUnknownError", reason, "maybe")
+        step = Settle(key=row.key, index=row.index, error=error, begun_at=row.begun_at)
         yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
 
 

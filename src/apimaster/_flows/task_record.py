@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import APIMasterError, DownloadError
+from ..errors import APIMasterError, DownloadError, LedgerError
 from ..ledger.purchase import failure_json, images_json
 from ..ledger.rows import Row
 from ..ledger.schema import Where
@@ -14,11 +15,17 @@ from ..results import GeneratedImage, Task
 from .operations import Await, Flow
 from .purchase import LedgerLike, Record, ended_the_task, record_step
 
+_log = logging.getLogger("apimaster")
+
 
 def record_of_task(ledger: LedgerLike, task: Task) -> Flow[TaskRecord]:
     """The record of a task: of the purchases that it belongs to, if the ledger knows any."""
     where = Where(task_id=task.id, states=("submitted", "delivered", "saved", "unknown"))
-    rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 10)))
+    rows: list[Row] = []
+    try:
+        rows = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 10)))
+    except LedgerError as error:  # the task is paid for: it is collected all the same
+        _log.warning("task %s: %s", task.id, error.message)
     return TaskRecord(ledger, [row.id for row in rows], task.id)
 
 

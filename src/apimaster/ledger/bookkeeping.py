@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ..errors import BadRequestError, Billed, BudgetExceededError, LedgerError
-from .rows import ZERO, Books, BudgetRow, Row
+from .rows import Books, BudgetRow, Row
 from .states import BILLED, TRANSITIONS, PurchaseState
 from .steps import Step
 
@@ -49,14 +49,14 @@ def write(books: Books, before: Row, after: Row, state: PurchaseState, billed: B
 def _count(books: Books, before: Row, after: Row, *, check: bool) -> None:
     """Move what the purchase takes of its budget from what it was to what it is."""
     (usd_before, images_before), (usd, images) = before.counted(), after.counted()
-    if before.budget is not None and before.budget != after.budget:
+    moves = before.budget != after.budget
+    new = (usd, images) if moves else (usd - usd_before, images - images_before)
+    if check and after.budget is not None:
+        _check_budget(_budget(books, after.budget), after.price, *new)  # first: a refusal changes nothing
+    if moves and before.budget is not None:
         _add(books, before.budget, -usd_before, -images_before)
-        usd_before, images_before = ZERO, 0
-    if after.budget is None:
-        return
-    if check:
-        _check_budget(_budget(books, after.budget), after.price, usd - usd_before, images - images_before)
-    _add(books, after.budget, usd - usd_before, images - images_before)
+    if after.budget is not None:
+        _add(books, after.budget, *new)
 
 
 def _add(books: Books, name: str, usd: Decimal, images: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from ..errors import BadRequestError
 from ..results import Task
@@ -28,11 +29,12 @@ def dollars(name: str, value: Decimal | str | float) -> Decimal:
 
 def resolved(row: Row, charged: bool | None, task: Task | str | None) -> Settle:
     """The step that records what a person has found out: that it was charged or not, or its task."""
+    of: dict[str, Any] = {"key": row.key, "index": row.index, "begun_at": row.begun_at}
     if task is not None:
         known = task if isinstance(task, Task) else Task(id=task.strip(), model=purchase_from(row).request.model)
-        return Settle(key=row.key, index=row.index, state="submitted", task_id=known.id, task=task_json(known))
+        return Settle(state="submitted", task_id=known.id, task=task_json(known), **of)
     if charged:
         error = error_json("NoImageError", "It was charged, and its picture is lost, as somebody found out.", "yes")
-        return Settle(key=row.key, index=row.index, state="failed", error=error, billed="yes")
+        return Settle(state="failed", error=error, billed="yes", **of)
     error = error_json("InternalServerError", "It was not charged, as somebody found out.", "no")
-    return Settle(key=row.key, index=row.index, state="failed", error=error)
+    return Settle(state="failed", error=error, **of)

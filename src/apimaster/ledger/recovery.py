@@ -106,6 +106,8 @@ def plan_again(books: Books, step: PlanAgain) -> Row | None:
 def settle(books: Books, step: Settle) -> Row | None:
     """Write what the usage log, or a person, says."""
     row = existing(books, step)
+    if step.begun_at is not None and row.begun_at != step.begun_at:
+        return row  # it has been bought again since the log was read
     changed = row.but(settled_at=books.now)
     if step.charge is not None:
         changed.charge = step.charge

@@ -58,11 +58,12 @@ class Log:
 
 @dataclass(slots=True)
 class _Candidate:
-    """An unknown purchase, its request, and the charges that it may be."""
+    """An unknown purchase, its request, and the charges that it may be; ``later`` ones are too late to be it."""
 
     row: Row
     request: ImageRequest
     charges: list[Charge] = field(default_factory=list)
+    later: list[Charge] = field(default_factory=list)
     vague: bool = False
 
 
@@ -77,11 +78,17 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     for each in candidates:
         for charge in free:
             if not _in_time(charge.at - offset, each):
+                since = charge.at - offset - _latest(each)
+                if 0 < since <= _ABOUT and charge.prompt is not None and _fits(charge, each.request):
+                    each.later.append(charge)
                 continue
             if charge.prompt is None:
                 each.vague |= charge.model in (None, each.request.model)
             elif _fits(charge, each.request):
                 each.charges.append(charge)
+    taken = {id(charge) for each in candidates for charge in each.charges}
+    for each in candidates:
+        each.later = [charge for charge in each.later if id(charge) not in taken]
     for group in _connected(candidates):
         steps += _settle_group(group, log, offset, times)
     return steps
@@ -157,8 +164,7 @@ def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Seque
     if any(each.vague for each in group):
         return [_stays(each, "the log has a charge that does not say what it was for") for each in group]
     if len(charges) > len(group) or (charges and not same and len(group) > 1):
-        tasks = ", ".join(charge.task_id or charge.request_id or "a one-shot call" for charge in charges)
-        return [_stays(each, f"several charges may be it: {tasks}") for each in group]
+        return [_stays(each, f"several charges may be it: {_names(charges)}") for each in group]
     steps = []
     for charge in charges:
         owner = next((each for each in group if charge in each.charges), None)
@@ -205,12 +211,18 @@ def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -
     oldest = min((charge.at - offset for charge in log.charges), default=None)
     if wait > 0:
         return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
+    if each.later:  # a long upload, or a process that was stopped
+        return _stays(each, f"a charge that is too late may be it: {_names(each.later)}")
     if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - _SLACK):
         return _stays(each, "the log does not reach back to it")
     if not any(begun - _ABOUT <= time <= _latest(each) + _ABOUT for time in times):
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
     return Settle(key=row.key, index=row.index, state="failed", error=error)
+
+
+def _names(charges: Sequence[Charge]) -> str:
+    return ", ".join(charge.task_id or charge.request_id or "a one-shot call" for charge in charges)
 
 
 def _stays(each: _Candidate, reason: str) -> Settle:

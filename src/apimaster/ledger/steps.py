@@ -69,7 +69,8 @@ class Begin(_Step):
     """Somebody asks for this image: buy it, or join the purchase that there is.
 
     ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed. With ``peek``
-    a row that it may buy is claimed too, and the answer is to wait. It may wait ``wait`` seconds for its turn.
+    the answer is to wait if it may buy, and then the row is claimed too if it has an alias. It may wait ``wait``
+    seconds for its turn.
     """
 
     digest: str
@@ -226,6 +227,7 @@ class Settle(_Step):
         reason: why it stays unknown; recorded.
         charge: the true charge in US dollars; None: not known.
         billed: overrides what the state says.
+        begun_at: when the attempt went out of which it speaks: it says nothing of a later one. None: of whichever.
     """
 
     state: Literal["submitted", "delivered", "failed"] | None = None
@@ -235,6 +237,7 @@ class Settle(_Step):
     error: str | None = None
     charge: Decimal | None = None
     billed: Billed | None = None
+    begun_at: float | None = None
 
     owed: ClassVar[bool] = False
 
