@@ -133,6 +133,19 @@ def test_a_log_that_cannot_be_read_changes_nothing(
     assert len(emulator.requests_to("log")) == 1
 
 
+def test_who_settles_one_key_does_not_take_the_charge_of_another(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    client = client_for(ledger)
+    client.generate("another castle")  # the log is alive
+    for key, fault in (("charged", "cut_after_acceptance"), ("free", "cut_before_acceptance")):
+        emulator.script(fault)
+        with pytest.raises(OutcomeUnknownError):
+            client.generate("a castle", idempotency_key=key)
+    assert keys(client.settle("free").not_charged) == ["free"]
+    assert keys(client.settle("charged").recovered) == ["charged"]
+
+
 @pytest.mark.parametrize("charged", [1, 2])
 def test_two_images_of_one_call_never_get_one_charge(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor, charged: int

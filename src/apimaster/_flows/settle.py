@@ -45,7 +45,8 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     unknown = yield from _unknown(context, ledger, keys)
     if not unknown and keys:
         return Settlement()
-    note = yield from settle_rows(context, unknown)
+    rivals = (yield from _unknown(context, ledger, ())) if keys else unknown
+    note = yield from settle_rows(context, unknown, rivals)
     timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
     run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
     found: list[Purchase] = []
@@ -74,11 +75,14 @@ def settle_unknown(context: Context) -> Flow[str]:
     """Settle all unknown purchases of the account together: equal ones can only be told apart side by side."""
     assert context.ledger is not None
     rows = yield from _unknown(context, context.ledger, ())
-    return (yield from settle_rows(context, rows))
+    return (yield from settle_rows(context, rows, rows))
 
 
-def settle_rows(context: Context, rows: Sequence[Row]) -> Flow[str]:
-    """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read."""
+def settle_rows(context: Context, rows: Sequence[Row], rivals: Sequence[Row]) -> Flow[str]:
+    """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read.
+
+    ``rivals`` are all unknown purchases of the account: a charge may be that of another one.
+    """
     ledger = context.ledger
     assert ledger is not None
     account = context.account
@@ -101,8 +105,11 @@ def settle_rows(context: Context, rows: Sequence[Row]) -> Flow[str]:
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
     instant: Instant = yield Now()
     log = Log(charges, known, now, ledger.settle_after, clock_offset=instant.wall - now)
-    begun_at = {row.id: row.begun_at for row in (*known, *rows)}
-    for verdict in settle_steps(rows, log):
+    begun_at = {row.id: row.begun_at for row in (*known, *rivals, *rows)}
+    others = {row.id for row in rivals} - {row.id for row in rows}
+    for verdict in settle_steps([*rows, *(row for row in rivals if row.id in others)], log):
+        if verdict.id in others:
+            continue
         step = replace(verdict, begun_at=begun_at[verdict.id])
         yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
     return ""
