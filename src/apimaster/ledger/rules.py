@@ -188,7 +188,6 @@ def _delivered(books: Books, step: Delivered) -> Row:
         return row
     # Whoever polls a task may see its picture. The task of an earlier attempt says nothing about this one.
     known = row.state in ("submitted", "delivered", "saved", "unknown") and row.task_id == step.task_id
-    known = known and (row.task_id is not None or row.state != "unknown")  # no task, and another attempt
     if row.claim != step.claim and not known:
         raise taken_over(step)
     changed = row.but(images=step.images, error=None)
