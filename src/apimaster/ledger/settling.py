@@ -208,7 +208,8 @@ def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
     wait = _latest(each) + log.settle_after - log.now
-    oldest = min((charge.at - offset for charge in log.charges), default=None)
+    # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
+    oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
     if wait > 0:
         return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
     if each.later:  # a long upload, or a process that was stopped
