@@ -54,6 +54,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Write the coverage of this process now: pytest-xdist kills a worker that takes over ten seconds to exit."""
+    module = sys.modules.get("coverage")
+    current = module and module.Coverage.current()
+    if current:
+        current.save()
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
     with Emulator(pictures="plain") as emulator:
