@@ -273,8 +273,12 @@ def test_a_caller_that_goes_away_loses_nothing(account, gateway, tmp_path, monke
         gateway.finish()
         return await litellm.aimage_generation(**arguments)
 
-    assert asyncio.run(go_away_and_come_back()).data[0].url
+    response = asyncio.run(go_away_and_come_back())
+    assert response.data[0].url
     assert len(gateway.bill.charges) == 1
+    assert response._hidden_params["response_cost"] == 0.0375, "nobody else reports it"
+    again = litellm.image_generation(**arguments)
+    assert again._hidden_params["response_cost"] == 0
 
 
 def test_without_a_place_on_disk_purchases_are_recorded_in_memory(account, gateway, tmp_path, monkeypatch, caplog):
@@ -332,5 +336,9 @@ def test_after_kill_9_of_a_proxy_the_retry_gets_the_picture(proxies, gateway, le
             lost.result(20)
         back = pool.submit(generate, second, extra_headers={"x-stainless-retry-count": "1"})
         gateway.finish()
-        assert url_of(back.result(60))
+        response = back.result(60)
+        assert url_of(response)
+        assert cost_of(response) == 0.0375, "the proxy that bought it could not report it any more"
+        gateway.latency = 0
+        assert cost_of(generate(second, extra_headers={"x-stainless-retry-count": "2"})) == 0
     assert len(gateway.bill.charges) == 1

@@ -17,6 +17,7 @@ from apimaster.adapters import check_reference
 from apimaster.ledger.digest import request_digest
 from apimaster.ledger.purchase import images_json, purchase_from
 from apimaster.ledger.schema import Where
+from apimaster.ledger.spend import cost_to_report
 from apimaster.ledger.steps import Delivered
 
 from .driver import CallClient, Flow, RunBlocking
@@ -25,7 +26,6 @@ from .progress import ProgressReporter
 from .purchase_keys import PREFIX
 from .records import TASK_ID, StoredImage
 from .results import ToolResult, store_images, stored_result
-from .spend import cost_to_report
 
 if TYPE_CHECKING:
     from .call import Call

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from apimaster import DownloadError, GeneratedImage, ImageFailure, ImageRequest, ImageResult, LedgerError, Task
 from apimaster.ledger.schema import Where
+from apimaster.ledger.spend import cost_to_report
 
 from .records import StoredImage, image_id, image_id_without_task
-from .spend import cost_to_report
 
 if TYPE_CHECKING:
     from .context import ToolContext

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from litellm.types.utils import Choices, Delta, Message, ModelResponseStream, StreamingChoices, Usage
 
-from apimaster import ImageResult
 from apimaster.errors import BadRequestError
 
 from . import reference_images
-from .responses import add_metadata, cost_to_report, data_uri
+from .responses import Bought, ImageContent, add_metadata, data_uri
 
 # Parameters of text models that mean nothing for an image.
 UNSUPPORTED: Final = frozenset(
@@ -67,25 +66,24 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     return ChatPrompt(text, reference_images.from_urls(list(dict.fromkeys(images))))
 
 
-def chat_response(response: Any, result: ImageResult, images: Sequence[bytes], purchase: str) -> Any:
+def chat_response(response: Any, bought: Bought) -> Any:
     """Fill LiteLLM's ``ModelResponse``: one message whose ``images`` are data URIs."""
-    message = Message(role=_ASSISTANT, content="", images=_image_parts(images))
+    message = Message(role=_ASSISTANT, content="", images=_image_parts(bought.contents))
     response.choices = [Choices(index=0, finish_reason=_STOP, message=message)]
     response.usage = _usage()
-    add_metadata(response, result, purchase)
+    add_metadata(response, bought)
     return response
 
 
-def stream_chunk(result: ImageResult, images: Sequence[bytes], purchase: str) -> ModelResponseStream:
+def stream_chunk(bought: Bought) -> ModelResponseStream:
     """The whole response as one chunk of a stream. LiteLLM itself adds the last, empty one."""
-    delta = Delta(role=_ASSISTANT, content="", images=_image_parts(images))
+    delta = Delta(role=_ASSISTANT, content="", images=_image_parts(bought.contents))
     chunk = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # the rest has defaults
     usage = _usage()
-    cost = cost_to_report(result)
-    if cost is not None:
-        usage.cost = float(cost)  # LiteLLM reads the cost of a stream from here
+    if bought.cost is not None:
+        usage.cost = float(bought.cost)  # LiteLLM reads the cost of a stream from here
     chunk.usage = usage
-    add_metadata(chunk, result, purchase)
+    add_metadata(chunk, bought)
     return chunk
 
 
@@ -139,7 +137,8 @@ def _as_dict(value: Any) -> Mapping[str, Any]:
     return dump() if callable(dump) else {}
 
 
-def _image_parts(images: Sequence[bytes]) -> list[Any]:
+def _image_parts(contents: Sequence[ImageContent]) -> list[Any]:
+    images = [content for content in contents if isinstance(content, bytes)]
     return [
         {"type": _IMAGE_PART, "index": index, _IMAGE_PART: {"url": data_uri(data)}} for index, data in enumerate(images)
     ]

@@ -14,6 +14,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from litellm.llms.custom_llm import CustomLLM
@@ -28,7 +29,7 @@ from .clients import ClientCache
 from .prices import register_prices, set_response_cost
 from .purchases import Plan, plan_purchase
 from .response_headers import register_headers
-from .responses import ImageContent
+from .responses import Bought, ImageContent
 
 _log = logging.getLogger("litellm_apimaster")
 
@@ -74,11 +75,14 @@ class APIMasterLLM(CustomLLM):
         call = chat_call(kwargs)
         if call.request is None:
             return self._check(call, kwargs["model_response"])
-        return chat.chat_response(kwargs["model_response"], *self._image_bytes(call))
+        return self._chat(call, partial(chat.chat_response, kwargs["model_response"]))
 
     def acompletion(self, **kwargs: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
         """Answer a conversation with an image: ``litellm.acompletion``."""
-        return self._achat(chat_call(kwargs), kwargs["model_response"])
+        call = chat_call(kwargs)
+        if call.request is None:
+            return self._acheck(call, kwargs["model_response"])
+        return self._achat(call, partial(chat.chat_response, kwargs["model_response"]))
 
     def streaming(self, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
         """The same, as a stream of one chunk."""
@@ -104,43 +108,45 @@ class APIMasterLLM(CustomLLM):
             return self._check(call, response)
         call.log_request()
         with self._guarded(call):
-            return responses.image_response(response, *self._buy(call, inline=call.inline))
+            return responses.image_response(response, self._buy(call, inline=call.inline))
 
     async def _aimages(self, call: Call, response: Any) -> Any:
         if call.request is None:
             return await self._acheck(call, response)
         call.log_request()
         with self._guarded(call):
-            result, contents, purchase = await self._abuy(call, inline=call.inline)
-            if any(contents):
+            bought = await self._abuy(call, inline=call.inline)
+            if any(bought.contents):
                 # Encoding megabytes as base64 would block the loop.
-                return await asyncio.to_thread(responses.image_response, response, result, contents, purchase)
-            return responses.image_response(response, result, contents, purchase)
+                return await asyncio.to_thread(responses.image_response, response, bought)
+            return responses.image_response(response, bought)
 
-    def _image_bytes(self, call: Call) -> tuple[ImageResult, list[bytes], str]:
+    def _chat(self, call: Call, response: Callable[[Bought], Any]) -> Any:
         call.log_request()
         with self._guarded(call):
-            result, contents, purchase = self._buy(call, inline=True)
-            return result, responses.require_bytes(contents), purchase
+            return response(self._buy(call, inline=True, every=True))
 
-    async def _aimage_bytes(self, call: Call) -> tuple[ImageResult, list[bytes], str]:
+    async def _achat(self, call: Call, response: Callable[[Bought], Any]) -> Any:
         call.log_request()
         with self._guarded(call):
-            result, contents, purchase = await self._abuy(call, inline=True)
-            return result, responses.require_bytes(contents), purchase
+            return await asyncio.to_thread(response, await self._abuy(call, inline=True, every=True))
 
-    def _buy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent], str]:
+    # ``every``: a conversation can't hold a URL that expires, so one image without its bytes fails the whole call.
+
+    def _buy(self, call: Call, *, inline: bool, every: bool = False) -> Bought:
         plan = self._plan(call)
         with self.clients.blocking_client(call.account) as client:
             result, contents = _generate(_client_for(call, plan, client), call, plan, inline=inline)
         call.log_response(responses.log_entry(result))
-        return result, contents, plan.key
+        responses.check_contents(contents, every=every)
+        return plan.bought(result, contents)
 
-    async def _abuy(self, call: Call, *, inline: bool) -> tuple[ImageResult, list[ImageContent], str]:
+    async def _abuy(self, call: Call, *, inline: bool, every: bool = False) -> Bought:
         plan = await asyncio.to_thread(self._plan, call)  # it reads the ledger
         result, contents = await run_shielded(self._abuy_planned(call, plan, inline), on_leave=plan.caller_left)
         call.log_response(responses.log_entry(result))
-        return result, contents, plan.key
+        responses.check_contents(contents, every=every)
+        return await asyncio.to_thread(plan.bought, result, contents)  # it writes to the ledger
 
     async def _abuy_planned(self, call: Call, plan: Plan, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
         async with self.clients.asyncio_client(call.account) as client:
@@ -152,16 +158,11 @@ class APIMasterLLM(CustomLLM):
         assert call.identity is not None
         return plan_purchase(call.request, call.identity, buy_again=self._retries_unknown())
 
-    async def _achat(self, call: Call, response: Any) -> Any:
-        if call.request is None:
-            return await self._acheck(call, response)
-        return await asyncio.to_thread(chat.chat_response, response, *await self._aimage_bytes(call))
-
     def _stream(self, call: Call) -> Iterator[Any]:
-        yield chat.stream_chunk(*self._image_bytes(call))
+        yield self._chat(call, chat.stream_chunk)
 
     async def _astream(self, call: Call) -> AsyncIterator[Any]:
-        yield await asyncio.to_thread(chat.stream_chunk, *await self._aimage_bytes(call))
+        yield await self._achat(call, chat.stream_chunk)
 
     def _check(self, call: Call, response: Any) -> Any:
         with self._guarded(call, buys=False), self.clients.blocking_client(call.account) as client:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
@@ -25,33 +26,43 @@ ImageContent: TypeAlias = bytes | APIMasterError | None
 """The bytes of an image, the error that kept them away, or None where the caller wants the URL."""
 
 
-def image_response(response: Any, result: ImageResult, contents: Sequence[ImageContent], purchase: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a call has got.
+
+    Attributes:
+        result: the core's result.
+        contents: what is known of each of its images.
+        purchase: the purchase's key in the ledger.
+        cost: US dollars that this call is to report; None: the price is not known.
+    """
+
+    result: ImageResult
+    contents: Sequence[ImageContent]
+    purchase: str
+    cost: Decimal | None
+
+
+def image_response(response: Any, bought: Bought) -> Any:
     """Fill LiteLLM's ``ImageResponse``: one entry per image, as a URL or as base64.
 
     If some of several images failed, the response has a field ``failures`` that names them, and a header that the
     proxy passes on counts them. An image whose bytes could not be fetched is given by its URL, and named there too.
-
-    Raises:
-        DownloadError: no image could be fetched; all of them are paid for.
     """
-    errors = [content for content in contents if isinstance(content, APIMasterError)]
-    if errors and len(errors) == len(contents):
-        raise errors[0]
+    result, contents = bought.result, bought.contents
     response.created = int(time.time())
     response.data = [_image_object(image, content) for image, content in zip(result.images, contents, strict=True)]
     failures = [*result.failures, *_fetch_failures(result.images, contents)]
     if failures:
         response.failures = [_failure_as_json(failure) for failure in failures]
-    add_metadata(response, result, purchase, failures)
+    add_metadata(response, bought, failures)
     return response
 
 
-def add_metadata(response: Any, result: ImageResult, purchase: str, failures: Sequence[ImageFailure] = ()) -> None:
-    """Add cost, purchase, tasks and the number of failures to LiteLLM's response, and log what is not as asked.
-
-    The cost is what this call is to report: an image that another call reports adds nothing to it.
-    """
-    headers = {"purchase": purchase}
+def add_metadata(response: Any, bought: Bought, failures: Sequence[ImageFailure] = ()) -> None:
+    """Add cost, purchase, tasks and the number of failures to LiteLLM's response, and log what is not as asked."""
+    result = bought.result
+    headers = {"purchase": bought.purchase}
     if result.replayed:
         headers["replayed"] = "true"
     tasks = [task.id for task in result.tasks if task.id]
@@ -67,14 +78,7 @@ def add_metadata(response: Any, result: ImageResult, purchase: str, failures: Se
     for image in result.images:
         for deviation in image.deviations:
             _log.warning("image %d: %s", image.index, deviation)
-    set_response_cost(response, cost_to_report(result), **headers)
-
-
-def cost_to_report(result: ImageResult) -> Decimal | None:
-    """US dollars that this call reports: what another call bought costs nothing here, whatever it cost there."""
-    if result.cost is None:
-        return Decimal(0) if result.replayed else None  # without a figure, LiteLLM would take the list price
-    return result.cost - result.replayed_cost
+    set_response_cost(response, bought.cost, **headers)
 
 
 def log_entry(result: ImageResult) -> str:
@@ -100,12 +104,15 @@ def data_uri(data: bytes) -> str:
     return f"data:{inspect_picture(data).media_type};base64,{to_base64(data)}"
 
 
-def require_bytes(contents: Sequence[ImageContent]) -> list[bytes]:
-    """The bytes of every image. A conversation can't hold a URL that expires, so one error fails the whole call."""
-    for content in contents:
-        if isinstance(content, APIMasterError):
-            raise content
-    return [content for content in contents if isinstance(content, bytes)]
+def check_contents(contents: Sequence[ImageContent], *, every: bool) -> None:
+    """Make sure that a response can be made of them; ``every``: of images by their bytes alone.
+
+    Raises:
+        APIMasterError: no image could be fetched, or not every one; all of them are paid for.
+    """
+    errors = [content for content in contents if isinstance(content, APIMasterError)]
+    if errors and (every or len(errors) == len(contents)):
+        raise errors[0]
 
 
 def _image_object(image: GeneratedImage, content: ImageContent) -> ImageObject:

@@ -1,4 +1,4 @@
-"""What a tool call reports as its cost: each charge once, whichever of several calls lives to report it.
+"""What a call reports as its cost, for adapters whose spend is added up elsewhere: each charge is reported once.
 
 A second call may get a picture while the first one is at work on it, and the first one may be killed before it reports
 anything. So nobody can tell beforehand which of them has to report the cost. The ledger decides it at the end: the
@@ -12,28 +12,35 @@ import secrets
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from apimaster import LedgerError
-from apimaster.ledger.steps import Report
+from ..errors import LedgerError
+from .steps import Report
 
 if TYPE_CHECKING:
-    from apimaster.ledger import Ledger
-    from apimaster.ledger.schema import Where
+    from .ledger import Ledger
+    from .schema import Where
 
-_log = logging.getLogger("langchain_apimaster")
+_log = logging.getLogger("apimaster")
 
 
-def cost_to_report(ledger: Ledger, bought: Where, otherwise: Decimal | None) -> Decimal | None:
+def cost_to_report(
+    ledger: Ledger, bought: Where, otherwise: Decimal | None, *, images: int | None = None
+) -> Decimal | None:
     """US dollars of these purchases that no call has reported: from now on, this one has. Blocks.
 
-    ``otherwise`` is the cost as far as the call knows it by itself, for purchases that the ledger does not know.
+    Args:
+        ledger: the ledger.
+        bought: the purchases.
+        otherwise: the cost as far as the call knows it by itself, for purchases that the ledger does not know.
+        images: how many images of a key the call has asked for; None: all that there are.
     """
     claim = secrets.token_hex(8)
     try:
         rows = [row for row in ledger.rows(bought) if row.state in ("delivered", "saved")]
         if not rows:
             return otherwise
-        steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in rows]
-        mine = [row for row, step in zip(rows, steps, strict=True) if step.result() is not None]
+        asked = [row for row in rows if images is None or row.index < images]
+        steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in asked]
+        mine = [row for row, step in zip(asked, steps, strict=True) if step.result() is not None]
     except LedgerError as error:  # the pictures are here: they need some cost
         _log.warning("%s", error.message)
         return otherwise
