@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ._drivers.httpx import HttpxCodec, checked
 from ._flows.context import Context
 from ._flows.image_run import CallOptions
-from ._flows.purchase import checked_key
+from ._flows.preparation import checked_key
 from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter

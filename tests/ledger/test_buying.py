@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 import shutil
 import threading
@@ -143,10 +144,100 @@ def test_a_reference_counts_by_its_bytes(
         client.generate("a castle", references=[other], idempotency_key="k")
 
 
-def test_a_reference_that_cannot_be_read_leaves_nothing(ledger: Ledger, client_for: ClientFor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_reference_that_cannot_be_read_leaves_the_key_free(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator, tmp_path: Path, n: int
+) -> None:
+    client = client_for(ledger)
     with pytest.raises(ReferenceImageError):
-        client_for(ledger).generate("a castle", references=[tmp_path / "missing.png"], idempotency_key="k")
-    assert ledger.get("k") is None
+        client.generate("a castle", references=[tmp_path / "missing.png"], n=n, idempotency_key="k")
+    found = list(ledger.purchases())
+    assert [(each.state, each.billed) for each in found] == [("failed", "no")] * n
+    assert all(each.error is not None and each.error.error == "ReferenceImageError" for each in found)
+    assert not client.generate("a castle", n=n, idempotency_key="k").replayed
+    assert charges(emulator) == n
+
+
+class SlowFile(io.BytesIO):
+    """A reference that is read when somebody says so."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.asked, self.goes_on = threading.Event(), threading.Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.set()
+        assert self.goes_on.wait(60)
+        return super().read(size)
+
+
+def test_an_image_is_claimed_while_its_references_are_read(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    slow = SlowFile(picture.getvalue())
+    first, second = client_for(ledger), client_for(ledger)
+    with ThreadPoolExecutor(2) as pool:
+        buys = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
+        assert slow.asked.wait(60)
+        purchase = ledger.get("k")
+        assert purchase is not None
+        assert (purchase.state, purchase.billed) == ("claimed", "no")
+        joins = pool.submit(second.generate, "a castle", references=[picture.getvalue()], idempotency_key="k")
+        slow.goes_on.set()
+        assert urls(buys.result(60)) == urls(joins.result(60))
+    assert sorted((buys.result().replayed, joins.result().replayed)) == [False, True]
+    assert charges(emulator) == 1
+
+
+def test_a_call_that_is_cancelled_while_its_references_are_read_leaves_the_key_free(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    slow = SlowFile(picture.getvalue())
+
+    async def cancel() -> None:
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
+            call = asyncio.create_task(client.generate("a castle", references=[slow], n=3, idempotency_key="k"))
+            await asyncio.to_thread(slow.asked.wait, 60)
+            call.cancel()
+            slow.goes_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(cancel())
+    assert [(each.state, each.billed) for each in ledger.purchases()] == [("failed", "no")] * 3
+    result = client_for(ledger).generate("a castle", references=[picture.getvalue()], n=3, idempotency_key="k")
+    assert (len(result.images), charges(emulator)) == (3, 3)
+
+
+@pytest.mark.parametrize("references", [False, True])
+def test_images_that_had_not_begun_are_free_after_a_cancellation(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator, references: bool
+) -> None:
+    """A call has eight images under way at once."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    request = ImageRequest(prompt="a castle", n=10, references=[picture.getvalue()] if references else [])
+    emulator.latency = "manual"
+
+    async def cancel() -> None:
+        async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
+            call = asyncio.create_task(client.generate(request, idempotency_key="k"))
+            while sum(1 for _ in ledger.purchases(state="submitted")) < 8:
+                await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(cancel())
+    assert not list(ledger.purchases(state=("claimed", "submitting")))
+    emulator.latency = 0
+    emulator.finish()
+    assert len(client_for(ledger).generate(request, idempotency_key="k").images) == 10
+    assert charges(emulator) == 10
 
 
 @pytest.mark.parametrize("key", ["", "  ", "k" * 513, "a\0b", 17])

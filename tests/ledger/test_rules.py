@@ -13,7 +13,7 @@ from apimaster.errors import APIMasterError, BadRequestError, BudgetExceededErro
 from apimaster.ledger import STATES, TRANSITIONS
 from apimaster.ledger.rows import Books, BudgetRow, Row
 from apimaster.ledger.rules import apply_step
-from apimaster.ledger.states import BILLED, COUNTED
+from apimaster.ledger.states import BILLED, COUNTED, PurchaseState
 from apimaster.ledger.steps import (
     Begin,
     Beginning,
@@ -453,6 +453,26 @@ def test_a_claim_reserves_nothing_until_its_request_goes_out() -> None:
     assert budget.images == 0
     apply_step(books, Submitting(key="k", claim="me"))
     assert budget.images == 1
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_claim_changes_only_what_is_free(state: PurchaseState) -> None:
+    """Nobody has asked for the image yet: it is not joined, not settled, and not taken over."""
+    before = Row("k", 0, "d", "{}", state=state, billed=BILLED[state], worker="other", claim="another")
+    books = books_with(before, alive=frozenset({"other"}))
+    answer = begun(books, replace(BEGIN, digest="", submit=False))
+    if state == "failed":
+        assert (answer.kind, books.rows["k", 0].state, books.rows["k", 0].digest) == ("buy", "claimed", "d")
+    else:
+        assert (answer.kind, books.rows["k", 0]) == ("busy", before)
+
+
+def test_what_a_claim_left_out_is_written_when_the_request_goes_out() -> None:
+    books = books_with()
+    apply_step(books, replace(BEGIN, digest="", submit=False))
+    assert begun(books, replace(BEGIN, request='{"references": []}')).kind == "buy"
+    row = books.rows["k", 0]
+    assert (row.state, row.digest, row.request, row.attempts) == ("submitting", "d", '{"references": []}', 1)
 
 
 @pytest.mark.parametrize("limit", [{"max_usd": Decimal("0.0374")}, {"max_images": 0}])

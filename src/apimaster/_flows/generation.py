@@ -11,16 +11,13 @@ wait      ─┬─ poll
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from .._references.checked import CheckedReference, check_references
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
-from ..catalog import DEFAULT_RESOLUTION, SUBMIT_TIMEOUT, one_shot_limit, spec_for
+from ..catalog import SUBMIT_TIMEOUT, one_shot_limit, spec_for
 from ..errors import APIMasterError, NoImageError, NotFoundError, OutcomeUnknownError
 from ..request import ImageRequest, Mode
 from ..results import GeneratedImage, ImageResult, Task
@@ -28,10 +25,10 @@ from .collect import collect, collect_known, deliver
 from .combine import Delivery, combine
 from .context import Context
 from .image_run import CallOptions, ImageRun
-from .operations import Flow, Gather, Instant, Now, Reply, RunBlocking, Sleep
+from .operations import Flow, Gather, Instant, Now, Reply, Sleep
 from .poll import describe_state, poll_once
-from .purchase import Known, Record, TakenOver, open_records
-from .purchase_errors import no_ledger
+from .preparation import begin_call, prepare
+from .purchase import Known, Record, TakenOver
 from .send import ask, buy, describe_fault, with_hint
 from .task_record import record_of_task
 
@@ -40,23 +37,23 @@ T = TypeVar("T")
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
 
-# The whole call gets more than a one-shot call: a task may queue, and a poll is free.
-_DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
-_LARGEST_RESOLUTION: Final = "4K"
-
 _log = logging.getLogger("apimaster")
 
 
 def generate(context: Context, request: ImageRequest, mode: Mode, options: CallOptions) -> Flow[ImageResult]:
     """``n`` images side by side, each with a task and a charge of its own."""
-    run = yield from _begin_purchase(request, options)
-    runs = yield from _runs(context, request, run)
+    runs = yield from prepare(context, request, options)
     if request.n == 1:
         outcomes: list[Delivery | APIMasterError] = [(yield from _one_image(context, request, mode, runs[0]))]
     else:
         single = request.model_copy(update={"n": 1})
         flows = [_one_image(context, single, mode, each) for each in runs]
-        outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
+        try:
+            outcomes = yield Gather(flows, limit=IMAGES_AT_ONCE)
+        except BaseException:
+            for each in runs:  # some may not have begun, and are claimed
+                each.record.abandon()
+            raise
     first = next((outcome.request for outcome in outcomes if isinstance(outcome, Delivery)), None)
     if first is not None:  # another call has bought it, maybe from another model
         request = first.model_copy(update={"n": request.n})
@@ -69,11 +66,10 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
     Some channels answer with the finished picture instead. Then the task has succeeded already, and its id is empty,
     since there is nothing to poll.
     """
-    run = yield from _begin_purchase(request, options)
-    (run,) = yield from _runs(context, request, run)
-    yield from run.report("submitting")
+    (run,) = yield from prepare(context, request, options)
 
     def work() -> Flow[Task]:
+        yield from run.report("submitting")
         accepted = yield from _obtain(context, request, "async", run)
         if isinstance(accepted, Known):
             task = accepted.task or Task(id="", model=request.model, request=request)
@@ -117,7 +113,7 @@ def retrieve(context: Context, task: Task, timeout: float) -> Flow[Task]:
 def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult]:
     """Wait for a task that was submitted earlier, in this process or another one."""
     _log.debug("task %s: joined, to be collected", task.id)
-    run = yield from _begin(task.request, options)
+    run = yield from begin_call(task.request, options)
     if context.ledger is not None and task.id:
         run = replace(run, record=(yield from record_of_task(context.ledger, task)))
     delivery = yield from _recorded(run.record, collect(context, task, run, begun=None))
@@ -143,68 +139,12 @@ def models(context: Context, timeout: float) -> Flow[list[str]]:
         ) from None
 
 
-def _begin(request: ImageRequest | None, options: CallOptions) -> Flow[ImageRun]:
-    """Start the clock, and check the place for the pictures before any money is spent."""
-    begun: Instant = yield Now()
-    timeout = options.timeout
-    if timeout is None:
-        timeout = _DEFAULT_TIMEOUT[(request.resolution or DEFAULT_RESOLUTION) if request else _LARGEST_RESOLUTION]
-    if options.target is not None:
-        yield RunBlocking(options.target.check)
-    return ImageRun(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
-
-
-def _begin_purchase(request: ImageRequest, options: CallOptions) -> Flow[ImageRun]:
-    """The same for a purchase; it also reads and checks the references, once for all images."""
-    run = yield from _begin(request, options)
-    if not request.references:
-        return run
-    spec = request.spec
-    references: Sequence[CheckedReference] = yield RunBlocking(
-        lambda: check_references(
-            request.references, max_count=spec.max_references, max_bytes=spec.max_reference_bytes, model=spec.id
-        )
-    )
-    return replace(run, references=references)
-
-
-def _runs(context: Context, request: ImageRequest, run: ImageRun) -> Flow[list[ImageRun]]:
-    """The images of a call, each with its record in the ledger, if the client has one."""
-    options, ledger = run.options, context.ledger
-    if ledger is None:
-        if options.key is not None or options.budget is not None:
-            named = "idempotency_key" if options.key is not None else "budget"
-            raise no_ledger(named)
-        return [replace(run, index=index) for index in range(request.n)]
-
-    def settle() -> Flow[object]:
-        from .settle import settle_unknown  # rarely needed
-
-        return (yield from settle_unknown(context))
-
-    claim = secrets.token_hex(8)
-    records = yield from open_records(
-        ledger,
-        request,
-        run.references,
-        key=options.key or f"call-{claim}",
-        claim=claim,
-        budget=options.budget,
-        account=context.account,
-        alias=context.alias,
-        asked=context.asked,
-        settle=settle,
-        plan_again=context.plan_again,
-    )
-    return [replace(run, index=index, record=record) for index, record in enumerate(records)]
-
-
 def _one_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
-    yield from run.report("submitting")
     return (yield from _recorded(run.record, _buy_and_collect(context, request, mode, run)))
 
 
 def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Delivery]:
+    yield from run.report("submitting")
     accepted = yield from _obtain(context, request, mode, run)
     if isinstance(accepted, Known):
         return (yield from collect_known(context, accepted, run))

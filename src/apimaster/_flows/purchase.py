@@ -14,25 +14,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from ..errors import (
-    APIMasterError,
-    BadRequestError,
-    LedgerError,
-    NoImageError,
-)
-from ..ledger.digest import key_reused, request_digest, stored_request
+from ..errors import APIMasterError, LedgerError, NoImageError
 from ..ledger.purchase import failure_json, images_json, images_of, purchase_from, task_json, task_of
 from ..ledger.rows import Row
-from ..ledger.schema import Where
 from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
 from ..results import GeneratedImage, Task
 from . import purchase_errors
-from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
+from .operations import Await, Flow, Instant, Now, Sleep
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from .._references.checked import CheckedReference
     from ..ledger.backend import Backend
     from ..request import ImageRequest
 
@@ -81,6 +73,15 @@ class Record:
     """The record of an image without a ledger: every step does nothing."""
 
     __slots__ = ()
+
+    def claim(self) -> Flow[None]:
+        """Nobody else may buy the image while this call reads its references.
+
+        Raises:
+            LedgerError: the ledger can't be written. Nothing was sent.
+        """
+        return
+        yield
 
     def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
         """None: buy it, and the ledger says so already. Otherwise it is paid for."""
@@ -154,6 +155,21 @@ class LedgerRecord(Record):
     plan_again: Callable[[APIMasterError], bool] | None = None
     unwritten: Step | None = None
 
+    def claim(self) -> Flow[None]:
+        step = replace(self.begin_step, submit=False)
+        answer = yield from self._begin_with(step)
+        self.held = answer.kind == "buy"
+
+    def _begin_with(self, step: Begin) -> Flow[Beginning]:
+        """Take a first step."""
+        self.held = True  # if the flow is stopped while the step is on its way, it must be taken back
+        try:
+            answer: Beginning = yield Await(lambda: self.ledger.take(step))
+        except APIMasterError as error:
+            self.take_back(error)
+            raise
+        return answer
+
     def begin(self, deadline: float, *, one_shot: bool) -> Flow[Known | None]:
         """Wait until this call may buy, or the image is known to be paid for.
 
@@ -167,12 +183,7 @@ class LedgerRecord(Record):
         while True:
             now: Instant = yield Now()
             step = self.begin_step = replace(self.begin_step, one_shot=one_shot, wait=deadline - now.monotonic)
-            self.held = True  # if the flow is stopped while the step is on its way, it must be taken back
-            try:
-                answer: Beginning = yield Await(lambda: self.ledger.take(self.begin_step))
-            except APIMasterError as error:
-                self._take_back(error)
-                raise
+            answer = yield from self._begin_with(step)
             row = answer.row
             self.held = answer.kind == "buy" or answer.owned
             self.has_task = row.task_id is not None and answer.kind != "buy"
@@ -260,8 +271,10 @@ class LedgerRecord(Record):
                 self.ledger.take(self.unwritten)  # once more does no harm, and a driver that stops may not have begun
             self._release_now(left=True, unsent=unsent, over=self.plan_again is None)
 
-    def _take_back(self, error: APIMasterError) -> None:
-        """The first step was refused, or its answer got lost: nothing goes out, whatever the ledger has of it."""
+    def take_back(self, error: APIMasterError) -> None:
+        """Nothing goes out, whatever the ledger has of it: its first step was refused, or what comes before failed."""
+        if not self.held:
+            return
         self.held = False
         reason = failure_json(error, prompts=self.ledger.store_prompts)
         with contextlib.suppress(LedgerError):  # it is closed
@@ -291,77 +304,6 @@ def record_step(ledger: LedgerLike, step: Step) -> Flow[None]:
         _log.warning("purchase %s [%d]: %s", step.key, step.index, error.message)
 
 
-def open_records(
-    ledger: LedgerLike,
-    request: ImageRequest,
-    references: Sequence[CheckedReference],
-    *,
-    key: str,
-    claim: str,
-    budget: str | None,
-    account: str,
-    alias: str | None,
-    asked: ImageRequest | None,
-    settle: Callable[[], Flow[object]],
-    plan_again: Callable[[APIMasterError], bool] | None,
-) -> Flow[list[LedgerRecord]]:
-    """A record for each image of a call.
-
-    ``asked`` is what the caller asked for, if an adapter has chosen the rest of ``request``: another call with the key
-    asks for the same if that is the same.
-
-    Raises:
-        BadRequestError: the key stands for another request, maybe one for fewer images.
-    """
-    compared = asked or request
-    if references:
-        digest: str = yield RunBlocking(lambda: request_digest(compared, references))
-    else:
-        digest = request_digest(compared)
-    if request.n > 1:
-        # Each image is compared with its own row only, and a key that was used for fewer images has none for the rest.
-        where = Where(key=key, index=0)
-        first: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 1)))
-        if any(row.digest not in ("", digest) for row in first):
-            raise key_reused(key)
-    single = request if request.n == 1 else request.model_copy(update={"n": 1})
-    stored = stored_request(single, prompts=ledger.store_prompts)
-    price = request.spec.price(request.resolution)
-    begin = Begin(
-        key=key,
-        claim=claim,
-        digest=digest,
-        request=stored,
-        price=price,
-        budget=budget,
-        account=account,
-        alias=alias,
-        settle_after=ledger.settle_after,
-    )
-    return [
-        LedgerRecord(
-            ledger, replace(begin, index=index, claim=f"{claim}.{index}"), single, settle, plan_again=plan_again
-        )
-        for index in range(request.n)
-    ]
-
-
 def ended_the_task(error: APIMasterError) -> bool:
     """Whether the gateway said that the task is over, without a picture."""
     return error.task is not None and error.task.status in ("failed", "succeeded")
-
-
-def _is_whole(text: str) -> bool:
-    """Whether no half of a character is in it, as in file names that are not UTF-8: no ledger can hold that."""
-    return not any("\ud800" <= each <= "\udfff" for each in text)
-
-
-def checked_key(key: str) -> str:
-    """An idempotency key, as given.
-
-    Raises:
-        BadRequestError: it is not a text, is empty, or is longer than 512 characters.
-    """
-    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key or not _is_whole(key):
-        raise BadRequestError(f"idempotency_key must be a text of 1 to 512 characters, not {str(key)[:40]!r}")
-    return key

@@ -56,6 +56,8 @@ def apply_step(books: Books, step: Step) -> object:
 
 def _begin(books: Books, step: Begin) -> Beginning:
     row = books.rows.get(step.id)
+    if not step.submit:
+        return _claim(books, step, row)
     if row is None:
         row = Row(step.key, step.index, step.digest, step.request, alias=step.alias, created_at=books.now)
         return _take(books, step, row)
@@ -78,13 +80,27 @@ def _begin(books: Books, step: Begin) -> Beginning:
     return _join(books, step, row)
 
 
+def _claim(books: Books, step: Begin, row: Row | None) -> Beginning:
+    """The call asks for this image when it has read its references; if it is free, nobody else buys it meanwhile."""
+    if row is None:
+        row = Row(step.key, step.index, step.digest, step.request, alias=step.alias, created_at=books.now)
+        return _take(books, step, row)
+    if row.claim == step.claim and row.state == "claimed":
+        return Beginning("buy", row)  # this very step, written a second time
+    if row.state in ("claimed", "submitting") and row.worker != row.claim and not books.is_alive(row):
+        row = reap(books, row)
+    if row.state == "failed" and row.billed == "no":
+        return _take(books, step, row)
+    return Beginning("busy", row)
+
+
 def _take(books: Books, step: Begin, row: Row) -> Beginning:
     """Make the row this call's own: claimed, or submitting with its money reserved."""
     if step.peek and (step.alias is None or row.worker == row.claim == books.worker):
         return Beginning("wait", row)  # it is found as it is: by its key, for which others wait as well
     state = _state_after(step)
     taken = row.but(
-        digest=step.digest,
+        digest=step.digest or row.digest,
         request=step.request,
         price=step.price,
         charge=None,
@@ -112,7 +128,9 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
 def _take_up(books: Books, step: Begin, row: Row) -> Beginning:
     """It is this call's own: its turn has come, or this very step is written a second time."""
     if row.state == "claimed" and _state_after(step) == "submitting":
-        row = write(books, row, row.but(one_shot=step.one_shot, begun_at=books.now), "submitting")
+        facts = {"digest": step.digest, "request": step.request, "one_shot": step.one_shot}
+        taken = row.but(**facts, begun_at=books.now)
+        row = write(books, row, taken, "submitting")
     return Beginning("wait" if step.peek else "buy", row)
 
 

@@ -68,9 +68,10 @@ class _Step:
 class Begin(_Step):
     """Somebody asks for this image: buy it, or join the purchase that there is.
 
-    ``submit`` writes ``submitting`` at once, and reserves the money; without it the row is only claimed. With ``peek``
-    the answer is to wait if it may buy, and then the row is claimed too if it has an alias. It may wait ``wait``
-    seconds for its turn.
+    It writes ``submitting``, and reserves the money. Without ``submit`` it only claims the row, before the references
+    are read: the digest is empty, the request names no references, and unless the answer is to buy, nothing has
+    changed. With ``peek`` the answer is to wait if it may buy, and then the row is claimed too if it has an alias. It
+    may wait ``wait`` seconds for its turn.
     """
 
     digest: str

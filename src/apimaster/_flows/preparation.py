@@ -1,0 +1,171 @@
+"""Before anything is sent: the clock of a call, the place for its pictures, its records in the ledger, its references.
+
+References are read and checked once for all images of a call. That may take long, so the images are claimed first:
+nobody else buys them meanwhile, and what dies before its request has cost nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from .._references.checked import CheckedReference, check_references
+from ..catalog import DEFAULT_RESOLUTION
+from ..errors import APIMasterError, BadRequestError
+from ..ledger.digest import key_reused, request_digest, stored_request
+from ..ledger.rows import Row
+from ..ledger.schema import Where
+from ..ledger.steps import Begin
+from ..request import ImageRequest
+from .context import Context
+from .image_run import CallOptions, ImageRun
+from .operations import Await, Flow, Instant, Now, RunBlocking
+from .purchase import LedgerLike, LedgerRecord
+from .purchase_errors import no_ledger
+
+# The whole call gets more than a one-shot call: a task may queue, and a poll is free.
+_DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
+_LARGEST_RESOLUTION: Final = "4K"
+
+
+def begin_call(request: ImageRequest | None, options: CallOptions) -> Flow[ImageRun]:
+    """Start the clock, and check the place for the pictures before any money is spent."""
+    begun: Instant = yield Now()
+    timeout = options.timeout
+    if timeout is None:
+        timeout = _DEFAULT_TIMEOUT[(request.resolution or DEFAULT_RESOLUTION) if request else _LARGEST_RESOLUTION]
+    if options.target is not None:
+        yield RunBlocking(options.target.check)
+    return ImageRun(options, begun, begun.monotonic + timeout, total=request.n if request else 1)
+
+
+def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Flow[list[ImageRun]]:
+    """The images of a call that buys, ready to begin.
+
+    Raises:
+        BadRequestError: the key stands for another request, maybe one for fewer images, or there is no ledger for it.
+        LedgerError: the ledger can't be written.
+        ReferenceImageError: a reference is not accepted.
+    """
+    run = yield from begin_call(request, options)
+    if context.ledger is None:
+        if options.key is not None or options.budget is not None:
+            raise no_ledger("idempotency_key" if options.key is not None else "budget")
+        references = yield from _read_references(request)
+        return [replace(run, index=index, references=references) for index in range(request.n)]
+    records = _open_records(context, context.ledger, request, options)
+    try:
+        if request.references:
+            for record in records:
+                yield from record.claim()
+        references = yield from _read_references(request)
+        yield from _identify(context, context.ledger, request, references, records)
+    except APIMasterError as error:
+        for record in records:
+            record.take_back(error)
+        raise
+    except BaseException:
+        for record in records:
+            record.abandon()
+        raise
+    return [replace(run, index=index, references=references, record=record) for index, record in enumerate(records)]
+
+
+def _read_references(request: ImageRequest) -> Flow[Sequence[CheckedReference]]:
+    if not request.references:
+        return ()
+    spec = request.spec
+    references: Sequence[CheckedReference] = yield RunBlocking(
+        lambda: check_references(
+            request.references, max_count=spec.max_references, max_bytes=spec.max_reference_bytes, model=spec.id
+        )
+    )
+    return references
+
+
+def _open_records(
+    context: Context, ledger: LedgerLike, request: ImageRequest, options: CallOptions
+) -> list[LedgerRecord]:
+    """A record for each image of a call, which does not say yet what a key stands for, nor its references."""
+
+    def settle() -> Flow[object]:
+        from .settle import settle_unknown  # rarely needed
+
+        return (yield from settle_unknown(context))
+
+    claim = secrets.token_hex(8)
+    single = request if request.n == 1 else request.model_copy(update={"n": 1})
+    without_references = single.model_copy(update={"references": ()}) if single.references else single
+    begin = Begin(
+        key=options.key or f"call-{claim}",
+        claim=claim,
+        digest="",
+        request=stored_request(without_references, prompts=ledger.store_prompts),
+        price=request.spec.price(request.resolution),
+        budget=options.budget,
+        account=context.account,
+        alias=context.alias,
+        settle_after=ledger.settle_after,
+    )
+    return [
+        LedgerRecord(
+            ledger,
+            replace(begin, index=index, claim=f"{claim}.{index}"),
+            single,
+            settle,
+            plan_again=context.plan_again,
+        )
+        for index in range(request.n)
+    ]
+
+
+def _identify(
+    context: Context,
+    ledger: LedgerLike,
+    request: ImageRequest,
+    references: Sequence[CheckedReference],
+    records: Sequence[LedgerRecord],
+) -> Flow[None]:
+    """Note in the records what the caller asked for: another call with the key asks for the same if that is the same.
+
+    Raises:
+        BadRequestError: the key stands for another request, maybe one for fewer images.
+    """
+    compared = context.asked or request
+    first = records[0]
+    stored = first.begin_step.request
+    if references:
+
+        def facts() -> tuple[str, str]:
+            """Blocking: it reads the references."""
+            return request_digest(compared, references), stored_request(first.request, prompts=ledger.store_prompts)
+
+        digest, stored = yield RunBlocking(facts)
+    else:
+        digest = request_digest(compared)
+    if request.n > 1:
+        # Each image is compared with its own row only, and a key that was used for fewer images has none for the rest.
+        where = Where(key=first.begin_step.key, index=0)
+        rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 1)))
+        if any(row.digest not in ("", digest) for row in rows):
+            raise key_reused(first.begin_step.key)
+    for record in records:
+        record.begin_step = replace(record.begin_step, digest=digest, request=stored)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether no half of a character is in it, as in file names that are not UTF-8: no ledger can hold that."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def checked_key(key: str) -> str:
+    """An idempotency key, as given.
+
+    Raises:
+        BadRequestError: it is not a text, is empty, or is longer than 512 characters.
+    """
+    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key or not _is_whole(key):
+        raise BadRequestError(f"idempotency_key must be a text of 1 to 512 characters, not {str(key)[:40]!r}")
+    return key
