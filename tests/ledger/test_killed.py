@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,27 @@ def test_killed_at_a_step(
     # A file without a task in its name is saved again, if the process died before it recorded the name.
     again = (request_kind, step, when) == ("one shot", "saved", "before")
     assert images <= len(list(folder.glob("*.png"))) <= images + again
+
+
+@pytest.mark.parametrize(("when", "state"), [("before", "submitted"), ("after", "failed")])
+def test_who_lives_on_finds_out_what_a_killed_process_bought(
+    place: str, gateway: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, state: str
+) -> None:
+    """Without being asked for it: a minute after it opened the ledger, beside a purchase of its own."""
+    step = "Submitted" if state == "submitted" else "Begin"
+    folder = str(tmp_path / "pictures")
+    with start(DIE_AT, place, gateway, step=step, when=when, folder=folder, options={}) as child:
+        child.communicate()
+    assert child.returncode == -9
+    with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
+        ledger.reap()
+        client.generate("another castle, so that the log shows that it is alive")
+        assert [purchase.state for purchase in ledger.purchases(key="k")] == ["unknown"]
+        monkeypatch.setattr(ledger, "_next_look", time.monotonic())
+        client.generate("one more")
+        assert [purchase.state for purchase in ledger.purchases(key="k")] == [state]
+        client.generate("the castle", idempotency_key="k")
+    assert len(gateway.bill.charges) == 3
 
 
 @pytest.mark.parametrize("step", [None, "Begin", "Submitted", "Delivered", "saved"])

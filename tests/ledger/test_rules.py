@@ -20,6 +20,7 @@ from apimaster.ledger.steps import (
     Delivered,
     Ended,
     Left,
+    Look,
     PlanAgain,
     Reap,
     Rejoin,
@@ -49,6 +50,7 @@ STEPS: dict[str, Step] = {
     "take back": Release(key="k", claim="me", unsent=True),
     "give up": Release(key="k", claim="me", unsent=True, over=True),
     "leave": Left(key="k"),
+    "look": Look(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
     "report": Report(key="k", claim="me"),
     "reap": Reap(key="k"),
@@ -473,6 +475,29 @@ def test_what_a_claim_left_out_is_written_when_the_request_goes_out() -> None:
     assert begun(books, replace(BEGIN, request='{"references": []}')).kind == "buy"
     row = books.rows["k", 0]
     assert (row.state, row.digest, row.request, row.attempts) == ("submitting", "d", '{"references": []}', 1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "settled", "now", "due"),
+    [
+        (0.0, None, 59.0, False),  # the charge may come late
+        (0.0, None, 60.0, True),
+        (0.0, 60.0, 80.0, False),
+        (0.0, 60.0, 90.0, True),  # from now on its absence counts: it became unknown after 30 s
+        (0.0, 90.0, 689.0, False),
+        (0.0, 90.0, 690.0, True),
+        (0.0, 690.0, 3630.0, False),  # nobody has asked for an hour
+    ],
+)
+def test_when_a_process_looks_for_what_another_one_left_behind(
+    begun: float, settled: float | None, now: float, due: bool
+) -> None:
+    row = Row("k", 0, "d", "{}", state="unknown", begun_at=begun, unknown_since=30.0, settled_at=settled)
+    books = books_with(row)
+    books.now = now
+    first, second = (apply_step(books, Look(key="k")) for _ in range(2))
+    assert (first is not None) == due
+    assert second is None, "one process looks"
 
 
 @pytest.mark.parametrize("limit", [{"max_usd": Decimal("0.0374")}, {"max_images": 0}])

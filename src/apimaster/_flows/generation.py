@@ -25,6 +25,7 @@ from .collect import collect, collect_known, deliver
 from .combine import Delivery, combine
 from .context import Context
 from .image_run import CallOptions, ImageRun
+from .left_behind import settle_left_behind
 from .operations import Flow, Gather, Instant, Now, Reply, Sleep
 from .poll import describe_state, poll_once
 from .preparation import begin_call, prepare
@@ -152,6 +153,7 @@ def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: I
         return (yield from deliver(context, accepted, None, request, run))
     yield from run.record.submitted(accepted)
     now: Instant = yield Now()
+    yield from settle_left_behind(context, run.deadline)
     return (yield from collect(context, accepted, run, begun=now.monotonic))
 
 

@@ -42,10 +42,10 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     if options.target is not None:
         yield RunBlocking(options.target.check)
     yield Await(ledger.start_reaping)
-    unknown = yield from _unknown(context, ledger, keys)
+    unknown = yield from unknown_rows(context, ledger, keys)
     if not unknown and keys:
         return Settlement()
-    rivals = (yield from _unknown(context, ledger, ())) if keys else unknown
+    rivals = (yield from unknown_rows(context, ledger)) if keys else unknown
     note = yield from settle_rows(context, unknown, rivals)
     timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
     run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
@@ -71,17 +71,20 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     )
 
 
-def settle_unknown(context: Context) -> Flow[str]:
+def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str]:
     """Settle all unknown purchases of the account together: equal ones can only be told apart side by side."""
     assert context.ledger is not None
-    rows = yield from _unknown(context, context.ledger, ())
-    return (yield from settle_rows(context, rows, rows))
+    rows = yield from unknown_rows(context, context.ledger)
+    return (yield from settle_rows(context, rows, rows, timeout))
 
 
-def settle_rows(context: Context, rows: Sequence[Row], rivals: Sequence[Row]) -> Flow[str]:
+def settle_rows(
+    context: Context, rows: Sequence[Row], rivals: Sequence[Row], timeout: float = _READ_TIMEOUT
+) -> Flow[str]:
     """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read.
 
-    ``rivals`` are all unknown purchases of the account: a charge may be that of another one.
+    ``rivals`` are all unknown purchases of the account: a charge may be that of another one. ``timeout`` is seconds for
+    the reading.
     """
     ledger = context.ledger
     assert ledger is not None
@@ -96,7 +99,7 @@ def settle_rows(context: Context, rows: Sequence[Row], rivals: Sequence[Row]) ->
     try:
         # One reading is one request: a retry would count against the gateway's limit, too.
         once = replace(context, policy=replace(context.policy, max_retries=0))
-        charges: tuple[Charge, ...] = yield from read_charges(once, _READ_TIMEOUT)
+        charges: tuple[Charge, ...] = yield from read_charges(once, timeout)
     except APIMasterError as error:
         _log.warning("The usage log could not be read: %s", error.message)
         yield from _note(ledger, rows, error.message)
@@ -138,7 +141,8 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
     return list({row.id: row for row in known}.values())
 
 
-def _unknown(context: Context, ledger: LedgerLike, keys: Sequence[str]) -> Flow[list[Row]]:
+def unknown_rows(context: Context, ledger: LedgerLike, keys: Sequence[str] = ()) -> Flow[list[Row]]:
+    """The account's unknown purchases, those with these keys or all of them, oldest first."""
     if not keys:
         return (yield from _rows(ledger, Where(states=("unknown",), account=context.account)))
     found: list[Row] = []

@@ -35,6 +35,7 @@ HEARTBEAT: Final = 10.0
 MAX_OPEN_SUBMITS: Final = 16
 PATIENCE: Final = 30.0
 SETTLE_AFTER: Final = 60.0
+LOOK_EVERY: Final = 60.0
 
 _shared: dict[tuple[int, str], Ledger] = {}
 _shared_lock = threading.Lock()
@@ -72,6 +73,7 @@ class Ledger:
         self.store_prompts = store_prompts
         self._location = location
         self.settle_after = settle_after
+        self._next_look: float | None = None
         self._writer = ProcessWriter(
             lambda: GroupWriter(
                 partial(_open_backend, location),
@@ -305,6 +307,16 @@ class Ledger:
     def start_reaping(self) -> Future[None]:
         """``reap``, without waiting for it."""
         return self._writer.get().reap()
+
+    def may_look(self, now: float) -> bool:
+        """Whether to look after purchases that dead processes left behind, at a monotonic time.
+
+        A process does so every minute from its second one on: one that ends earlier is not kept waiting.
+        """
+        due = self._next_look is not None and now >= self._next_look
+        if due or self._next_look is None:
+            self._next_look = now + LOOK_EVERY
+        return due
 
     def reap(self) -> None:
         """Free what dead processes left behind: what they were submitting becomes unknown."""

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from .bookkeeping import existing, taken_over, write
 from .digest import key_reused
-from .recovery import left, plan_again, reap, reap_step, rejoin, report, settle, take_free
+from .recovery import left, look, plan_again, reap, reap_step, rejoin, report, settle, take_free
 from .rows import ZERO, Books, Row
+from .settling import settling_is_due
 from .states import PurchaseState
 from .steps import (
     Begin,
@@ -22,6 +23,7 @@ from .steps import (
     Delivered,
     Ended,
     Left,
+    Look,
     PlanAgain,
     Reap,
     Rejoin,
@@ -36,8 +38,6 @@ from .steps import (
 )
 
 LEFT: Final = "The call was stopped while its request was on its way."
-SETTLE_AGAIN: Final = 600.0
-"""Seconds between two looks into the usage log for one purchase: it may be read 15 times in 20 minutes."""
 
 
 def apply_step(books: Books, step: Step) -> object:
@@ -139,21 +139,10 @@ def _state_after(step: Begin) -> PurchaseState:
 
 
 def _begin_unknown(books: Books, step: Begin, row: Row) -> Beginning:
-    due = row.account in ("", step.account) and _settling_is_due(row, books.now, step.settle_after)
+    due = row.account in ("", step.account) and settling_is_due(row, books.now, step.settle_after)
     if due:
         write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
     return Beginning("unknown", row, settle=due)
-
-
-def _settling_is_due(row: Row, now: float, settle_after: float) -> bool:
-    """Whether to look into the usage log: once when it may hold the charge, again when a charge that is missing there
-    proves something, and from then on every ten minutes.
-    """
-    begun = row.created_at if row.begun_at is None else row.begun_at
-    over = row.updated_at if row.unknown_since is None else row.unknown_since
-    if row.settled_at is None:
-        return now - begun >= settle_after
-    return row.settled_at < over + settle_after <= now or now - row.settled_at >= SETTLE_AGAIN
 
 
 def _join(books: Books, step: Begin, row: Row) -> Beginning:
@@ -254,6 +243,7 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Ended: _ended,
     Release: _release,
     Left: left,
+    Look: look,
     Rejoin: rejoin,
     Report: report,
     Reap: reap_step,

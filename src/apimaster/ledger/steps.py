@@ -163,6 +163,16 @@ class Left(_Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look(_Step):
+    """The caller asks the usage log what became of it, if that is due. The answer is the row, or None."""
+
+    settle_after: float = 60.0
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejoin(_Step):
     """A caller that came back takes this purchase for the one that it lost, if nobody else has since it was read.
 
@@ -251,6 +261,7 @@ Step: TypeAlias = (
     | Ended
     | Release
     | Left
+    | Look
     | Rejoin
     | Report
     | Reap
