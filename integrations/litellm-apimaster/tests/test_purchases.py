@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import litellm
 import openai
 import pytest
@@ -109,6 +110,20 @@ def test_the_clients_model_is_a_part_of_the_request(proxies, gateway):
         with pytest.raises(openai.BadRequestError, match="stands for another request"):
             client.images.generate(prompt="a red kite", extra_headers=header, **changed)
     assert url_of(generate(client, extra_headers=header)) == picture
+    assert len(gateway.bill.charges) == 1
+
+
+def test_the_model_in_the_address_is_a_part_of_the_request(proxies, gateway):
+    def ask(model: str) -> httpx.Response:
+        url = f"{proxies[0].url}/openai/deployments/{model}/images/generations"
+        headers = {"Authorization": "Bearer sk-address", "Idempotency-Key": "order 25"}
+        return httpx.post(url, json={"prompt": "a red kite"}, headers=headers, timeout=60, trust_env=False)
+
+    first, again = ask("image").json(), ask("image").json()
+    assert first["data"][0]["url"] == again["data"][0]["url"]
+    other = ask("mixed")
+    assert other.status_code == 400
+    assert "stands for another request" in other.text
     assert len(gateway.bill.charges) == 1
 
 
@@ -279,6 +294,65 @@ def test_a_caller_that_goes_away_loses_nothing(account, gateway, tmp_path, monke
     assert response._hidden_params["response_cost"] == 0.0375, "nobody else reports it"
     again = litellm.image_generation(**arguments)
     assert again._hidden_params["response_cost"] == 0
+
+
+def test_a_retry_takes_the_one_whose_client_has_gone(account, gateway, tmp_path, monkeypatch):
+    """Of two equal requests under way, though the other one is older. The proxy calls LiteLLM's function like this."""
+    gateway.latency = "manual"
+    monkeypatch.setenv("APIMASTER_LEDGER", str(tmp_path / "ledger.db"))
+
+    def ask(**headers: str) -> asyncio.Task[Any]:
+        request = {"headers": headers, "body": {"model": "image", "prompt": "a red kite"}}
+        return asyncio.create_task(
+            litellm.aimage_generation(prompt="a red kite", proxy_server_request=request, **account)
+        )
+
+    async def until(seen: Callable[[], bool]) -> None:
+        while not seen():
+            await asyncio.sleep(0.01)
+
+    async def one_client_goes(ledger: Ledger) -> list[Any]:
+        stays = ask()
+        await until(lambda: len(gateway.jobs) == 1)
+        goes = ask()
+        await until(lambda: len(gateway.jobs) == 2)
+        goes.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await goes
+        back = ask(**{"x-stainless-retry-count": "1"})
+        await until(lambda: any(purchase.joins for purchase in ledger.purchases()))
+        gateway.latency = 0
+        gateway.finish()
+        return [await stays, await back]
+
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        responses = asyncio.run(one_client_goes(ledger))
+        older, newer = (purchase.images[0].url for purchase in ledger.purchases())
+    assert [response.data[0].url for response in responses] == [older, newer]
+    assert [response._hidden_params["response_cost"] for response in responses] == [0.0375, 0.0375]
+    assert len(gateway.bill.charges) == 2
+
+
+def test_a_task_is_only_looked_at_with_the_key_that_bought_it(gateway, deploy, tmp_path, monkeypatch):
+    gateway.latency = "manual"
+    monkeypatch.setenv("APIMASTER_LEDGER", str(tmp_path / "ledger.db"))
+    buyer, other = (
+        deploy(name, key=key) for name, key in zip(("buyer", "other"), ("sk-first", "sk-second"), strict=True)
+    )
+    router = Router(model_list=[buyer, other], num_retries=0, disable_cooldowns=True)
+    asked = {"prompt": "a red kite", "idempotency_key": "order 26", "timeout": 1}
+    with pytest.raises(WaitTimeout):
+        router.image_generation(model="buyer", **asked)
+    gateway.finish()
+    (job,) = gateway.jobs
+    before = len(gateway.requests)
+    with pytest.raises(WaitTimeout) as caught:
+        router.image_generation(model="other", **asked)
+    assert caught.value.status_code == 424
+    assert job.id in str(caught.value)
+    assert len(gateway.requests) == before, "the other key asks the gateway nothing"
+    assert router.image_generation(model="buyer", **asked).data[0].url
+    assert len(gateway.bill.charges) == 1
 
 
 def test_without_a_place_on_disk_purchases_are_recorded_in_memory(account, gateway, tmp_path, monkeypatch, caplog):

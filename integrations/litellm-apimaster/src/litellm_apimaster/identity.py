@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from apimaster import ImageRequest
 from apimaster.errors import BadRequestError
@@ -34,6 +35,8 @@ _CALLER: Final = "user_api_key_hash"
 _FAILED_ATTEMPTS: Final = "previous_models"
 _EXCEPTION_CLASS: Final = "exception_type"
 _LONGEST_PLAIN_NAME: Final = 120
+# As in Azure's addresses, which the proxy takes too: /openai/deployments/MODEL/…
+_MODEL_IN_ADDRESS: Final = re.compile(r"/(?:deployments|engines)/([^?#]+?)/(?:images|chat)/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,7 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
     headers = _client_headers(arguments)
     caller = _caller(arguments)
     client = arguments.get(FROM_PROXY)
-    body = client.get("body") if isinstance(client, Mapping) else None
-    named_model = str(body.get("model")) if isinstance(body, Mapping) else ""
+    named_model = _named_model(client) if isinstance(client, Mapping) else ""
     digest = _digest(_without_model(asked))
     scope = f"litellm/{_digest(caller)}"
     key = _idempotency_key(arguments, headers)
@@ -97,6 +99,15 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
         router_retry=_is_router_retry(arguments) or bool(failed),
         after=str(after) if after and _is_router_retry(arguments) else None,
     )
+
+
+def _named_model(client: Mapping[str, Any]) -> str:
+    """The model that a client of the proxy names: in the address, which wins at the proxy, or in the body."""
+    in_address = _MODEL_IN_ADDRESS.search(str(client.get("url") or ""))
+    if in_address is not None:
+        return unquote(in_address[1])
+    body = client.get("body")
+    return str(body.get("model") or "") if isinstance(body, Mapping) else ""
 
 
 def _idempotency_key(arguments: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
