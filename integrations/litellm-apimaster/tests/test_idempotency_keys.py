@@ -107,6 +107,30 @@ def test_a_fallback_to_another_model_and_other_defaults(fault: str, deploy: Any,
     assert len(gateway.bill.charges) == 1
 
 
+DEFAULTS_AND_CALLS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "the first has it": ({"aspect_ratio": "16:9"}, {}, {"aspect_ratio": "16:9"}),
+    "the second has it": ({}, {"aspect_ratio": "16:9"}, {"aspect_ratio": "16:9"}),
+    "the second has another one": ({"aspect_ratio": "16:9"}, {"aspect_ratio": "1:1"}, {"aspect_ratio": "16:9"}),
+    "in extra_body": ({"extra_body": {"resolution": "2K"}}, {}, {"extra_body": {"resolution": "2K"}}),
+    "references": ({"image_urls": ["https://example.org/a.png"]}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("case", DEFAULTS_AND_CALLS)
+def test_a_fallback_of_a_call_that_says_what_a_deployment_has_by_default(
+    case: str, deploy: Any, gateway: Any, ledger: Ledger
+):
+    first, second, call = DEFAULTS_AND_CALLS[case]
+    deployments = [deploy("first", **first), deploy("second", **second)]
+    router = Router(model_list=deployments, fallbacks=[{"first": ["second"]}], num_retries=0, disable_cooldowns=True)
+    other = Router(model_list=deployments[:1])  # its deployment has the same id
+    gateway.script("unavailable_503")
+    asked = {"prompt": "a red kite", "idempotency_key": "k", **call}
+    urls = {router.image_generation(model=name, **asked).data[0].url for name in ("first", "second", "first")}
+    assert len(urls) == len(gateway.bill.charges) == 1
+    del other
+
+
 def test_two_calls_at_once_through_two_deployments_of_different_models(deploy, gateway, monkeypatch):
     """Both have looked for an earlier purchase, and found none, before either of them buys."""
     both_planned = threading.Barrier(2, timeout=30)

@@ -140,7 +140,11 @@ def _identify(
 
         def facts() -> tuple[str, str]:
             """Blocking: it reads the references."""
-            return request_digest(compared, references), stored_request(first.request, prompts=ledger.store_prompts)
+            # A deployment of LiteLLM may have added some.
+            asked = [
+                read for given, read in zip(request.references, references, strict=True) if given in compared.references
+            ]
+            return request_digest(compared, asked), stored_request(first.request, prompts=ledger.store_prompts)
 
         digest, stored = yield RunBlocking(facts)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,8 +63,8 @@ def parameter_sources(arguments: Mapping[str, Any], synonyms: frozenset[str]) ->
 def arguments_of_caller(arguments: Mapping[str, Any], *, is_parameter: Callable[[str], bool]) -> dict[str, Any]:
     """The arguments without those parameters that only the deployment set.
 
-    A proxy keeps what its client sent. Elsewhere, a parameter that the caller and the deployment set alike counts as
-    the deployment's.
+    A proxy keeps what its client sent. Elsewhere, a parameter that the caller and a deployment of the Router set alike
+    counts as the deployment's, whichever deployment this is: all attempts must come to the same.
     """
     client = arguments.get(FROM_PROXY)
     body = client.get("body") if isinstance(client, Mapping) else None
@@ -72,11 +72,11 @@ def arguments_of_caller(arguments: Mapping[str, Any], *, is_parameter: Callable[
         sent = {str(name).partition("[")[0] for name in body}
         own = {name: value for name, value in arguments.items() if name in sent or not is_parameter(name)}
     elif arguments.get(_MODEL_INFO):
-        defaults = _deployment_parameters(arguments)
+        deployments = _parameters_of_all(arguments)
         own = {
             name: value
             for name, value in arguments.items()
-            if not is_parameter(name) or name not in defaults or defaults[name] != value
+            if not (is_parameter(name) and any(name in each and each[name] == value for each in deployments))
         }
     else:
         own = dict(arguments)
@@ -105,6 +105,25 @@ def _deployment_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
         litellm_version(),
     )
     return {}
+
+
+def _parameters_of_all(arguments: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ``litellm_params`` of all deployments of the Routers that have the one of this call.
+
+    Two Routers with an equal deployment give it the same id, and nothing tells which of them makes the call.
+    """
+    model_id = (arguments.get(_MODEL_INFO) or {}).get("id")
+    found: list[Mapping[str, Any]] = [_deployment_parameters(arguments)]
+    for router in _routers():
+        if model_id is not None and _deployment(router, model_id) is not None:
+            found += [each["litellm_params"] for each in _deployments(router)]
+    return found
+
+
+def _deployments(router: Any) -> Iterable[Mapping[str, Any]]:
+    registry = getattr(router, "registry", None)  # since LiteLLM 1.109
+    listed: Iterable[Mapping[str, Any]] = registry().all() if callable(registry) else router.model_list
+    return listed
 
 
 def _deployment(router: Any, model_id: str) -> Any:
