@@ -164,9 +164,18 @@ def test_odd_fields_of_a_row_are_none_each_by_itself() -> None:
     assert (seen.model, seen.prompt) == (REQUEST_DATA["model"], " a cat\n")
 
 
-def test_rows_keep_their_order_and_what_is_no_row_is_left_out() -> None:
-    seen = read_log(log({**ROW, "request_id": "b"}, None, "row", [], {}, {**ROW, "request_id": "a"}))
-    assert [charge.request_id for charge in seen] == ["b", None, "a"]
+def test_rows_keep_their_order() -> None:
+    seen = read_log(log({**ROW, "request_id": "b"}, {**ROW, "request_id": "a"}))
+    assert [charge.request_id for charge in seen] == ["b", "a"]
+
+
+@pytest.mark.parametrize("odd", [None, "row", "", 7, True, [], [ROW], {}], ids=repr)
+def test_what_is_no_row_counts_as_one_that_says_nothing(odd: object) -> None:
+    """A log of 1,000 rows is full, whatever they are: to count 999 would make it complete."""
+    full = read_log(log(odd, *[ROW] * 999))
+    assert len(full) == 1000
+    assert full[0] == Charge(at=0, kind="other", cost=Decimal(0))
+    assert full[1:] == (read_one(),) * 999
 
 
 def test_a_log_without_rows() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from apimaster._flows.operations import Reply
+from apimaster._wire.account import read_log
 from apimaster.account import Charge
 from apimaster.ledger.digest import text_digest
 from apimaster.ledger.purchase import failure_of, images_json
@@ -171,6 +174,39 @@ def test_a_full_log_that_does_not_reach_back_proves_nothing() -> None:
     for odd in ([], [charge("odd", "other", at=0)]):  # a row whose time can't be read
         step = settled([unknown()], [*rows, *odd])["lost"]
         assert "does not reach back" in reason(step)
+
+
+def test_a_row_that_is_none_fills_the_log_like_any_other() -> None:
+    """The log has 1,000 rows, one of them no object at all: it does not reach back further than its oldest one."""
+    rows = [
+        {"created_at": 9100, "type": 2, "other": {"task_id": "known", "request_data": {"prompt": "something else"}}},
+        *({"created_at": 9050, "type": 1} for _ in range(LOG_ROWS - 2)),
+    ]
+    body = json.dumps({"success": True, "data": [*rows, "?"]}).encode()
+    charges = read_log(Reply(200, {}, body))
+    step = next(each for each in settle_steps([unknown()], Log(charges, [WITNESS], NOW)) if each.key == "lost")
+    assert step.state is None
+    assert "does not reach back" in reason(step)
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (Charge(at=0, kind="other", cost=Decimal(0)), None),  # no row at all
+        (charge(at=0), None),
+        (charge(prompt=None, at=0), None),
+        (charge(prompt="another castle", at=0), "failed"),
+        (charge(prompt=None, model="gpt-image-2", at=0), "failed"),
+        (charge(kind="refund", at=0), "failed"),
+        (charge(kind="error", at=0), "failed"),
+    ],
+    ids=["nothing", "its request", "no request", "another request", "another model", "a refund", "an error"],
+)
+def test_a_row_without_a_time_may_be_the_charge_that_seems_to_be_missing(odd: Charge, expected: str | None) -> None:
+    absent = settled([unknown()], [odd])["lost"]
+    assert absent.state == expected
+    assert expected or "can't be read" in reason(absent)
+    assert settled([unknown()], [odd, charge()])["lost"].task_id == "task-1", "and hides no charge that fits"
 
 
 def test_a_charge_without_its_request_may_be_anything() -> None:

@@ -9,7 +9,8 @@ and in its member ``other``, a text that holds JSON:
 ``other.result_url``    the picture, once it is done
 ======================  ==========================================================================
 
-A field that is missing or of another type is None on the row, since one odd row must not hide all others.
+A field that is missing or of another type is None on the row, since one odd row must not hide all others. What is no
+row at all still counts as one: whoever compares the log needs to know how many rows it has, and that one says nothing.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def read_log(reply: Reply) -> tuple[Charge, ...]:
         return ()  # how the gateway's language writes a list that was never filled
     if not isinstance(data, list):
         raise Unreadable(f"no list of charges in {excerpt(reply)}")
-    return tuple(_charge(row) for row in data if isinstance(row, dict))
+    return tuple(_charge(row if isinstance(row, dict) else {}) for row in data)
 
 
 def _success(reply: Reply) -> Mapping[str, Any]:

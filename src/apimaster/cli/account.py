@@ -92,7 +92,7 @@ def _balance(figures: Account) -> str:
 
 def _cells(charge: Charge) -> tuple[str, ...]:
     cells = (
-        moment(charge.at),
+        moment(charge.at) if charge.at else "no date",
         f"{charge.kind}, refunded" if charge.refunded else charge.kind,
         dollars(charge.cost),
         charge.model or "",

@@ -39,6 +39,7 @@ LOOK_FOR: Final = 3600.0
 """Seconds after which nobody looks for a purchase any more, unless somebody asks for it."""
 
 _SLACK: Final = 30.0  # seconds by which the two clocks may differ after they were compared
+_MAYBE_CHARGES: Final = ("charge", "other")
 _ABOUT: Final = 900.0  # seconds: "about that time", for another purchase that proves that the log is alive
 
 
@@ -80,20 +81,27 @@ class Log:
 
 @dataclass(slots=True)
 class _Candidate:
-    """An unknown purchase, its request, and the charges that it may be; ``later`` ones are too late to be it."""
+    """An unknown purchase, its request, and the charges that it may be.
+
+    ``later`` ones are too late to be it. ``vague``: there is one that does not say what it was for; ``undated``: one
+    that does not say when.
+    """
 
     row: Row
     request: ImageRequest
     charges: list[Charge] = field(default_factory=list)
     later: list[Charge] = field(default_factory=list)
     vague: bool = False
+    undated: bool = False
 
 
 def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
     seen, steps = _known_charges(log)
     offset, times = _clock(log)
-    free = [charge for charge in log.charges if charge.kind == "charge" and id(charge) not in seen]
+    free = [charge for charge in log.charges if charge.kind == "charge" and charge.at > 0 and id(charge) not in seen]
+    # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
+    undated = [each for each in log.charges if each.at <= 0 and each.kind in _MAYBE_CHARGES and id(each) not in seen]
     candidates = [_Candidate(row, ImageRequest.model_validate_json(row.request)) for row in unknown]
     steps += [_of_own_task(each, log) for each in candidates if each.row.task_id is not None]
     candidates = [each for each in candidates if each.row.task_id is None]
@@ -105,9 +113,10 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
                     each.later.append(charge)
                 continue
             if charge.prompt is None:
-                each.vague |= charge.model in (None, each.request.model)
+                each.vague |= _may_be(charge, each.request)
             elif _fits(charge, each.request):
                 each.charges.append(charge)
+        each.undated = any(_may_be(charge, each.request) for charge in undated)
     taken = {id(charge) for each in candidates for charge in each.charges}
     for each in candidates:
         each.later = [charge for charge in each.later if id(charge) not in taken]
@@ -141,6 +150,13 @@ def _clock(log: Log) -> tuple[float, list[float]]:
     ahead = sorted(at - known for at, known in shared)
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
     return offset, [known for _, known in shared]
+
+
+def _may_be(charge: Charge, request: ImageRequest) -> bool:
+    """Whether a charge may be for this request, as far as it says what it was for."""
+    if charge.prompt is None:
+        return charge.model in (None, request.model)
+    return _fits(charge, request)
 
 
 def _in_time(at: float, each: _Candidate) -> bool:
@@ -238,6 +254,8 @@ def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -
         return _stays(each, f"a charge that is too late may be it: {_names(each.later)}")
     if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - _SLACK):
         return _stays(each, "the log does not reach back to it")
+    if each.undated:
+        return _stays(each, "the log has a row that can't be read, and that may be its charge")
     if not any(begun - _ABOUT <= time <= _latest(each) + _ABOUT for time in times):
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
