@@ -402,6 +402,14 @@ def test_the_log_is_not_read_too_often(ledger: Ledger) -> None:
     assert ledger.call(lambda backend: backend.reserve_log_read("b", limit=3, period=60)).result() == 0
 
 
+def test_whether_the_log_may_be_read_can_be_asked_without_counting(ledger: Ledger) -> None:
+    def wait(*, count: bool) -> float:
+        return ledger.call(lambda each: each.reserve_log_read("a", limit=1, period=60, count=count)).result()
+
+    assert [wait(count=count) for count in (False, False, True)] == [0, 0, 0]
+    assert 50 < wait(count=False) <= 60
+
+
 def test_a_newer_version_is_refused(place: str) -> None:
     Ledger.open(place).close()
     if place.startswith("sqlite"):

@@ -21,6 +21,7 @@ from apimaster.ledger.steps import (
     Ended,
     Left,
     Look,
+    NotLooked,
     PlanAgain,
     Reap,
     Rejoin,
@@ -60,6 +61,7 @@ STEPS: dict[str, Step] = {
     "settle as submitted": Settle(key="k", state="submitted", task_id="t", task="{}"),
     "settle as failed": Settle(key="k", state="failed", error="{}"),
     "settle as before": Settle(key="k", error="{}"),
+    "not looked": NotLooked(key="k", asked_at=None, settled_at=None),
 }
 
 
@@ -379,6 +381,23 @@ def test_when_the_usage_log_is_looked_into(settled_at: float | None, now: float,
     books.now = now
     assert begun(books, replace(BEGIN, account="another")).settle is False, "its log tells nothing of this one"
     assert [begun(books, replace(BEGIN, claim=each)).settle for each in ("a", "b")] == [due, False], "one call asks"
+
+
+@pytest.mark.parametrize("settled_at", [None, 100.0])
+def test_a_log_that_could_not_be_read_was_not_looked_into(settled_at: float | None) -> None:
+    known = row_in("unknown", worker=None, begun_at=90.0, unknown_since=95.0, settled_at=settled_at, error="why")
+    books = books_with(known)
+    answer = begun(books, BEGIN)
+    assert answer.settle
+    assert not begun(books, BEGIN).settle
+    undo = NotLooked(key="k", asked_at=answer.asked_at, settled_at=answer.row.settled_at)
+    apply_step(books, undo)
+    assert books.rows["k", 0] == known
+    assert begun(books, BEGIN).settle, "the next call may ask"
+    books.now += 1
+    looked = apply_step(books, Settle(key="k", error="proves nothing"))
+    assert apply_step(books, undo) is None
+    assert books.rows["k", 0] == looked, "somebody else has looked since"
 
 
 # --- turns ------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.emulator import Emulator
 from apimaster.errors import NoImageError, OutcomeUnknownError
-from apimaster.ledger import Ledger, Settlement
+from apimaster.ledger import Ledger, Purchase, Settlement
+from apimaster.ledger.schema import Where
 
 ClientFor = Callable[..., APIMaster]
 
@@ -35,6 +36,11 @@ def lose(
 
 def keys(purchases: tuple[object, ...]) -> list[str]:
     return [purchase.key for purchase in purchases]  # type: ignore[attr-defined]
+
+
+def reason(purchase: Purchase) -> str:
+    assert purchase.error is not None
+    return purchase.error.message
 
 
 def test_what_was_charged_is_found_and_fetched(
@@ -122,15 +128,77 @@ def test_a_log_that_cannot_be_read_changes_nothing(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor, fault: str, expected: str
 ) -> None:
     client = client_for(ledger)
-    lose(client, emulator, "k")
+    lose(client, emulator, "k", "l")
+    before = list(ledger.rows(Where()))
     emulator.script(fault, times=None)
-    found = client.settle()
-    assert found.note
-    assert expected in found.note
-    assert keys(found.still_unknown) == ["k"]
-    assert found.still_unknown[0].error is not None
-    assert found.still_unknown[0].error.message == found.note
+    for options in ((), ("k",)):
+        found = client.settle(*options)
+        assert expected in found.note
+        assert found.note
+        assert keys(found.still_unknown) == list(options or ("k", "l"))
+        assert "no reply came back" in reason(found.still_unknown[0]), "why it is unknown, not why the log told nothing"
+    assert list(ledger.rows(Where())) == before
+    assert len(emulator.requests_to("log")) == 2
+    emulator.clear_script()
+    assert keys(client.settle().recovered) == ["k", "l"], "who asks by hand need not wait"
+
+
+def test_a_log_that_cannot_be_read_is_not_asked_by_each_call(
+    place: str, ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k", "l")
+    before = list(ledger.rows(Where()))
+    emulator.script("log_500", times=None)
+    with Ledger.open(place, settle_after=0) as other:
+        for key, asking in (("k", client), ("k", client), ("l", client), ("l", client_for(other))):
+            with pytest.raises(OutcomeUnknownError, match=r"no reply came back.*The usage log told nothing") as caught:
+                asking.generate(f"castle {key}", idempotency_key=key)
+            assert caught.value.code == "purchase_unknown"
     assert len(emulator.requests_to("log")) == 1
+    assert list(ledger.rows(Where())) == before, "nobody has looked, and why they are unknown is known as before"
+    emulator.clear_script()
+    monkeypatch.setattr("apimaster._flows.settle.ASK_AGAIN", 0.0)  # two minutes later
+    assert client.generate("castle k", idempotency_key="k").replayed
+    assert client.generate("castle l", idempotency_key="l").replayed
+    assert len(emulator.bill.charges) == 2
+
+
+@pytest.mark.parametrize("fault", [None, "log_500", "log_refused"])
+def test_beside_a_purchase_of_another_key(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch, fault: str | None
+) -> None:
+    """Of what nobody asks for: from the second minute on, and the purchase goes on if the log can't be read."""
+    client = client_for(ledger)
+    lose(client, emulator, "k", "l")
+    client.generate("another castle")
+    assert emulator.requests_to("log") == [], "not in the first minute"
+    before = list(ledger.rows(Where(states=("unknown",))))
+    assert len(before) == 2
+    if fault is not None:
+        emulator.script(fault, times=None)
+    for _ in range(2):
+        monkeypatch.setattr(ledger, "_next_look", 0.0)  # a minute later
+        assert client.generate("another castle").images
+    assert len(emulator.requests_to("log")) == 1
+    after = list(ledger.rows(Where(states=("unknown",))))
+    assert after == ([] if fault is None else before)
+
+
+def test_a_call_that_may_not_read_the_log_changes_nothing(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k")
+    before = list(ledger.rows(Where()))
+    monkeypatch.setattr("apimaster._flows.settle.LOG_LIMIT", 1)
+    ledger.call(lambda each: each.reserve_log_read(client._context.account, limit=1, period=1200.0)).result()
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknownError, match="read too often"):
+            client.generate("castle k", idempotency_key="k")
+    assert "too often" in client.settle().note
+    assert emulator.requests_to("log") == []
+    assert list(ledger.rows(Where())) == before
 
 
 def test_who_settles_one_key_does_not_take_the_charge_of_another(

@@ -11,9 +11,10 @@ import logging
 from typing import Final
 
 from ..errors import APIMasterError
+from ..ledger.rows import Row
 from ..ledger.schema import Where
 from ..ledger.settling import look_is_due
-from ..ledger.steps import Look
+from ..ledger.steps import Look, NotLooked
 from .context import Context
 from .operations import Await, Flow, Instant, Now
 
@@ -48,6 +49,10 @@ def _settle(context: Context) -> Flow[None]:
     if due is None:
         return
     look = Look(key=due.key, index=due.index, settle_after=ledger.settle_after)
-    if (yield Await(lambda: ledger.take(look))) is not None:
-        _log.info("Asking the usage log what became of purchases whose outcome nobody knows")
-        yield from settle_unknown(context, timeout=_SECONDS)
+    mine: Row | None = yield Await(lambda: ledger.take(look))
+    if mine is None:
+        return
+    _log.info("Asking the usage log what became of purchases whose outcome nobody knows")
+    if (yield from settle_unknown(context, timeout=_SECONDS)):
+        undo = NotLooked(key=due.key, index=due.index, asked_at=mine.settled_at, settled_at=due.settled_at)
+        yield Await(lambda: ledger.take(undo))

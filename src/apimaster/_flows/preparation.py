@@ -90,7 +90,7 @@ def _open_records(
 ) -> list[LedgerRecord]:
     """A record for each image of a call, which does not say yet what a key stands for, nor its references."""
 
-    def settle() -> Flow[object]:
+    def settle() -> Flow[str]:
         from .settle import settle_unknown  # rarely needed
 
         return (yield from settle_unknown(context))

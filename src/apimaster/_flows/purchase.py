@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from ..errors import APIMasterError, LedgerError, NoImageError
 from ..ledger.purchase import failure_json, images_json, images_of, purchase_from, task_json, task_of
 from ..ledger.rows import Row
-from ..ledger.steps import Begin, Beginning, Delivered, Ended, Release, Step, Submitted, Submitting
+from ..ledger.steps import Begin, Beginning, Delivered, Ended, NotLooked, Release, Step, Submitted, Submitting
 from ..results import GeneratedImage, Task
 from . import purchase_errors
 from .operations import Await, Flow, Instant, Now, Sleep
@@ -136,7 +136,7 @@ class LedgerRecord(Record):
         ledger: the ledger.
         begin_step: what the image is; ``claim`` is this call's own id.
         request: the request, to complete a task from the ledger.
-        settle: asks the usage log what became of the account's unknown purchases.
+        settle: asks the usage log what became of the account's unknown purchases; gives the reason if it can't be read.
         held: whether the ledger takes this call for the one at work on the image.
         has_task: whether the gateway has a task for it, or has answered with the pictures.
         task_id: that task; None after a one-shot call.
@@ -148,7 +148,7 @@ class LedgerRecord(Record):
     ledger: LedgerLike
     begin_step: Begin
     request: ImageRequest
-    settle: Callable[[], Flow[object]]
+    settle: Callable[[], Flow[str]]
     held: bool = False
     has_task: bool = False
     task_id: str | None = None
@@ -203,7 +203,12 @@ class LedgerRecord(Record):
             if answer.kind == "unknown":
                 if not answer.settle:
                     raise purchase_errors.unknown(row)
-                yield from self.settle()
+                note = yield from self.settle()
+                if note:
+                    asked_at, before = answer.asked_at, row.settled_at
+                    undo = NotLooked(key=step.key, index=step.index, asked_at=asked_at, settled_at=before)
+                    yield from record_step(self.ledger, undo)
+                    raise purchase_errors.unknown(row, note)
                 continue
             if elsewhere and not answer.at_work:
                 raise purchase_errors.of_another_account(row, self._bought(row))

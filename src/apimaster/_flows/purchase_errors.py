@@ -13,12 +13,13 @@ _UNDER_WAY: Final = "purchase_under_way"
 _UNKNOWN: Final = "purchase_unknown"
 
 
-def unknown(row: Row) -> OutcomeUnknownError:
-    """Nobody knows whether it was charged."""
+def unknown(row: Row, note: str = "") -> OutcomeUnknownError:
+    """Nobody knows whether it was charged. ``note``: why the usage log could not be asked just now."""
     failure = failure_of(row)
     reason = "" if failure is None else f": {failure.message}"
+    known = sentence(f"Nobody knows whether the purchase {row.key!r} [{row.index}] was charged{reason}")
     return OutcomeUnknownError(
-        sentence(f"Nobody knows whether the purchase {row.key!r} [{row.index}] was charged{reason}"),
+        f"{known} The usage log told nothing: {sentence(note)}" if note else known,
         code=_UNKNOWN,
         advice="Settle it with client.settle(key) or `apimaster ledger settle`, then ask again with the same key.",
         task=task_of(row),

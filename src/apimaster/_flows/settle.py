@@ -11,9 +11,8 @@ from ..account import Charge
 from ..errors import APIMasterError
 from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
-from ..ledger.schema import PAGE, Where, page_key
+from ..ledger.schema import PAGE, Where, failed_reads, page_key
 from ..ledger.settling import Log, settle_steps
-from ..ledger.steps import Settle, error_json
 from .account import charges as read_charges
 from .collect import collect, deliver
 from .combine import Delivery
@@ -29,6 +28,9 @@ _log = logging.getLogger("apimaster")
 LOG_LIMIT: Final = 15
 LOG_PERIOD: Final = 1200.0
 """The gateway answers about 20 readings of the log in 20 minutes per address: some are left for people."""
+
+ASK_AGAIN: Final = 120.0
+"""Seconds after a reading that failed in which calls don't ask by themselves: so they leave some readings, too."""
 
 _READ_TIMEOUT: Final = 60.0
 
@@ -72,8 +74,15 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
 
 
 def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str]:
-    """Settle all unknown purchases of the account together: equal ones can only be told apart side by side."""
+    """Settle all unknown purchases of the account together: equal ones can only be told apart side by side.
+
+    Gives the reason if the log could not be read. For calls that meet an unknown purchase: while the log can't be read,
+    it is asked every two minutes at most, whichever calls of whichever processes want to know.
+    """
     assert context.ledger is not None
+    wait = yield from _reserve(context.ledger, failed_reads(context.account), 1, ASK_AGAIN, count=False)
+    if wait > 0:
+        return f"It could not be read lately, and is asked again in {wait:.0f} s."
     rows = yield from unknown_rows(context, context.ledger)
     return (yield from settle_rows(context, rows, rows, timeout))
 
@@ -83,26 +92,23 @@ def settle_rows(
 ) -> Flow[str]:
     """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read.
 
+    Then nothing is known of the rows that was not known before, and they stay as they are: each says why it is unknown.
     ``rivals`` are all unknown purchases of the account: a charge may be that of another one. ``timeout`` is seconds for
     the reading.
     """
     ledger = context.ledger
     assert ledger is not None
     account = context.account
-    wait: float = yield Await(
-        lambda: ledger.call(lambda each: each.reserve_log_read(account, limit=LOG_LIMIT, period=LOG_PERIOD))
-    )
+    wait = yield from _reserve(ledger, account, LOG_LIMIT, LOG_PERIOD)
     if wait > 0:
-        note = f"The usage log was read too often: it can be read again in {wait:.0f} s."
-        yield from _note(ledger, rows, note)
-        return note
+        return f"The usage log was read too often: it can be read again in {wait:.0f} s."
     try:
         # One reading is one request: a retry would count against the gateway's limit, too.
         once = replace(context, policy=replace(context.policy, max_retries=0))
         charges: tuple[Charge, ...] = yield from read_charges(once, timeout)
     except APIMasterError as error:
         _log.warning("The usage log could not be read: %s", error.message)
-        yield from _note(ledger, rows, error.message)
+        yield from _reserve(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
     known = yield from _known(context, ledger, charges)
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
@@ -118,11 +124,12 @@ def settle_rows(
     return ""
 
 
-def _note(ledger: LedgerLike, rows: Sequence[Row], reason: str) -> Flow[None]:
-    for row in rows:
-        error = error_json("OutcomeUnknownError", reason, "maybe")
-        step = Settle(key=row.key, index=row.index, error=error, begun_at=row.begun_at)
-        yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
+def _reserve(ledger: LedgerLike, name: str, limit: int, period: float, *, count: bool = True) -> Flow[float]:
+    """Seconds to wait before the next reading of the log that is counted under ``name``; 0: it is counted."""
+    wait: float = yield Await(
+        lambda: ledger.call(lambda each: each.reserve_log_read(name, limit=limit, period=period, count=count))
+    )
+    return wait
 
 
 def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> Flow[list[Row]]:
@@ -132,7 +139,7 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
     for start in range(0, len(tasks), PAGE):
         part = tasks[start : start + PAGE]
         known += yield from _rows(ledger, Where(account=context.account, task_ids=part))
-    oldest = min((float(charge.at) for charge in charges), default=None)
+    oldest = min((float(charge.at) for charge in charges if charge.at > 0), default=None)
     since = None if oldest is None else oldest - 2 * 86400  # clocks may differ
     known += yield from _rows(ledger, Where(account=context.account, retried=True, since=since))
     known += yield from _rows(

@@ -79,8 +79,11 @@ class Backend(Protocol):
     def prune(self, before: float) -> int:
         """Remove purchases that ended before this time; give how many."""
 
-    def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
-        """Count one reading of an account's usage log: 0, or seconds to wait if there were too many."""
+    def reserve_log_read(self, account: str, *, limit: int, period: float, count: bool = True) -> float:
+        """Count one reading of an account's usage log: 0, or seconds to wait if there were too many.
+
+        Without ``count`` it only tells. ``failed_reads(account)`` in the account's place counts those that failed.
+        """
 
     def now(self) -> float:
         """Unix seconds by the store's clock."""

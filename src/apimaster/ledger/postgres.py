@@ -233,7 +233,7 @@ class PostgresBackend:
         query = prune_query("apimaster.purchase").replace("?", "%s")
         return self._transaction(lambda each: each.execute(query, (before,)).rowcount)
 
-    def reserve_log_read(self, account: str, *, limit: int, period: float) -> float:
+    def reserve_log_read(self, account: str, *, limit: int, period: float, count: bool = True) -> float:
         def transact(connection: Connection[Any]) -> float:
             connection.execute(
                 "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (account,)
@@ -243,7 +243,7 @@ class PostgresBackend:
             ).fetchone()
             stored = found[0] if found else None
             wait, reads = count_log_read(stored, _now(connection), limit=limit, period=period)
-            if not wait:
+            if count and not wait:
                 connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (reads, account))
             return wait
 

@@ -11,7 +11,7 @@ from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import existing, write
 from .rows import Books, Row
 from .settling import look_is_due
-from .steps import REPORTED, Left, Look, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
+from .steps import REPORTED, Left, Look, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 UNSENT: Final = "The process that was to buy it ended before it sent the request."
@@ -130,3 +130,11 @@ def settle(books: Books, step: Settle) -> Row | None:
         changed.task_id, changed.task = step.task_id, step.task
     changed.images = step.images or row.images
     return write(books, row, changed, step.state, billed=step.billed)
+
+
+def not_looked(books: Books, step: NotLooked) -> Row | None:
+    """Nobody has looked for it: the next call with its key may ask. Nothing, if somebody else has looked since."""
+    row = books.rows.get(step.id)
+    if row is None or row.state != "unknown" or row.settled_at != step.asked_at:
+        return None
+    return write(books, row, row.but(settled_at=step.settled_at), row.state)

@@ -36,7 +36,7 @@ class Row:
         alias: another name to find it by, such as a digest of a caller and a body.
         left: whether the caller that began it has gone away.
         joins: how often a later call got this picture.
-        settled_at: when settling was last tried; None: never.
+        settled_at: when it was last looked for in the usage log, or is being looked for; None: never.
         unknown_since: no request of an unknown purchase was sent after this time.
         created_at, begun_at, updated_at: unix seconds by the store's clock; ``begun_at`` is when the request went out,
             ``updated_at`` when the state last changed.

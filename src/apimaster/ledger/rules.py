@@ -12,7 +12,18 @@ from typing import Any, Final
 
 from .bookkeeping import existing, taken_over, write
 from .digest import key_reused
-from .recovery import left, look, plan_again, reap, reap_step, rejoin, report, settle, take_free
+from .recovery import (
+    left,
+    look,
+    not_looked,
+    plan_again,
+    reap,
+    reap_step,
+    rejoin,
+    report,
+    settle,
+    take_free,
+)
 from .rows import ZERO, Books, Row
 from .settling import settling_is_due
 from .states import PurchaseState
@@ -24,6 +35,7 @@ from .steps import (
     Ended,
     Left,
     Look,
+    NotLooked,
     PlanAgain,
     Reap,
     Rejoin,
@@ -142,7 +154,7 @@ def _begin_unknown(books: Books, step: Begin, row: Row) -> Beginning:
     due = row.account in ("", step.account) and settling_is_due(row, books.now, step.settle_after)
     if due:
         write(books, row, row.but(settled_at=books.now), "unknown")  # so that one call asks, not each
-    return Beginning("unknown", row, settle=due)
+    return Beginning("unknown", row, settle=due, asked_at=books.now)
 
 
 def _join(books: Books, step: Begin, row: Row) -> Beginning:
@@ -250,4 +262,5 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Take: take_free,
     PlanAgain: plan_again,
     Settle: settle,
+    NotLooked: not_looked,
 }

@@ -6,7 +6,8 @@ table       holds
 purchase    one row per image
 budget      limits, and what counts against them
 worker      one row per process, which it renews: whoever does not is taken for dead
-gateway     one row per account: when its usage log was read, since the gateway limits that
+gateway     one row per account: when its usage log was read, since the gateway limits that; one more: when it could
+            not be read
 ==========  ===================================================================================================
 
 Column names are quoted, because some are words of SQL. Money is ``NUMERIC`` in PostgreSQL and text in SQLite, which has
@@ -86,6 +87,11 @@ def create_statements(*, postgres: bool) -> list[str]:
         f"seen {time} NOT NULL)",
         f"CREATE TABLE {prefix}gateway (account TEXT PRIMARY KEY, log_reads TEXT NOT NULL)",
     ]
+
+
+def failed_reads(account: str) -> str:
+    """The row under which the readings of an account's usage log are counted that failed."""
+    return f"{account} failed"
 
 
 @dataclass(frozen=True, slots=True)

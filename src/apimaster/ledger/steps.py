@@ -31,7 +31,7 @@ class Beginning:
     join      the task is known: poll it; ``owned``: nobody else is at work on it
     done      the picture is made
     busy      another call is sending the request: ask again in a moment
-    unknown   nobody knows; ``settle``: ask the usage log now, which nobody has done yet
+    unknown   nobody knows; ``settle``: ask the usage log now, which nobody else does since ``asked_at``
     charged   a person found out that it was charged, and that there is no picture
     wait      it may be bought, and it is not its turn: only the group writer sees this
     ========  ==================================================================================
@@ -43,6 +43,7 @@ class Beginning:
     row: Row
     owned: bool = False
     settle: bool = False
+    asked_at: float | None = None
     at_work: bool = False
 
 
@@ -253,6 +254,20 @@ class Settle(_Step):
     owed: ClassVar[bool] = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotLooked(_Step):
+    """The usage log could not be read for the call that was to ask at ``asked_at``: nobody has looked.
+
+    ``settled_at``: when somebody last did. The reason why the purchase is unknown stays what it was.
+    """
+
+    asked_at: float | None
+    settled_at: float | None
+
+    durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
 Step: TypeAlias = (
     Begin
     | Submitting
@@ -268,6 +283,7 @@ Step: TypeAlias = (
     | Take
     | PlanAgain
     | Settle
+    | NotLooked
 )
 
 
