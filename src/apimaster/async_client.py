@@ -303,7 +303,7 @@ class AsyncAPIMaster(BaseClient):
 
     async def charges(self) -> tuple[Charge, ...]:
         """The newest 1,000 rows of this key's usage log, in US dollars: see ``APIMaster.charges``."""
-        return await self._driver.run(account.charges(self._context, self._ask_timeout))
+        return await self._driver.run(account.charges_for_caller(self._context, self._ask_timeout))
 
     async def aclose(self) -> None:
         """Close the connections, on all event loops. Closing twice does no harm."""

@@ -337,14 +337,15 @@ class APIMaster(BaseClient):
         It comes from ``GET /api/log/token``, which lies beside ``/v1``. The call is free, but the gateway allows only
         about 20 in 20 minutes from one address. The row of a task appears when it is submitted, that of a one-shot call
         when it ends, even if the client lost the connection long before: so the log tells whether a request with an
-        ``OutcomeUnknownError`` was charged, and where its picture is.
+        ``OutcomeUnknownError`` was charged, and where its picture is. A client with a ledger counts the call there, so
+        that settling knows of it.
 
         Raises:
             NotFoundError: this gateway keeps no usage log that this key can read.
             RateLimitError: the log was read too often; the client does not retry that.
             APIMasterError: the gateway could not be asked.
         """
-        return self._driver.run(account.charges(self._context, self._ask_timeout))
+        return self._driver.run(account.charges_for_caller(self._context, self._ask_timeout))
 
     def as_async(self) -> AsyncAPIMaster:
         """An asyncio client with the same settings, poll rate and history of durations. Close it separately.

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apimaster import APIMaster, AsyncAPIMaster
+from apimaster.cli.app import run as apimaster
 from apimaster.emulator import Emulator
 from apimaster.errors import NoImageError, OutcomeUnknownError
 from apimaster.ledger import Ledger, Purchase, Settlement
@@ -264,6 +266,33 @@ def test_the_log_is_read_no_more_often_than_the_gateway_allows(
     notes = [client.settle().note for _ in range(18)]
     assert len(emulator.requests_to("log")) == 15
     assert "too often" in notes[-1]
+
+
+def test_what_people_read_of_the_log_counts_too(
+    place: str, ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k")
+    for _ in range(13):
+        client.charges()
+    for name, value in {**emulator.env, "APIMASTER_LEDGER": place}.items():
+        monkeypatch.setenv(name, value)
+    assert apimaster(["account", "--json"]) == 0
+    assert client.settle("no such key").note == ""
+    assert keys(client.settle().recovered) == ["k"]
+    assert "too often" in client.settle().note
+    assert len(emulator.requests_to("log")) == 15
+    Ledger.shared(place).close()
+    assert client.charges(), "the limit is the gateway's to enforce"
+
+
+def test_a_ledger_that_is_closed_stops_no_reading_of_the_log(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    client = client_for(ledger)
+    client.generate("castle")
+    ledger.close()
+    assert len(client.charges()) == 1
 
 
 def test_a_charge_that_shows_late_is_waited_for(place: str, emulator: Emulator, client_for: ClientFor) -> None:

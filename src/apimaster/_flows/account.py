@@ -6,19 +6,28 @@ error for the caller, whatever its form.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._wire.account import log_call, read_log, read_usage, usage_call
 from .._wire.messages import Unreadable
 from ..account import Account, Charge
-from ..errors import NotFoundError, RateLimitError
+from ..errors import LedgerError, NotFoundError, RateLimitError
 from ..settings import hint_for_404
 from .context import Context
-from .operations import Call, Flow, Instant, Now, Reply
+from .operations import Await, Call, Flow, Instant, Now, Reply
 from .send import ask
 
+if TYPE_CHECKING:
+    from .purchase import LedgerLike
+
 T = TypeVar("T")
+_log = logging.getLogger("apimaster")
+
+LOG_ROUTE_LIMIT: Final = 20
+LOG_PERIOD: Final = 1200.0
+"""The gateway answers about so many readings of the log in so many seconds, for each address."""
 
 _USE_THE_CONSOLE: Final = "Look at the usage log in the console of the gateway."
 _LOG_LIMIT: Final = "Try again in some minutes: the gateway allows about 20 reads of the log in 20 minutes."
@@ -36,6 +45,27 @@ def account(context: Context, timeout: float) -> Flow[Account]:
             context, usage_call(), read_usage, timeout, "This gateway keeps no figures that this key can read"
         )
     )
+
+
+def charges_for_caller(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
+    """``charges``, counted in the client's ledger, since settling shares the gateway's limit with the caller.
+
+    The limit is the gateway's to enforce, and a ledger that can't be written stops no reading.
+    """
+    if context.ledger is not None:
+        try:
+            yield from reserve_log_read(context.ledger, context.account, LOG_ROUTE_LIMIT, LOG_PERIOD)
+        except LedgerError as error:
+            _log.warning("A reading of the usage log is not counted: %s", error.message)
+    return (yield from charges(context, timeout))
+
+
+def reserve_log_read(ledger: LedgerLike, name: str, limit: int, period: float, *, count: bool = True) -> Flow[float]:
+    """Seconds to wait before the next reading of the log that is counted under ``name``; 0: it is counted."""
+    wait: float = yield Await(
+        lambda: ledger.call(lambda each: each.reserve_log_read(name, limit=limit, period=period, count=count))
+    )
+    return wait
 
 
 def charges(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:

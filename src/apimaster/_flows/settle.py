@@ -13,6 +13,7 @@ from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
 from ..ledger.schema import PAGE, Where, failed_reads, page_key
 from ..ledger.settling import Log, settle_steps
+from .account import LOG_PERIOD, reserve_log_read
 from .account import charges as read_charges
 from .collect import collect, deliver
 from .combine import Delivery
@@ -26,8 +27,7 @@ from .task_record import TaskRecord, record_of_task
 _log = logging.getLogger("apimaster")
 
 LOG_LIMIT: Final = 15
-LOG_PERIOD: Final = 1200.0
-"""The gateway answers about 20 readings of the log in 20 minutes per address: some are left for people."""
+"""Readings in ``LOG_PERIOD``. The gateway answers about 20: some are left for other keys and ledgers at its address."""
 
 ASK_AGAIN: Final = 120.0
 """Seconds after a reading that failed in which calls don't ask by themselves: so they leave some readings, too."""
@@ -80,7 +80,7 @@ def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str
     it is asked every two minutes at most, whichever calls of whichever processes want to know.
     """
     assert context.ledger is not None
-    wait = yield from _reserve(context.ledger, failed_reads(context.account), 1, ASK_AGAIN, count=False)
+    wait = yield from reserve_log_read(context.ledger, failed_reads(context.account), 1, ASK_AGAIN, count=False)
     if wait > 0:
         return f"It could not be read lately, and is asked again in {wait:.0f} s."
     rows = yield from unknown_rows(context, context.ledger)
@@ -99,7 +99,7 @@ def settle_rows(
     ledger = context.ledger
     assert ledger is not None
     account = context.account
-    wait = yield from _reserve(ledger, account, LOG_LIMIT, LOG_PERIOD)
+    wait = yield from reserve_log_read(ledger, account, LOG_LIMIT, LOG_PERIOD)
     if wait > 0:
         return f"The usage log was read too often: it can be read again in {wait:.0f} s."
     try:
@@ -108,7 +108,7 @@ def settle_rows(
         charges: tuple[Charge, ...] = yield from read_charges(once, timeout)
     except APIMasterError as error:
         _log.warning("The usage log could not be read: %s", error.message)
-        yield from _reserve(ledger, failed_reads(account), 1, ASK_AGAIN)
+        yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
     known = yield from _known(context, ledger, charges)
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
@@ -122,14 +122,6 @@ def settle_rows(
         step = replace(verdict, begun_at=begun_at[verdict.id])
         yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
     return ""
-
-
-def _reserve(ledger: LedgerLike, name: str, limit: int, period: float, *, count: bool = True) -> Flow[float]:
-    """Seconds to wait before the next reading of the log that is counted under ``name``; 0: it is counted."""
-    wait: float = yield Await(
-        lambda: ledger.call(lambda each: each.reserve_log_read(name, limit=limit, period=period, count=count))
-    )
-    return wait
 
 
 def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> Flow[list[Row]]:
