@@ -15,12 +15,14 @@ import forked
 import pytest
 
 from apimaster import APIMaster, AsyncAPIMaster
-from apimaster.batch import AsyncBatch, Batch, DirectoryLocked
-from apimaster.batch.migration import OLD, version_of
+from apimaster.batch import AsyncBatch, Batch, DirectoryLocked, place
+from apimaster.batch.migration import OLD
 from apimaster.batch.place import place_of, read_items
 from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError
-from apimaster.ledger import Ledger
+from apimaster.ledger import Ledger, migrations
+from apimaster.ledger.schema import VERSION
+from apimaster.ledger.sqlite import version_of
 
 FIXTURE = Path(__file__).parent / "fixtures" / "ledger_version_1.sql"
 PRICE = Decimal("0.0375")
@@ -255,3 +257,18 @@ def test_a_plan_of_it_writes_nothing(tmp_path: Path) -> None:
     assert version(folder) == OLD
     with pytest.raises(BadRequestError, match="batch"):
         Ledger.open(folder / "ledger.db")
+
+
+def test_a_folder_of_the_version_before_is_read_from_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in place_of(tmp_path).open():
+        each.close()
+    index = "CREATE INDEX another ON purchase (price)"
+    monkeypatch.setattr(migrations, "MIGRATIONS", {VERSION: migrations.Migration(sqlite=(index,), postgres=())})
+    for module in (migrations, place):
+        monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    with place_of(tmp_path).reading() as batch:
+        assert list(batch.items()) == []
+    assert version(tmp_path) == VERSION, "who reads changes no file"
+    for each in place_of(tmp_path).open():
+        each.close()
+    assert version(tmp_path) == VERSION + 1

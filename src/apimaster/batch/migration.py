@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..ledger.purchase import images_json, task_json
 from ..ledger.rows import Row
 from ..ledger.schema import VERSION, create_statements
-from ..ledger.sqlite import SQLiteBackend, immediate
+from ..ledger.sqlite import SQLiteBackend, immediate, version_of
 from ..ledger.steps import error_json
 from ..results import GeneratedImage, Task
 from .items import ZERO
@@ -29,11 +29,6 @@ _OLD_COLUMNS: Final = (
     "seq, id, request, state, price, task, error, error_type, billed, path, media_type, width, height, deviations, "
     "attempts, sunk, earlier_tasks, submitted_at, finished_at"
 )
-
-
-def version_of(connection: sqlite3.Connection) -> int:
-    """The version of a ledger's tables; 0 if there are none."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection, directory: Path, name: str, budget: str) -> None:

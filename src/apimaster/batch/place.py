@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..errors import BadRequestError
-from ..ledger.backend import Backend, newer_version
+from ..ledger.backend import Backend
 from ..ledger.location import Location
-from ..ledger.schema import VERSION, Where, create_statements
-from ..ledger.sqlite import SQLiteBackend
+from ..ledger.migrations import newer_version
+from ..ledger.schema import VERSION, Where
+from ..ledger.sqlite import SQLiteBackend, bring_up_to_date, immediate, version_of
 from .items import BatchItem
 from .ledger import BatchLedger, budget_name
 from .lines import Lines, as_ledger_errors, connect, connect_to_read
-from .migration import OLD, migrate, version_of
+from .migration import OLD, migrate
 from .remembered import LEDGER, LONGEST_NAME, NAME, checked_name, is_lasting, written
 from .stores import PlainStore, SharedStore
 
@@ -119,7 +120,7 @@ class Place:
             raise
 
     def read(self) -> BatchLedger:
-        """The batch, for reading; others may be running it. A folder of version 1 is read from a copy.
+        """The batch, for reading; others may be running it. A folder of an earlier version is read from a copy.
 
         Raises:
             BadRequestError: there is no batch, or a newer version wrote it.
@@ -127,7 +128,7 @@ class Place:
         """
         if not self.exists:
             raise no_batch_in(self.directory)
-        if self.version() == OLD:
+        if 0 < self.version() < VERSION:
             return self.copy()
         with as_ledger_errors(self.path):
             lines, backend = self._on(connect_to_read(self.path))
@@ -172,10 +173,9 @@ class Place:
                 raise newer_version(str(self.path))
             if version_of(memory) == OLD:
                 migrate(memory, self.directory, self._new_name(), budget_name(self._new_name()))
-            elif version_of(memory) == 0:
-                for statement in create_statements(postgres=False):
-                    memory.execute(statement)
-                memory.execute(f"PRAGMA user_version = {VERSION}")
+            else:
+                with immediate(memory):
+                    bring_up_to_date(memory, str(self.path))
         lines.create_tables()
         if not self._is_own(lines):
             shared = SharedStore(self._ledger(lines)[0], own=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Protocol
 
-from ..errors import APIMasterError, BadRequestError, LedgerError
+from ..errors import APIMasterError, LedgerError
 from .rows import Books, BudgetRow, Row, RowCount, RowId
 from .rules import apply_step
 from .schema import PageKey, Where
@@ -90,14 +90,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
-
-
-def newer_version(name: str) -> BadRequestError:
-    """The error for a ledger whose tables this version does not know."""
-    return BadRequestError(
-        f"The ledger {name} was written by a newer version of apimaster.",
-        advice="Update this installation of apimaster.",
-    )
 
 
 def budget_names(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:

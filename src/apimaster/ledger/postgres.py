@@ -22,18 +22,16 @@ from .backend import (
     apply_group,
     budget_names,
     count_log_read,
-    newer_version,
     row_ids,
 )
+from .migrations import pending_statements
 from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
 from .schema import (
     POSTGRES_TYPES,
     QUOTED,
-    VERSION,
     PageKey,
     Where,
     count_query,
-    create_statements,
     page_query,
     prune_query,
 )
@@ -46,6 +44,7 @@ T = TypeVar("T")
 
 _EPOCH: Final = "extract(epoch FROM clock_timestamp())::double precision"
 _LOCK: Final = 7_203_104_411  # any number that is no other program's: who migrates the tables holds it
+_UPGRADE: Final = 60  # seconds to wait for a process that brings large tables up to date
 _ATTEMPTS: Final = 20
 _CONNECT: Final = 10  # seconds
 _ARRAYS: Final = ", ".join(f"%s::{POSTGRES_TYPES[name]}[]" for name in COLUMNS)
@@ -259,6 +258,7 @@ class PostgresBackend:
 
     def _migrate(self, connection: Connection[Any]) -> None:
         """Make the tables, or bring them up to date. One process at a time: the others wait for its transaction."""
+        connection.execute(f"SET LOCAL lock_timeout = '{_UPGRADE}s'")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         found = connection.execute("SELECT to_regclass('apimaster.version')").fetchone()
         if found is None or found[0] is None:  # only then the role needs the right to create it
@@ -266,12 +266,8 @@ class PostgresBackend:
             connection.execute("CREATE TABLE IF NOT EXISTS apimaster.version (version integer NOT NULL)")
         found = connection.execute("SELECT max(version) FROM apimaster.version").fetchone()
         version = (found[0] if found else None) or 0
-        if version > VERSION:
-            raise newer_version(self.name)
-        if version == 0:
-            for statement in create_statements(postgres=True):
-                connection.execute(statement)
-            connection.execute("INSERT INTO apimaster.version VALUES (%s)", (VERSION,))
+        for statement in pending_statements(version, self.name, postgres=True):
+            connection.execute(statement)
 
     def _transaction(self, work: Callable[[Connection[Any]], T]) -> T:
         errors = self._psycopg.errors

@@ -24,7 +24,7 @@ from .rows import COLUMNS, Row
 from .states import PRUNED, STATES, PurchaseState
 
 VERSION: Final = 2
-"""Version 1 was the ledger of a batch's folder only."""
+"""Version 1 was the ledger of a batch's folder only. Whoever raises it adds to ``migrations.py``."""
 
 # name: type in SQLite, type in PostgreSQL
 _TYPES: Final = {

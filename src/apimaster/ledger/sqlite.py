@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..errors import BadRequestError, LedgerError
-from .backend import Answer, Worker, apply_group, budget_names, count_log_read, newer_version, row_ids
+from ..errors import LedgerError
+from .backend import Answer, Worker, apply_group, budget_names, count_log_read, row_ids
+from .migrations import pending_statements
 from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
 from .schema import (
     FLAGS,
     MONEY,
     QUOTED,
-    VERSION,
     PageKey,
     Where,
     count_query,
-    create_statements,
     page_query,
     prune_query,
 )
@@ -54,7 +53,11 @@ class SQLiteBackend:
         self._synchronous = ""
         with self._errors():
             self._connection = self._connect(path)
-            self._create_tables()
+            try:
+                self._create_tables()
+            except BaseException:
+                self._connection.close()
+                raise
 
     @classmethod
     def on(cls, connection: sqlite3.Connection, name: str) -> SQLiteBackend:
@@ -210,24 +213,9 @@ class SQLiteBackend:
                 return connection
 
     def _create_tables(self) -> None:
-        if self._version() == VERSION:
-            return
-        with self._transaction(durable=True) as execute:
-            version = self._version()
-            if version == 0:
-                for statement in create_statements(postgres=False):
-                    execute(statement)
-                execute(f"PRAGMA user_version = {VERSION}")
-        if version > VERSION:
-            raise newer_version(self.name)
-        if version == 1:
-            raise BadRequestError(
-                f"{self.name} is the ledger of a batch, written by an earlier version of apimaster.",
-                advice="Run the batch once, which brings its ledger up to date.",
-            )
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if pending_statements(version_of(self._connection), self.name, postgres=False):
+            with self._transaction(durable=True):
+                bring_up_to_date(self._connection, self.name)
 
     def _load(self, ids: list[RowId]) -> Iterator[Row]:
         for start in range(0, len(ids), _KEYS_AT_ONCE):
@@ -288,6 +276,21 @@ def immediate(connection: sqlite3.Connection) -> Iterator[Any]:
         if connection.in_transaction:  # a full disk has ended it already
             connection.execute("ROLLBACK")
         raise
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of a ledger's tables; 0 if there are none."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def bring_up_to_date(connection: sqlite3.Connection, name: str) -> None:
+    """Make the tables, or bring those of an earlier version up to date. Call it inside of a transaction.
+
+    Raises:
+        BadRequestError: a newer version wrote them, or one that is too old.
+    """
+    for statement in pending_statements(version_of(connection), name, postgres=False):  # none if others were faster
+        connection.execute(statement)
 
 
 def _values(row: Row) -> list[Any]:
