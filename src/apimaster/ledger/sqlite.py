@@ -207,6 +207,7 @@ class SQLiteBackend:
                 # not tell which error it is.
                 busy = getattr(error, "sqlite_errorname", "SQLITE_BUSY") == "SQLITE_BUSY"
                 if not busy or time.monotonic() > deadline:
+                    connection.close()
                     raise
                 time.sleep(0.01)
             else:
