@@ -52,6 +52,15 @@ class Caller:
                 return message
         return None
 
+    def answered(self) -> frozenset[str]:
+        """The ids of the tool calls of that message that have an answer: models count ids afresh, so no older one."""
+        found: set[str] = set()
+        for message in reversed(self.messages() or ()):
+            if getattr(message, "tool_calls", None):
+                break
+            found.add(getattr(message, "tool_call_id", ""))
+        return frozenset(found)
+
 
 _UNKNOWN_CALLER: Final = Caller()
 _caller: ContextVar[Caller | None] = ContextVar("apimaster_caller", default=None)
@@ -84,7 +93,8 @@ class Call:
         stream_writer: LangGraph's, or None.
         thread_id: LangGraph's, or None.
         message_id: of the assistant message that holds the call, or None where the conversation is not visible.
-        namesakes: how many calls in that message have the id of this one, itself included.
+        message_calls: all calls of that message, this one included.
+        namesakes: how many of them have the id of this one, itself included.
         equal_calls: how many of them also have its arguments.
         dispatch: the place of this call among those that LangGraph dispatched one by one, or None.
         idempotency_key: the application's own, or None.
@@ -100,6 +110,7 @@ class Call:
     stream_writer: Callable[[Any], object] | None = None
     thread_id: str | None = None
     message_id: str | None = None
+    message_calls: tuple[Mapping[str, Any], ...] = ()
     namesakes: int = 1
     equal_calls: int = 1
     dispatch: int | None = None
@@ -112,6 +123,7 @@ class Call:
     def identity(self) -> tuple[str | None, ...] | None:
         """Everything by which this call is known, whoever makes it again; None if it is not known well enough.
 
+        A key of the application's stands alone, so here it is only for purchases of versions that did not know that.
         The id of the tool call alone is not enough: some models count ``call_0``, ``call_1`` in each conversation.
         """
         call_id = self.caller.call_id or None
@@ -142,6 +154,7 @@ def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> 
         stream_writer=getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph(),
         thread_id=_text(configurable.get("thread_id")),
         message_id=_text(getattr(message, "id", None)),
+        message_calls=() if message is None else tuple(message.tool_calls),
         namesakes=len(namesakes),
         equal_calls=len(equal),
         dispatch=_dispatch((config or {}).get("metadata") or {}),

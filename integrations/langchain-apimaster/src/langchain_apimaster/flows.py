@@ -21,7 +21,7 @@ from apimaster.ledger.spend import cost_to_report
 from apimaster.ledger.steps import Delivered
 
 from .driver import CallClient, Flow, RunBlocking
-from .old_calls import old_purchases, resume_old_call
+from .old_calls import key_in_use, old_purchases, resume_old_call
 from .progress import ProgressReporter
 from .purchase_keys import PREFIX
 from .records import TASK_ID, StoredImage
@@ -41,12 +41,14 @@ class RequestDraft:
         fields: of the ``ImageRequest``, without references.
         model_references: references as the model named them; ``ReferenceResolver`` decides what it may name.
         own_references: references that the application set, taken as they are.
+        equals: where in its message the calls stand that ask for the same, this one included.
     """
 
     arguments: dict[str, Any]
     fields: dict[str, Any]
     model_references: tuple[str, ...] = ()
     own_references: tuple[Any, ...] = ()
+    equals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
         APIMasterError: none arrived.
     """
     request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
-    with context.keys.open(call, digest) as key:
+    with context.keys.open(call, digest, draft.equals) as opened:
+        key = opened.text
+        if opened.former is not None:
+            key = yield RunBlocking(lambda: key_in_use(context, opened))
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
             if old:
@@ -92,7 +97,10 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
         APIMasterError: the gateway did not accept it, or its outcome is unknown.
     """
     request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
-    with context.keys.open(call, digest) as key:
+    with context.keys.open(call, digest, draft.equals) as opened:
+        key = opened.text
+        if opened.former is not None:
+            key = yield RunBlocking(lambda: key_in_use(context, opened))
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
             if old and old[0].state == "submitted" and old[0].task is not None:
@@ -148,6 +156,15 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     otherwise = Decimal(0) if known.is_counted else result.cost
     cost = yield RunBlocking(lambda: _cost_to_report(context, task_id, otherwise))
     return ToolResult(stored, model=result.model, tasks=(task_id,), cost=cost, replayed=known.is_counted)
+
+
+def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:
+    """What a draft asks for, with references as they are named, to compare it with another draft of the same tool.
+
+    Raises:
+        BadRequestError: no model accepts it.
+    """
+    return request_digest(ImageRequest(**draft.fields)), draft.model_references
 
 
 def checked_task_id(text: str) -> str:

@@ -1,14 +1,15 @@
-"""Tool calls that versions before the ledger made: their records are rows of the ledger with keys of their own.
+"""Tool calls that earlier versions made: their purchases are rows of the ledger with keys of their own.
 
-Such a row says nothing of the whole request, so the client can't compare it with one, and it does not collect it. A
-call that is made again finds its rows here, and gets what they lead to.
+Versions before the ledger kept records, which the ledger took over. Such a row says nothing of the whole request, so
+the client can't compare it with one, and it does not collect it. A call that is made again finds its rows here, and
+gets what they lead to. Later versions took the thread, the message and the call's id for a part of each key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import apimaster
 from apimaster import APIMasterError, BadRequestError, ImageFailure, OutcomeUnknownError
@@ -24,6 +25,17 @@ from .results import ToolResult
 if TYPE_CHECKING:
     from .call import Call
     from .context import ToolContext
+    from .purchase_keys import PurchaseKey
+
+_NOT_SENT: Final = ("planned", "claimed")
+
+
+def key_in_use(context: ToolContext, key: PurchaseKey) -> str:
+    """The key under which to buy: the former one, if something under it is paid for or may be. Blocks."""
+    ledger = context.ledger.get()
+    former = () if key.former is None else ledger.purchases(key=key.former)
+    is_bought = any(each.state not in _NOT_SENT and (each.state, each.billed) != ("failed", "no") for each in former)
+    return key.former if is_bought and key.former is not None else key.text
 
 
 def old_purchases(context: ToolContext, call: Call, arguments: Mapping[str, Any], key: str) -> list[Purchase]:

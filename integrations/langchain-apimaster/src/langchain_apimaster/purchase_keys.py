@@ -4,6 +4,10 @@ The key is a digest of everything by which the call is known: the namespace, the
 that holds the call, the id of the tool call, the tool, and the whole request with its references by their bytes. So a
 resume, a redelivery or time travel finds its picture, and a fork with another prompt or attachment buys one.
 
+A key of the application's, ``configurable={"idempotency_key": …}``, takes the place of thread, message and call id: a
+queue that delivers a run again gives it others. LangChain passes one configuration to all calls of a run, so the key
+stands for the run, and each different request in it is a purchase.
+
 An id alone is not enough: some models count ``call_0``, ``call_1`` afresh in every conversation. A call whose thread
 and message are unknown, and that has no ``idempotency_key`` of the application's, has a random key: it is in the ledger
 and in its budget, and nothing but ``with_retry`` finds it again.
@@ -16,15 +20,31 @@ import json
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from .places import place_among_equals
 
 if TYPE_CHECKING:
     from .call import Call
 
 PREFIX: Final = "langchain-"
 _MAX_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseKey:
+    """The key of a call.
+
+    Attributes:
+        text: under which the ledger has its purchase.
+        former: under which an earlier version has bought it, if it did; None if that is the same key.
+    """
+
+    text: str
+    former: str | None = None
 
 
 class PurchaseKeys:
@@ -42,22 +62,35 @@ class PurchaseKeys:
         self._equal_calls: OrderedDict[str, int] = OrderedDict()
 
     @contextmanager
-    def open(self, call: Call, request: str) -> Iterator[str]:
-        """The key of a call, for as long as it runs. ``request`` is the digest of everything that it asks for."""
+    def open(self, call: Call, request: str, equals: Sequence[int] = ()) -> Iterator[PurchaseKey]:
+        """The key of a call, for as long as it runs.
+
+        Args:
+            call: the call.
+            request: the digest of everything that it asks for.
+            equals: where in its message the calls stand that ask for the same. It counts under a key of the
+                application's only.
+        """
         facts = call.identity
         if facts is None:
             with self._retried(call, request) as key:
-                yield key
+                yield PurchaseKey(key)
             return
         digest = _digest([self.namespace, *facts, call.tool, request])
         if call.namesakes > 1 and call.dispatch is not None:
             digest = _digest([digest, call.dispatch])  # LangGraph dispatches each call by itself, and tells its place
         elif call.equal_calls > 1:
-            digest = _digest([digest, self._position(call, digest)])
-        yield f"{self.prefix}{digest}"
+            digest = _digest([digest, self._number(call, digest) % call.equal_calls])
+        known = f"{self.prefix}{digest}"
+        if call.idempotency_key is None:
+            yield PurchaseKey(known)
+            return
+        digest = _digest([self.namespace, "idempotency_key", call.idempotency_key, call.fresh, call.tool, request])
+        place = place_among_equals(call, equals, lambda: self._number(call, digest))
+        yield PurchaseKey(f"{self.prefix}{_digest([digest, place]) if place else digest}", known)
 
-    def _position(self, call: Call, digest: str) -> int:
-        """Which of several equal calls in one message this is: each is a purchase of its own.
+    def _number(self, call: Call, digest: str) -> int:
+        """How many equal calls of this run were here before: each of one message is a purchase of its own.
 
         The calls run together, below one parent, and it does not matter which of them is which.
         """
@@ -67,7 +100,7 @@ class PurchaseKeys:
             self._equal_calls[run] = number + 1
             if len(self._equal_calls) > _MAX_REMEMBERED:
                 self._equal_calls.popitem(last=False)
-        return number % call.equal_calls
+        return number
 
     @contextmanager
     def _retried(self, call: Call, request: str) -> Iterator[str]:

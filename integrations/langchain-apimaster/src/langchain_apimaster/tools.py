@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apimaster import ReferenceImageError
 
@@ -22,6 +24,8 @@ class _RequestsImages:
     _context: ToolContext
     _needs_references: ClassVar[bool] = False
     _with_n: ClassVar[bool] = True
+    if TYPE_CHECKING:
+        args_schema: Any  # pydantic would take this for the field's type
 
     def _schema(self) -> type[Arguments]:
         return request_arguments(
@@ -33,7 +37,25 @@ class _RequestsImages:
         )
 
     def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
-        return (yield from flows.generate(self._context, call, self._draft(arguments)))
+        return (yield from flows.generate(self._context, call, self._draft_in(call, arguments)))
+
+    def _draft_in(self, call: Call, arguments: dict[str, Any]) -> flows.RequestDraft:
+        """The draft, with its place in the message where that counts: under a key of the application's."""
+        draft = self._draft(arguments)
+        if call.idempotency_key is None or len(call.message_calls) < 2:
+            return draft
+        asked = flows.asked(draft)
+        calls = enumerate(call.message_calls)
+        equals = [at for at, each in calls if each.get("name") == self.name and self._asked_by(each) == asked]
+        return replace(draft, equals=tuple(equals))
+
+    def _asked_by(self, call: Mapping[str, Any]) -> object:
+        """What another call of the message asks for, or None if its arguments will be refused."""
+        try:
+            arguments = self.args_schema.model_validate(call.get("args")).model_dump()
+            return flows.asked(self._draft(arguments))
+        except ValueError:
+            return None
 
     def _draft(self, arguments: dict[str, Any]) -> flows.RequestDraft:
         policy = self._context.policy
@@ -102,7 +124,7 @@ class APIMasterSubmitImageTool(_RequestsImages, ImageTool):
     _with_n: ClassVar[bool] = False
 
     def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
-        return (yield from flows.submit(self._context, call, self._draft(arguments)))
+        return (yield from flows.submit(self._context, call, self._draft_in(call, arguments)))
 
 
 class APIMasterImageTaskTool(ImageTool):
