@@ -188,3 +188,25 @@ def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, 
         assert len(saved) == charges == len(gateway.bill.charges) - 1
         assert len(list(folder.glob("*.png"))) == charges
         assert all(Path(str(image.path)).is_file() for purchase in saved for image in purchase.images)
+
+
+def test_killed_before_the_reply_while_the_charge_shows_late(place: str, tmp_path: Path, soon: None) -> None:
+    folder = tmp_path / "pictures"
+    with Emulator(pictures="plain", log_delay=45) as gateway:
+        settings = {"step": "Submitted", "when": "before", "folder": str(folder), "options": {}}
+        with start(DIE_AT, place, gateway, **settings) as child:
+            child.communicate()
+        assert child.returncode == -9
+        assert len(gateway.bill.charges) == 1
+        with Ledger.open(place, lease=0) as ledger, client_of(gateway, ledger) as client:
+            client.generate("another castle, so that the log shows that it is alive")
+            found = client.settle(save_to=folder)
+            assert [(each.key, each.state) for each in found.still_unknown] == [("k", "unknown")]
+            with pytest.raises(OutcomeUnknownError):
+                client.generate("the castle", idempotency_key="k", save_to=folder)
+            gateway.advance(46)
+            found = client.settle(save_to=folder)
+            assert [(each.key, each.state) for each in found.recovered] == [("k", "saved")]
+            assert client.generate("the castle", idempotency_key="k", save_to=folder).replayed
+        assert len(gateway.bill.charges) == 2
+    assert len(list(folder.glob("*.png"))) == 1

@@ -305,6 +305,63 @@ def test_a_charge_that_shows_late_is_waited_for(place: str, emulator: Emulator, 
         assert "look again in" in found.still_unknown[0].error.message
 
 
+@pytest.fixture
+def slow_books(soon: None) -> Iterator[Emulator]:
+    """A gateway whose charges show in its log 45 s later, by a clock that the test moves."""
+    with Emulator(pictures="plain", log_delay=45) as emulator:
+        yield emulator
+
+
+def test_a_charge_that_shows_late_is_found_when_it_shows(place: str, slow_books: Emulator, tmp_path: Path) -> None:
+    with (
+        Ledger.open(place) as ledger,  # which gives a charge 60 s to show
+        APIMaster(slow_books.api_key, base_url=slow_books.base_url, ledger=ledger) as client,
+    ):
+        client.generate("another castle")  # by it the log shows later that it is alive
+        lose(client, slow_books, "k")
+        lose(client, slow_books, "free", fault="cut_before_acceptance")
+        assert client.charges() == ()
+        found = client.settle()
+        assert (keys(found.still_unknown), found.recovered, found.not_charged) == (["k", "free"], (), ())
+        assert "look again in" in reason(found.still_unknown[0])
+        for key in ("k", "free"):
+            with pytest.raises(OutcomeUnknownError):
+                client.generate(f"castle {key}", idempotency_key=key)
+        assert len(slow_books.bill.charges) == 2, "nothing is bought while nobody knows"
+        slow_books.advance(44)
+        assert keys(client.settle().still_unknown) == ["k", "free"]
+        slow_books.advance(2)
+        found = client.settle(save_to=tmp_path / "pictures")
+        assert (keys(found.recovered), keys(found.still_unknown), found.not_charged) == (["k"], ["free"], ())
+        assert client.generate("castle k", idempotency_key="k").replayed
+    with (
+        Ledger.open(place, settle_after=0) as ledger,  # as a minute later
+        APIMaster(slow_books.api_key, base_url=slow_books.base_url, ledger=ledger) as client,
+    ):
+        assert keys(client.settle().not_charged) == ["free"]
+        assert not client.generate("castle free", idempotency_key="free").replayed
+    assert len(slow_books.bill.charges) == 3
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+def test_a_late_log_proves_nothing_even_if_nobody_waits_for_it(
+    place: str, slow_books: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The charge of the other purchase is not there either, so nothing shows that the log is alive."""
+    with (
+        Ledger.open(place, settle_after=0) as ledger,
+        APIMaster(slow_books.api_key, base_url=slow_books.base_url, ledger=ledger) as client,
+    ):
+        client.generate("another castle")
+        lose(client, slow_books, "k")
+        with pytest.raises(OutcomeUnknownError, match="proves nothing"):
+            client.generate("castle k", idempotency_key="k")
+        slow_books.advance(46)
+        monkeypatch.setattr("apimaster.ledger.settling.SETTLE_AGAIN", 0.0)  # ten minutes later, on the ledger's clock
+        assert client.generate("castle k", idempotency_key="k").replayed
+    assert len(slow_books.bill.charges) == 2
+
+
 def test_a_one_shot_call_is_found_by_its_picture(
     place: str, emulator: Emulator, client_for: ClientFor, tmp_path: Path
 ) -> None:
