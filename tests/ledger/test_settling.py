@@ -82,6 +82,28 @@ def test_a_charge_that_was_given_back_is_no_charge() -> None:
     assert settled([unknown()], [charge(refunded=True)])["lost"].state == "failed"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "begun", "charges", "state"),
+    [
+        ("a castle", 9010.0, 1, None),
+        ("a castle", 9010.0, 2, None),
+        ("a castle", 9010.0, 0, "failed"),
+        ("a castle", 9500.0, 1, "submitted"),  # it began after the charge
+        ("a house", 9010.0, 1, "submitted"),
+    ],
+)
+def test_a_charge_that_may_be_that_of_a_request_on_its_way_counts_for_nobody_yet(
+    prompt: str, begun: float, charges: int, state: str | None
+) -> None:
+    """Otherwise two purchases would get one picture, maybe of two callers that never share one."""
+    other = unknown("other", prompt, begun=begun, state="submitting", unknown_since=None)
+    found = [charge(f"task-{number}", at=9002) for number in range(charges)]
+    step = settled([unknown()], found, on_their_way=[other])["lost"]
+    assert (step.state, step.soon) == (state, state is None)
+    if state is None:
+        assert "on its way" in reason(step)
+
+
 @pytest.mark.parametrize("at", [9140, 9200, 9900])
 def test_a_charge_that_is_too_late_proves_nothing_either(at: int) -> None:
     """The upload took long, or the process was stopped: the charge may be this one's all the same."""

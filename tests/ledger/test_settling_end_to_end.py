@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,27 @@ def test_a_log_that_cannot_be_read_is_not_asked_by_each_call(
     assert client.generate("castle k", idempotency_key="k").replayed
     assert client.generate("castle l", idempotency_key="l").replayed
     assert len(emulator.bill.charges) == 2
+
+
+def test_a_request_on_its_way_keeps_its_charge(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    """Of an equal request: the first one was never charged, and must not get the picture of the second one."""
+    first, second = client_for(ledger), client_for(ledger)
+    emulator.script("cut_before_acceptance")
+    with pytest.raises(OutcomeUnknownError):
+        first.generate("a castle", idempotency_key="lost")
+    second.generate("another castle")  # by it the log shows that it is alive
+    emulator.script("slow_body", seconds=3)
+    with ThreadPoolExecutor(1) as pool:
+        on_its_way = pool.submit(second.generate, "a castle", idempotency_key="k")
+        while len(emulator.bill.charges) < 2:
+            assert not on_its_way.done()
+        with pytest.raises(OutcomeUnknownError, match="on its way"):
+            first.generate("a castle", idempotency_key="lost")
+        assert on_its_way.result(60).images
+    result = first.generate("a castle", idempotency_key="lost")
+    assert not result.replayed
+    assert result.images[0].url != on_its_way.result().images[0].url
+    assert len(emulator.bill.charges) == 3
 
 
 @pytest.mark.parametrize("fault", [None, "log_500", "log_refused"])

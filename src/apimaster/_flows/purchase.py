@@ -181,6 +181,7 @@ class LedgerRecord(Record):
             OutcomeUnknownError: nobody knows whether an earlier call bought it.
         """
         pause, longest = _PAUSES
+        asked = False
         while True:
             now: Instant = yield Now()
             step = self.begin_step = replace(self.begin_step, one_shot=one_shot, wait=deadline - now.monotonic)
@@ -203,12 +204,13 @@ class LedgerRecord(Record):
             if answer.kind == "unknown":
                 if not answer.settle:
                     raise purchase_errors.unknown(row)
-                note = yield from self.settle()
-                if note:
+                note = "" if asked else (yield from self.settle())
+                if note or asked:  # it can't be read, or the next call may find out
                     asked_at, before = answer.asked_at, row.settled_at
                     undo = NotLooked(key=step.key, index=step.index, asked_at=asked_at, settled_at=before)
                     yield from record_step(self.ledger, undo)
                     raise purchase_errors.unknown(row, note)
+                asked = True
                 continue
             if elsewhere and not answer.at_work:
                 raise purchase_errors.of_another_account(row, self._bought(row))

@@ -110,10 +110,12 @@ def settle_rows(
         _log.warning("The usage log could not be read: %s", error.message)
         yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
+    # Read before the known ones: a purchase whose task is recorded meanwhile is in both.
+    on_their_way = yield from _rows(ledger, Where(account=account, states=("submitting",)))
     known = yield from _known(context, ledger, charges)
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
     instant: Instant = yield Now()
-    log = Log(charges, known, now, ledger.settle_after, clock_offset=instant.wall - now)
+    log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way)
     begun_at = {row.id: row.begun_at for row in (*known, *rivals, *rows)}
     others = {row.id for row in rivals} - {row.id for row in rows}
     for verdict in settle_steps([*rows, *(row for row in rivals if row.id in others)], log):

@@ -117,7 +117,7 @@ def settle(books: Books, step: Settle) -> Row | None:
     row = existing(books, step)
     if step.begun_at is not None and row.begun_at != step.begun_at:
         return row  # it has been bought again since the log was read
-    changed = row.but(settled_at=books.now)
+    changed = row.but(settled_at=None if step.soon else books.now)
     if step.charge is not None:
         changed.charge = step.charge
     if step.state is None or row.state != "unknown":

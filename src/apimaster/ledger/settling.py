@@ -6,6 +6,7 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 * A purchase that has a task already: only the charge of that task says anything of it, and its absence proves nothing.
 * One or more purchases and charges that fit each other, and no others: matched, the earlier with the earlier. Equal
   requests may take each other's place; different ones that the log can't tell apart may not.
+* A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
   this ledger from about that time), it reaches back far enough, and enough time has passed.
@@ -16,7 +17,7 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
@@ -70,6 +71,7 @@ class Log:
         now: unix seconds by the ledger's clock.
         settle_after: seconds after which a submit must be in the log.
         clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
+        on_their_way: purchases of the account whose requests were out when the log was read, or later.
     """
 
     charges: Sequence[Charge]
@@ -77,20 +79,22 @@ class Log:
     now: float
     settle_after: float = 60.0
     clock_offset: float = 0.0
+    on_their_way: Sequence[Row] = ()
 
 
 @dataclass(slots=True)
 class _Candidate:
     """An unknown purchase, its request, and the charges that it may be.
 
-    ``later`` ones are too late to be it. ``vague``: there is one that does not say what it was for; ``undated``: one
-    that does not say when.
+    ``later`` ones are too late to be it. ``contested``: one of them may be that of a purchase on its way. ``vague``:
+    there is one that does not say what it was for; ``undated``: one that does not say when.
     """
 
     row: Row
     request: ImageRequest
     charges: list[Charge] = field(default_factory=list)
     later: list[Charge] = field(default_factory=list)
+    contested: bool = False
     vague: bool = False
     undated: bool = False
 
@@ -117,6 +121,12 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
             elif _fits(charge, each.request):
                 each.charges.append(charge)
         each.undated = any(_may_be(charge, each.request) for charge in undated)
+    for row in log.on_their_way:
+        request, begun = ImageRequest.model_validate_json(row.request), row.begun_at or row.created_at
+        for each in candidates:
+            each.contested |= any(
+                charge.at - offset >= begun - _SLACK and _fits(charge, request) for charge in each.charges
+            )
     taken = {id(charge) for each in candidates for charge in each.charges}
     for each in candidates:
         each.later = [charge for charge in each.later if id(charge) not in taken]
@@ -201,6 +211,11 @@ def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Seque
     same = len({each.row.digest or each.row.request for each in group}) == 1
     if any(each.vague for each in group):
         return [_stays(each, "the log has a charge that does not say what it was for") for each in group]
+    if any(each.contested for each in group):
+        return [
+            replace(_stays(each, "a charge that fits may be that of another purchase, which is on its way"), soon=True)
+            for each in group
+        ]
     if len(charges) > len(group) or (charges and not same and len(group) > 1):
         return [_stays(each, f"several charges may be it: {_names(charges)}") for each in group]
     steps = []

@@ -240,6 +240,7 @@ class Settle(_Step):
         charge: the true charge in US dollars; None: not known.
         billed: overrides what the state says.
         begun_at: when the attempt went out of which it speaks: it says nothing of a later one. None: of whichever.
+        soon: nothing is said yet: it may be looked for again at once.
     """
 
     state: Literal["submitted", "delivered", "failed"] | None = None
@@ -250,6 +251,7 @@ class Settle(_Step):
     charge: Decimal | None = None
     billed: Billed | None = None
     begun_at: float | None = None
+    soon: bool = False
 
     owed: ClassVar[bool] = False
 
