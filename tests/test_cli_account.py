@@ -137,3 +137,7 @@ def test_the_line_of_the_balance(figures: Account, line: str) -> None:
 def test_the_row_of_a_charge_without_details() -> None:
     cells = _cells(Charge(at=10**14, kind="other", cost=Decimal(0), content="topped\nup"))
     assert cells == ("100000000000000", "other", "$0.00", "", "", "", "", "topped up")
+
+
+def test_a_row_that_could_not_be_read_has_no_date() -> None:
+    assert _cells(Charge(at=0, kind="other", cost=Decimal(0))) == ("no date", "other", "$0.00", "", "", "", "", "")
