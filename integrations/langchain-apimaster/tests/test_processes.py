@@ -34,10 +34,13 @@ from langchain_apimaster import APIMasterToolkit
 settings = json.loads(sys.argv[1])
 thread = {"configurable": {"thread_id": "thread-1"}}
 toolkit = APIMasterToolkit(**settings["options"])
-tool = toolkit.get_tools()[0]
+tool = toolkit.get_tools()[1 if "reference" in settings else 0]
 
 def call(number):
-    return {"type": "tool_call", "name": "generate_image", "id": f"call_{number}", "args": {"prompt": f"cat {number}"}}
+    args = {"prompt": f"cat {number}"}
+    if "reference" in settings:
+        args["reference_images"] = [settings["reference"]]
+    return {"type": "tool_call", "name": tool.name, "id": f"call_{number}", "args": args}
 
 def draw(number):
     message = tool.invoke(call(number), thread)
@@ -58,6 +61,14 @@ if "step" in settings:
             os.kill(os.getpid(), signal.SIGKILL)
         return answers
     sqlite.SQLiteBackend.apply = dying
+if "opening" in settings:
+    openings = []
+    def watch(event, arguments):
+        if event == "open" and str(arguments[0]).endswith(settings["reference"]):
+            openings.append(arguments)
+            if len(openings) == settings["opening"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
 with ThreadPoolExecutor(settings.get("threads", 10)) as threads:
     first = settings.get("first", 0)
     print(json.dumps(list(threads.map(draw, range(first, first + settings["calls"])))))
@@ -208,3 +219,43 @@ def test_killed_while_the_picture_is_made(tmp_path: Path, tool_call: Any) -> Non
             assert (again.artifact["replayed"], again.artifact["cost_usd"]) == (True, "0")
             toolkit.open_ledger.close()
         assert len(gateway.bill.charges) == 1
+
+
+@pytest.mark.parametrize("opening", range(1, 11))
+def test_killed_while_its_reference_is_read(opening: int, tmp_path: Path, tool_call: Any, png: bytes) -> None:
+    """It opens the file to check it, to know it by its bytes, and to send it, and is killed at one of these moments."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "cat.png").write_bytes(png)
+    with Emulator(pictures="plain") as gateway:
+        options = options_of(gateway, tmp_path / "store", allow_files_under=str(files))
+        with started(options, calls=1, threads=1, reference="cat.png", opening=opening) as (child,):
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            child.wait(60)
+            assert child.returncode == -9
+        assert not gateway.bill.charges
+        place = tmp_path / "store" / ".apimaster" / "ledger.db"
+        with (
+            Ledger.open(place, lease=0, settle_after=0) as ledger,
+            APIMasterToolkit(**options, ledger=ledger) as toolkit,
+        ):
+            # Its key depends on its references, so there is no row until the tool has read them.
+            ledger.reap()
+            states = [(purchase.state, purchase.billed) for purchase in ledger.purchases()]
+            assert states in ([], [("failed", "no")], [("unknown", "maybe")])
+            # Then nobody knows at first; the usage log proves that nothing was charged.
+            is_sending = states == [("unknown", "maybe")]
+            assert is_sending == (opening > 8)
+            assert is_sending or not gateway.requests
+            generate, edit, *_ = toolkit.get_tools()
+            if is_sending:
+                generate.invoke("another cat, so that the log shows that it is alive")
+            call = tool_call("edit_image", "call_0", prompt="cat 0", reference_images=["cat.png"])
+            messages = [edit.invoke(call, THREAD) for _ in range(2)]
+            assert [message.status for message in messages] == ["success"] * 2, messages
+            assert messages[0].artifact["images"] == messages[1].artifact["images"]
+            assert [message.artifact["cost_usd"] for message in messages] == ["0.0375", "0"]
+        assert len(gateway.bill.charges) == 1 + is_sending
+        assert len(list((tmp_path / "store").glob("*.png"))) == 1 + is_sending

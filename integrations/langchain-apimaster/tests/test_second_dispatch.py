@@ -141,15 +141,16 @@ def test_dispatched_again_while_the_first_is_at_work(
     with Emulator(pictures="plain", latency="manual") as slow:
         draw = [DRAW[0], AIMessage("", tool_calls=[CAT, DOG], id="ai1")]
         ledger = make_toolkit().open_ledger
-        first = threading.Thread(target=run, args=({"messages": draw},))
+        first = threading.Thread(target=run, args=({"messages": draw},), daemon=True)
         first.start()
         while len(slow.jobs) < 2:
             assert first.is_alive()
             time.sleep(0.001)
-        second = threading.Thread(target=run, args=(None,))
+        second = threading.Thread(target=run, args=(None,), daemon=True)
         second.start()
         while sum(purchase.joins for purchase in ledger.purchases()) < 2:
             assert second.is_alive()
+            assert len(slow.jobs) == 2, "the second one buys"
             time.sleep(0.001)
         slow.finish()
         for thread in (first, second):
