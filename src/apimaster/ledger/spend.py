@@ -7,6 +7,7 @@ first call that has the picture and asks reports what it cost, and all others re
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from decimal import Decimal
@@ -35,14 +36,17 @@ def cost_to_report(
     """
     claim = secrets.token_hex(8)
     try:
-        rows = [row for row in ledger.rows(bought) if row.state in ("delivered", "saved")]
-        if not rows:
-            return otherwise
-        asked = [row for row in rows if images is None or row.index < images]
-        steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in asked]
-        mine = [row for row, step in zip(asked, steps, strict=True) if step.result() is not None]
+        rows = [row for row in ledger.rows(bought) if images is None or row.index < images]
+        # Each of them, whatever its state was: that its picture is made may be written down only with this step.
+        steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in rows]
+        mine = [row for step in steps if (row := step.result()) is not None]
     except LedgerError as error:  # the pictures are here: they need some cost
         _log.warning("%s", error.message)
+        with contextlib.suppress(LedgerError):  # it is closed
+            for index in range(images or 0 if bought.key is not None else 0):
+                ledger.take(Report(key=bought.key or "", index=index, claim=claim))  # written when that is possible
+        return otherwise
+    if not mine and not any(row.state in ("delivered", "saved") for row in rows):
         return otherwise
     costs = [row.cost for row in mine]
     return sum((cost for cost in costs if cost is not None), Decimal(0)) if None not in costs else otherwise

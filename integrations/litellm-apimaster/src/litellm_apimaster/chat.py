@@ -79,10 +79,7 @@ def stream_chunk(bought: Bought) -> ModelResponseStream:
     """The whole response as one chunk of a stream. LiteLLM itself adds the last, empty one."""
     delta = Delta(role=_ASSISTANT, content="", images=_image_parts(bought.contents))
     chunk = _Chunk(choices=[StreamingChoices(index=0, delta=delta)])  # type: ignore[call-arg]  # the rest has defaults
-    usage = _usage()
-    if bought.cost is not None:
-        usage.cost = float(bought.cost)  # LiteLLM reads the cost of a stream from here
-    chunk.usage = usage
+    chunk.usage = _usage()
     add_metadata(chunk, bought)
     return chunk
 

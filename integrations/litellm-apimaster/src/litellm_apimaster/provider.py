@@ -106,30 +106,35 @@ class APIMasterLLM(CustomLLM):
     def _images(self, call: Call, response: Any) -> Any:
         if call.request is None:
             return self._check(call, response)
-        call.log_request()
-        with self._guarded(call):
-            return responses.image_response(response, self._buy(call, inline=call.inline))
+        return self._answer(call, partial(responses.image_response, response), inline=call.inline)
 
     async def _aimages(self, call: Call, response: Any) -> Any:
         if call.request is None:
             return await self._acheck(call, response)
-        call.log_request()
-        with self._guarded(call):
-            bought = await self._abuy(call, inline=call.inline)
-            if any(bought.contents):
-                # Encoding megabytes as base64 would block the loop.
-                return await asyncio.to_thread(responses.image_response, response, bought)
-            return responses.image_response(response, bought)
+        return await self._aanswer(call, partial(responses.image_response, response), inline=call.inline)
 
-    def _chat(self, call: Call, response: Callable[[Bought], Any]) -> Any:
-        call.log_request()
-        with self._guarded(call):
-            return response(self._buy(call, inline=True, every=True))
+    def _chat(self, call: Call, fill: Callable[[Bought], Any]) -> Any:
+        return self._answer(call, fill, inline=True, every=True)
 
-    async def _achat(self, call: Call, response: Callable[[Bought], Any]) -> Any:
+    async def _achat(self, call: Call, fill: Callable[[Bought], Any]) -> Any:
+        return await self._aanswer(call, fill, inline=True, every=True)
+
+    def _answer(self, call: Call, fill: Callable[[Bought], Any], *, inline: bool, every: bool = False) -> Any:
         call.log_request()
         with self._guarded(call):
-            return await asyncio.to_thread(response, await self._abuy(call, inline=True, every=True))
+            bought = self._buy(call, inline=inline, every=every)
+            response = fill(bought)
+            responses.report_cost(response, bought.cost())
+            return response
+
+    async def _aanswer(self, call: Call, fill: Callable[[Bought], Any], *, inline: bool, every: bool = False) -> Any:
+        call.log_request()
+        with self._guarded(call):
+            bought = await self._abuy(call, inline=inline, every=every)
+            # Encoding megabytes as base64 would block the loop.
+            response = await asyncio.to_thread(fill, bought) if any(bought.contents) else fill(bought)
+            responses.report_cost(response, await asyncio.to_thread(bought.cost))
+            return response
 
     # ``every``: a conversation can't hold a URL that expires, so one image without its bytes fails the whole call.
 
@@ -146,7 +151,7 @@ class APIMasterLLM(CustomLLM):
         result, contents = await run_shielded(self._abuy_planned(call, plan, inline), on_leave=plan.caller_left)
         call.log_response(responses.log_entry(result))
         responses.check_contents(contents, every=every)
-        return await asyncio.to_thread(plan.bought, result, contents)  # it writes to the ledger
+        return plan.bought(result, contents)
 
     async def _abuy_planned(self, call: Call, plan: Plan, inline: bool) -> tuple[ImageResult, list[ImageContent]]:
         async with self.clients.asyncio_client(call.account) as client:

@@ -20,6 +20,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from apimaster import ImageRequest, ImageResult
@@ -63,7 +64,11 @@ class Plan:
     call_id: str
 
     def bought(self, result: ImageResult, contents: Sequence[ImageContent]) -> Bought:
-        """What the call has got, with the cost that nobody has reported. Blocking: it writes to the ledger.
+        """What the call has got."""
+        return Bought(result, contents, self.key, partial(self._cost_to_report, result))
+
+    def _cost_to_report(self, result: ImageResult) -> Decimal | None:
+        """The cost that nobody has reported. Blocking: it writes to the ledger.
 
         If the ledger does not know the purchase any more, what another call bought costs nothing here. Without a
         figure, LiteLLM would take the list price.
@@ -72,8 +77,7 @@ class Plan:
             otherwise = Decimal(0) if result.replayed else None
         else:
             otherwise = result.cost - result.replayed_cost
-        cost = cost_to_report(self.ledger, Where(key=self.key), otherwise, images=self.request.n)
-        return Bought(result, contents, self.key, cost)
+        return cost_to_report(self.ledger, Where(key=self.key), otherwise, images=self.request.n)
 
     def caller_left(self) -> None:
         """The caller went away, and the purchase goes on. Does not wait."""

@@ -6,12 +6,12 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from litellm.types.utils import ImageObject
+from litellm.types.utils import ImageObject, ModelResponseStream
 
 from apimaster import GeneratedImage, ImageFailure, ImageResult
 from apimaster.adapters import inspect_picture
@@ -34,13 +34,14 @@ class Bought:
         result: the core's result.
         contents: what is known of each of its images.
         purchase: the purchase's key in the ledger.
-        cost: US dollars that this call is to report; None: the price is not known.
+        cost: takes on to report what it cost, in US dollars; None: the price is not known. Blocking, and the last thing
+            that a call does: who ends before it leaves that to another call.
     """
 
     result: ImageResult
     contents: Sequence[ImageContent]
     purchase: str
-    cost: Decimal | None
+    cost: Callable[[], Decimal | None]
 
 
 def image_response(response: Any, bought: Bought) -> Any:
@@ -59,8 +60,15 @@ def image_response(response: Any, bought: Bought) -> Any:
     return response
 
 
+def report_cost(response: Any, cost: Decimal | None) -> None:
+    """Add the cost, in US dollars, to LiteLLM's response."""
+    set_response_cost(response, cost)
+    if cost is not None and isinstance(response, ModelResponseStream):
+        response.usage.cost = float(cost)  # LiteLLM reads the cost of a stream from here
+
+
 def add_metadata(response: Any, bought: Bought, failures: Sequence[ImageFailure] = ()) -> None:
-    """Add cost, purchase, tasks and the number of failures to LiteLLM's response, and log what is not as asked."""
+    """Add purchase, tasks and the number of failures to LiteLLM's response, and log what is not as asked."""
     result = bought.result
     headers = {"purchase": bought.purchase}
     if result.replayed:
@@ -78,7 +86,7 @@ def add_metadata(response: Any, bought: Bought, failures: Sequence[ImageFailure]
     for image in result.images:
         for deviation in image.deviations:
             _log.warning("image %d: %s", image.index, deviation)
-    set_response_cost(response, bought.cost, **headers)
+    set_response_cost(response, None, **headers)
 
 
 def log_entry(result: ImageResult) -> str:
