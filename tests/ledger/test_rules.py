@@ -13,6 +13,7 @@ from apimaster.errors import APIMasterError, BadRequestError, BudgetExceededErro
 from apimaster.ledger import STATES, TRANSITIONS
 from apimaster.ledger.rows import Books, BudgetRow, Row
 from apimaster.ledger.rules import apply_step
+from apimaster.ledger.settling import look_is_due
 from apimaster.ledger.states import BILLED, COUNTED, PurchaseState
 from apimaster.ledger.steps import (
     Begin,
@@ -20,7 +21,6 @@ from apimaster.ledger.steps import (
     Delivered,
     Ended,
     Left,
-    Look,
     NotLooked,
     PlanAgain,
     Reap,
@@ -51,7 +51,6 @@ STEPS: dict[str, Step] = {
     "take back": Release(key="k", claim="me", unsent=True),
     "give up": Release(key="k", claim="me", unsent=True, over=True),
     "leave": Left(key="k"),
-    "look": Look(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
     "report": Report(key="k", claim="me"),
     "reap": Reap(key="k"),
@@ -512,11 +511,7 @@ def test_when_a_process_looks_for_what_another_one_left_behind(
     begun: float, settled: float | None, now: float, due: bool
 ) -> None:
     row = Row("k", 0, "d", "{}", state="unknown", begun_at=begun, unknown_since=30.0, settled_at=settled)
-    books = books_with(row)
-    books.now = now
-    first, second = (apply_step(books, Look(key="k")) for _ in range(2))
-    assert (first is not None) == due
-    assert second is None, "one process looks"
+    assert look_is_due(row, now, 60.0) == due
 
 
 @pytest.mark.parametrize("limit", [{"max_usd": Decimal("0.0374")}, {"max_images": 0}])

@@ -104,6 +104,17 @@ def test_a_charge_that_may_be_that_of_a_request_on_its_way_counts_for_nobody_yet
         assert "on its way" in reason(step)
 
 
+def test_a_purchase_that_this_version_cannot_read_stops_no_other() -> None:
+    """A newer version shares the ledger, and writes a field that is not known here."""
+    newer = unknown("newer").but(request='{"prompt": "a castle", "seed": 7}')
+    found = settled([newer, unknown()], [charge()])
+    assert found["lost"].state == "submitted"
+    assert found["newer"].state is None
+    assert "newer version" in reason(found["newer"])
+    contested = settled([unknown()], [charge()], on_their_way=[newer])["lost"]
+    assert contested.state is None, "it may be the newer version's"
+
+
 @pytest.mark.parametrize("at", [9140, 9200, 9900])
 def test_a_charge_that_is_too_late_proves_nothing_either(at: int) -> None:
     """The upload took long, or the process was stopped: the charge may be this one's all the same."""

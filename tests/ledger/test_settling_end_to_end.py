@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -11,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from apimaster import APIMaster, AsyncAPIMaster
+from apimaster import APIMaster, AsyncAPIMaster, Charge
+from apimaster._flows import settle as settle_flow
+from apimaster._flows.context import Context
+from apimaster._flows.operations import Flow
 from apimaster.cli.app import run as apimaster
 from apimaster.emulator import Emulator
 from apimaster.errors import NoImageError, OutcomeUnknownError
 from apimaster.ledger import Ledger, Purchase, Settlement
 from apimaster.ledger.schema import Where
+from apimaster.ledger.steps import Settle, Step
 
 ClientFor = Callable[..., APIMaster]
 
@@ -186,6 +191,62 @@ def test_a_request_on_its_way_keeps_its_charge(ledger: Ledger, emulator: Emulato
     assert not result.replayed
     assert result.images[0].url != on_its_way.result().images[0].url
     assert len(emulator.bill.charges) == 3
+
+
+def test_two_settlings_at_once_of_which_one_is_stopped(
+    place: str, ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one reads the purchases before the first one writes, and goes on when it has written one of three."""
+    with Ledger.open(place, settle_after=0) as other:
+        first, second = client_for(ledger), client_for(other)
+        first.generate("a witness")
+        for key in "abc":
+            emulator.script("cut_after_acceptance")
+            with pytest.raises(OutcomeUnknownError):
+                first.generate("a castle", idempotency_key=key)
+        waits, stopped = threading.Event(), threading.Event()
+        read, take, verdicts = settle_flow.read_charges, ledger.take, []
+
+        def slow_reply(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
+            found = yield from read(context, timeout)
+            if context.ledger is other:
+                waits.set()
+                assert stopped.wait(60)
+            return found
+
+        def stop(step: Step) -> Any:
+            if isinstance(step, Settle):
+                verdicts.append(step)
+                if len(verdicts) == 2:
+                    raise KeyboardInterrupt
+            return take(step)
+
+        monkeypatch.setattr(settle_flow, "read_charges", slow_reply)
+        monkeypatch.setattr(ledger, "take", stop)
+        with ThreadPoolExecutor(1) as pool:
+            settlement = pool.submit(second.settle)
+            assert waits.wait(60)
+            with pytest.raises(KeyboardInterrupt):
+                first.settle()
+            stopped.set()
+            assert settlement.result(60).not_charged == ()
+        pictures = {second.generate("a castle", idempotency_key=key).images[0].url for key in "abc"}
+    assert len(pictures) == 3
+    assert len(emulator.bill.charges) == 4
+
+
+def test_what_settling_meets_is_no_fault_of_a_purchase_beside_it(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_for(ledger)
+    lose(client, emulator, "k")
+
+    def broken(*_: object) -> list[Settle]:
+        raise ValueError
+
+    monkeypatch.setattr(settle_flow, "settle_steps", broken)
+    monkeypatch.setattr(ledger, "_next_look", 0.0)
+    assert client.generate("another castle").images
 
 
 @pytest.mark.parametrize("fault", [None, "log_500", "log_refused"])

@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ..errors import APIMasterError
-from ..ledger.rows import Row
-from ..ledger.schema import Where
+from ..ledger.schema import Where, looks
 from ..ledger.settling import look_is_due
-from ..ledger.steps import Look, NotLooked
+from .account import reserve_log_read
 from .context import Context
 from .operations import Await, Flow, Instant, Now
 
@@ -22,17 +20,25 @@ _log = logging.getLogger("apimaster")
 
 _SECONDS: Final = 5.0
 """The longest that a picture may wait for the usage log."""
+_TIME_LEFT: Final = 60.0
+"""Seconds that a call must have left: a ledger that can't be reached keeps it waiting, too."""
+_LOOK_EVERY: Final = 300.0
+"""Seconds between two looks of all processes: so they leave most of the readings that the gateway answers."""
 
 
 def settle_left_behind(context: Context, deadline: float) -> Flow[None]:
-    """Ask the usage log what became of purchases whose process died, if that is due."""
+    """Ask the usage log what became of purchases whose process died, if that is due.
+
+    Whatever happens, it raises nothing: the caller's image is paid for.
+    """
     now: Instant = yield Now()
-    if context.ledger is None or now.monotonic + _SECONDS >= deadline or not context.ledger.may_look(now.monotonic):
+    left = deadline - now.monotonic
+    if context.ledger is None or left < _TIME_LEFT or not context.ledger.may_look(now.monotonic):
         return
     try:
         yield from _settle(context)
-    except APIMasterError as error:
-        _log.warning("Purchases whose outcome nobody knows could not be settled: %s", error.message)
+    except Exception as error:  # noqa: BLE001 -- see above
+        _log.warning("Purchases whose outcome nobody knows could not be settled: %s", error)
 
 
 def _settle(context: Context) -> Flow[None]:
@@ -45,14 +51,9 @@ def _settle(context: Context) -> Flow[None]:
 
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
     rows = yield from unknown_rows(context, ledger)
-    due = next((row for row in rows if look_is_due(row, now, ledger.settle_after)), None)
-    if due is None:
+    if not any(look_is_due(row, now, ledger.settle_after) for row in rows):
         return
-    look = Look(key=due.key, index=due.index, settle_after=ledger.settle_after)
-    mine: Row | None = yield Await(lambda: ledger.take(look))
-    if mine is None:
-        return
+    if (yield from reserve_log_read(ledger, looks(context.account), 1, _LOOK_EVERY)) > 0:
+        return  # another process has just looked
     _log.info("Asking the usage log what became of purchases whose outcome nobody knows")
-    if (yield from settle_unknown(context, timeout=_SECONDS)):
-        undo = NotLooked(key=due.key, index=due.index, asked_at=mine.settled_at, settled_at=due.settled_at)
-        yield Await(lambda: ledger.take(undo))
+    yield from settle_unknown(context, timeout=_SECONDS)

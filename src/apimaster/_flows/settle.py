@@ -13,6 +13,7 @@ from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
 from ..ledger.schema import PAGE, Where, failed_reads, page_key
 from ..ledger.settling import Log, settle_steps
+from ..ledger.steps import Settle
 from .account import LOG_PERIOD, reserve_log_read
 from .account import charges as read_charges
 from .collect import collect, deliver
@@ -47,8 +48,7 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     unknown = yield from unknown_rows(context, ledger, keys)
     if not unknown and keys:
         return Settlement()
-    rivals = (yield from unknown_rows(context, ledger)) if keys else unknown
-    note = yield from settle_rows(context, unknown, rivals)
+    note = yield from settle_rows(context, unknown)
     timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
     run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
     found: list[Purchase] = []
@@ -84,17 +84,15 @@ def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str
     if wait > 0:
         return f"It could not be read lately, and is asked again in {wait:.0f} s."
     rows = yield from unknown_rows(context, context.ledger)
-    return (yield from settle_rows(context, rows, rows, timeout))
+    return (yield from settle_rows(context, rows, timeout))
 
 
-def settle_rows(
-    context: Context, rows: Sequence[Row], rivals: Sequence[Row], timeout: float = _READ_TIMEOUT
-) -> Flow[str]:
+def settle_rows(context: Context, rows: Sequence[Row], timeout: float = _READ_TIMEOUT) -> Flow[str]:
     """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read.
 
     Then nothing is known of the rows that was not known before, and they stay as they are: each says why it is unknown.
-    ``rivals`` are all unknown purchases of the account: a charge may be that of another one. ``timeout`` is seconds for
-    the reading.
+    They are compared side by side with all unknown purchases of the account, since a charge may be that of another one.
+    ``timeout`` is seconds for the reading.
     """
     ledger = context.ledger
     assert ledger is not None
@@ -108,21 +106,30 @@ def settle_rows(
         charges: tuple[Charge, ...] = yield from read_charges(once, timeout)
     except APIMasterError as error:
         _log.warning("The usage log could not be read: %s", error.message)
-        yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
+        if timeout >= _READ_TIMEOUT:  # a shorter one says little of a log that is only slow
+            yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
-    # Read before the known ones: a purchase whose task is recorded meanwhile is in both.
+    # In this order: a purchase that becomes known meanwhile is in both, and is left out then. Another process may be
+    # settling the same ones.
     on_their_way = yield from _rows(ledger, Where(account=account, states=("submitting",)))
+    unknown = {row.id: row for row in (yield from unknown_rows(context, ledger))}
     known = yield from _known(context, ledger, charges)
+    for row in known:
+        if row.state != "unknown":
+            unknown.pop(row.id, None)
+    wanted = {row.id for row in rows}
     now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
     instant: Instant = yield Now()
     log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way)
-    begun_at = {row.id: row.begun_at for row in (*known, *rivals, *rows)}
-    others = {row.id for row in rivals} - {row.id for row in rows}
-    for verdict in settle_steps([*rows, *(row for row in rivals if row.id in others)], log):
-        if verdict.id in others:
-            continue
-        step = replace(verdict, begun_at=begun_at[verdict.id])
-        yield Await(lambda step=step: ledger.take(step))  # type: ignore[misc]
+    verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(list(unknown.values()), log))
+    begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
+    others = unknown.keys() - wanted
+    # All at once, so that few commits hold them.
+    written = [
+        ledger.take(replace(verdict, begun_at=begun_at[verdict.id])) for verdict in verdicts if verdict.id not in others
+    ]
+    for future in written:
+        yield Await(lambda future=future: future)  # type: ignore[misc]
     return ""
 
 

@@ -10,8 +10,7 @@ from typing import Final
 from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import existing, write
 from .rows import Books, Row
-from .settling import look_is_due
-from .steps import REPORTED, Left, Look, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
+from .steps import REPORTED, Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 UNSENT: Final = "The process that was to buy it ended before it sent the request."
@@ -102,14 +101,6 @@ def plan_again(books: Books, step: PlanAgain) -> Row | None:
         sunk=row.counted()[0],
     )
     return write(books, row, planned, "planned")
-
-
-def look(books: Books, step: Look) -> Row | None:
-    """Let this call ask the usage log, if that is due, so that one call asks and not each."""
-    row = books.rows.get(step.id)
-    if row is None or row.state != "unknown" or not look_is_due(row, books.now, step.settle_after):
-        return None
-    return write(books, row, row.but(settled_at=books.now), "unknown")
 
 
 def settle(books: Books, step: Settle) -> Row | None:

@@ -14,7 +14,6 @@ from .bookkeeping import existing, taken_over, write
 from .digest import key_reused
 from .recovery import (
     left,
-    look,
     not_looked,
     plan_again,
     reap,
@@ -34,7 +33,6 @@ from .steps import (
     Delivered,
     Ended,
     Left,
-    Look,
     NotLooked,
     PlanAgain,
     Reap,
@@ -255,7 +253,6 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Ended: _ended,
     Release: _release,
     Left: left,
-    Look: look,
     Rejoin: rejoin,
     Report: report,
     Reap: reap_step,

@@ -6,8 +6,8 @@ table       holds
 purchase    one row per image
 budget      limits, and what counts against them
 worker      one row per process, which it renews: whoever does not is taken for dead
-gateway     one row per account: when its usage log was read, since the gateway limits that; one more: when it could
-            not be read
+gateway     rows per account: when its usage log was read, since the gateway limits that, when it could not be read,
+            and when processes looked for what others had left behind
 ==========  ===================================================================================================
 
 Column names are quoted, because some are words of SQL. Money is ``NUMERIC`` in PostgreSQL and text in SQLite, which has
@@ -92,6 +92,11 @@ def create_statements(*, postgres: bool) -> list[str]:
 def failed_reads(account: str) -> str:
     """The row under which the readings of an account's usage log are counted that failed."""
     return f"{account} failed"
+
+
+def looks(account: str) -> str:
+    """The row under which is counted when processes looked for purchases that others had left behind."""
+    return f"{account} looks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,13 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     free = [charge for charge in log.charges if charge.kind == "charge" and charge.at > 0 and id(charge) not in seen]
     # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
     undated = [each for each in log.charges if each.at <= 0 and each.kind in _MAYBE_CHARGES and id(each) not in seen]
-    candidates = [_Candidate(row, ImageRequest.model_validate_json(row.request)) for row in unknown]
+    candidates = []
+    for row in unknown:
+        request = _request_of(row)
+        if request is None:
+            steps.append(_says_nothing(row, "a newer version of apimaster bought it, which has to look it up"))
+        else:
+            candidates.append(_Candidate(row, request))
     steps += [_of_own_task(each, log) for each in candidates if each.row.task_id is not None]
     candidates = [each for each in candidates if each.row.task_id is None]
     for each in candidates:
@@ -122,10 +128,11 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
                 each.charges.append(charge)
         each.undated = any(_may_be(charge, each.request) for charge in undated)
     for row in log.on_their_way:
-        request, begun = ImageRequest.model_validate_json(row.request), row.begun_at or row.created_at
+        request, begun = _request_of(row), row.begun_at or row.created_at
         for each in candidates:
-            each.contested |= any(
-                charge.at - offset >= begun - _SLACK and _fits(charge, request) for charge in each.charges
+            each.contested |= each.row.id != row.id and any(
+                charge.at - offset >= begun - _SLACK and (request is None or _fits(charge, request))
+                for charge in each.charges
             )
     taken = {id(charge) for each in candidates for charge in each.charges}
     for each in candidates:
@@ -282,5 +289,16 @@ def _names(charges: Sequence[Charge]) -> str:
 
 
 def _stays(each: _Candidate, reason: str) -> Settle:
-    error = error_json("OutcomeUnknownError", reason, "maybe")
-    return Settle(key=each.row.key, index=each.row.index, error=error)
+    return _says_nothing(each.row, reason)
+
+
+def _says_nothing(row: Row, reason: str) -> Settle:
+    return Settle(key=row.key, index=row.index, error=error_json("OutcomeUnknownError", reason, "maybe"))
+
+
+def _request_of(row: Row) -> ImageRequest | None:
+    """What a row asks for; None if this version can't read it: a newer one, which shares the ledger, wrote it."""
+    try:
+        return ImageRequest.model_validate_json(row.request)
+    except ValueError:
+        return None

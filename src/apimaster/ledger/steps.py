@@ -164,16 +164,6 @@ class Left(_Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look(_Step):
-    """The caller asks the usage log what became of it, if that is due. The answer is the row, or None."""
-
-    settle_after: float = 60.0
-
-    durable: ClassVar[bool] = False
-    owed: ClassVar[bool] = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejoin(_Step):
     """A caller that came back takes this purchase for the one that it lost, if nobody else has since it was read.
 
@@ -192,11 +182,11 @@ class Report(_Step):
     """The call reports what this picture cost, unless another one does. ``claim`` is the call's own.
 
     For adapters whose spend is added up elsewhere: each charge must be reported once, whichever of several calls lives
-    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet.
+    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet. It is
+    owed: a call that could not wait for it has reported the cost all the same.
     """
 
     durable: ClassVar[bool] = False
-    owed: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +268,6 @@ Step: TypeAlias = (
     | Ended
     | Release
     | Left
-    | Look
     | Rejoin
     | Report
     | Reap
