@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import io
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -211,6 +213,50 @@ def test_a_call_that_is_cancelled_while_its_references_are_read_leaves_the_key_f
     assert [(each.state, each.billed) for each in ledger.purchases()] == [("failed", "no")] * 3
     result = client_for(ledger).generate("a castle", references=[picture.getvalue()], n=3, idempotency_key="k")
     assert (len(result.images), charges(emulator)) == (3, 3)
+
+
+def test_a_key_stands_for_one_request_while_its_references_are_read(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    slow = SlowFile(picture.getvalue())
+    first, second = client_for(ledger), client_for(ledger)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
+        assert slow.asked.wait(60)
+        other = {"references": [picture.getvalue()], "n": 2, "idempotency_key": "k"}
+        two = pool.submit(second.generate, "a house", **other)  # type: ignore[arg-type]
+        while ledger.get("k", 1) is None:
+            assert not two.done()
+        slow.goes_on.set()
+        assert one.result(60).images
+        with pytest.raises(BadRequestError, match="stands for another request"):
+            two.result(60)
+    assert charges(emulator) == 1
+
+
+def test_the_replies_to_an_interrupted_call_are_recorded(
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator
+) -> None:
+    """Ctrl-C does not wait for the threads of a call for several images; their replies come later."""
+    emulator.script("slow_body", seconds=1, times=2)
+
+    def interrupt() -> None:
+        while charges(emulator) < 2:
+            pass
+        _thread.interrupt_main()
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        client_for(ledger).generate("a castle", n=2, idempotency_key="k")
+    watcher.join()
+    deadline = time.monotonic() + 30
+    while not all(purchase.task for purchase in ledger.purchases()):
+        assert time.monotonic() < deadline, list(ledger.purchases())
+    assert len(client_for(ledger).generate("a castle", n=2, idempotency_key="k").images) == 2
+    assert charges(emulator) == 2
 
 
 @pytest.mark.parametrize("references", [False, True])

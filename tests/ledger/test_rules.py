@@ -39,7 +39,7 @@ PRICE = Decimal("0.0375")
 BEGIN = Begin(key="k", claim="me", digest="d", request="{}", price=PRICE, budget=None, account="a")
 STEPS: dict[str, Step] = {
     "begin": BEGIN,
-    "claim": replace(BEGIN, submit=False),
+    "claim": replace(BEGIN, digest="", submit=False),
     "begin to wait": replace(BEGIN, peek=True, alias="by this"),
     "submitting": Submitting(key="k", claim="me"),
     "submitted": Submitted(key="k", claim="me", task_id="t", task="{}"),
@@ -471,8 +471,27 @@ def test_a_claim_reserves_nothing_until_its_request_goes_out() -> None:
     books = books_with(budget=budget)
     apply_step(books, replace(BEGIN, budget="b", submit=False))
     assert budget.images == 0
-    apply_step(books, Submitting(key="k", claim="me"))
+    apply_step(books, replace(BEGIN, budget="b"))
     assert budget.images == 1
+
+
+def test_a_claim_that_is_refused_leaves_what_an_earlier_attempt_has_cost() -> None:
+    earlier = row_in("failed", worker=None, billed="no", sunk=PRICE, budget="a", error="why").but(request="earlier")
+    books = books_with(earlier, budget=BudgetRow("a", usd=PRICE))
+    books.budgets["b"] = BudgetRow("b")
+    apply_step(books, replace(BEGIN, digest="", budget="b", submit=False))
+    apply_step(books, Release(key="k", claim="me", unsent=True, over=True))
+    changed = {"claim": "me", "attempts": earlier.attempts + 1, "updated_at": books.now}
+    assert books.rows["k", 0] == earlier.but(**changed)
+    assert (books.budgets["a"].usd, books.budgets["b"].usd) == (PRICE, 0)
+
+
+def test_a_claim_names_no_budget_that_does_not_exist() -> None:
+    books = books_with()
+    apply_step(books, replace(BEGIN, digest="", budget="none", submit=False))
+    assert books.rows["k", 0].budget is None
+    with pytest.raises(BadRequestError, match="no budget"):
+        apply_step(books, replace(BEGIN, budget="none"))
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -21,13 +21,14 @@ from ..ledger.steps import Begin
 from ..request import ImageRequest
 from .context import Context
 from .image_run import CallOptions, ImageRun
-from .operations import Await, Flow, Instant, Now, RunBlocking
+from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
 from .purchase import LedgerLike, LedgerRecord
 from .purchase_errors import no_ledger
 
 # The whole call gets more than a one-shot call: a task may queue, and a poll is free.
 _DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
 _LARGEST_RESOLUTION: Final = "4K"
+_PAUSE: Final = 0.1  # seconds
 
 
 def begin_call(request: ImageRequest | None, options: CallOptions) -> Flow[ImageRun]:
@@ -61,7 +62,7 @@ def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Fl
             for record in records:
                 yield from record.claim()
         references = yield from _read_references(request)
-        yield from _identify(context, context.ledger, request, references, records)
+        yield from _identify(context, context.ledger, request, references, records, run.deadline)
     except APIMasterError as error:
         for record in records:
             record.take_back(error)
@@ -121,12 +122,26 @@ def _open_records(
     ]
 
 
+def _first_row(ledger: LedgerLike, record: LedgerRecord, deadline: float) -> Flow[Row | None]:
+    """The row of a call's first image, when it is known what it stands for: another call may be reading references."""
+    step = record.begin_step
+    where = Where(key=step.key, index=0)
+    while True:
+        rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 1)))
+        now: Instant = yield Now()
+        row = rows[0] if rows else None
+        if row is None or row.digest or row.state != "claimed" or row.claim == step.claim or now.monotonic >= deadline:
+            return row
+        yield Sleep(_PAUSE)
+
+
 def _identify(
     context: Context,
     ledger: LedgerLike,
     request: ImageRequest,
     references: Sequence[CheckedReference],
     records: Sequence[LedgerRecord],
+    deadline: float,
 ) -> Flow[None]:
     """Note in the records what the caller asked for: another call with the key asks for the same if that is the same.
 
@@ -151,9 +166,8 @@ def _identify(
         digest = request_digest(compared)
     if request.n > 1:
         # Each image is compared with its own row only, and a key that was used for fewer images has none for the rest.
-        where = Where(key=first.begin_step.key, index=0)
-        rows: list[Row] = yield Await(lambda: ledger.call(lambda backend: backend.rows(where, None, 1)))
-        if any(row.digest not in ("", digest) for row in rows):
+        row = yield from _first_row(ledger, first, deadline)
+        if row is not None and row.digest not in ("", digest):
             raise key_reused(first.begin_step.key)
     for record in records:
         record.begin_step = replace(record.begin_step, digest=digest, request=stored)

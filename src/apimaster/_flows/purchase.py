@@ -270,7 +270,7 @@ class LedgerRecord(Record):
         self.held = False
 
     def abandon(self) -> None:
-        if not self.held:
+        if not self.held and self.unwritten is None:
             return
         self.held = False
         unsent = not (self.sending or self.has_task)

@@ -94,23 +94,25 @@ def _claim(books: Books, step: Begin, row: Row | None) -> Beginning:
     """The call asks for this image when it has read its references; if it is free, nobody else buys it meanwhile."""
     if row is None:
         row = Row(step.key, step.index, step.digest, step.request, alias=step.alias, created_at=books.now)
-        return _take(books, step, row)
-    if row.claim == step.claim and row.state == "claimed":
+        row.price, row.account = step.price, step.account
+    elif row.claim == step.claim and row.state == "claimed":
         return Beginning("buy", row)  # this very step, written a second time
-    if row.state in ("claimed", "submitting") and row.worker != row.claim and not books.is_alive(row):
+    elif row.state in ("claimed", "submitting") and row.worker != row.claim and not books.is_alive(row):
         row = reap(books, row)
-    if row.state == "failed" and row.billed == "no":
-        return _take(books, step, row)
-    return Beginning("busy", row)
+    if row.id in books.rows and (row.state, row.billed) != ("failed", "no"):
+        return Beginning("busy", row)
+    # All else stays what an earlier attempt left: the call may still be refused.
+    taken = row.but(worker=books.worker, claim=step.claim, attempts=row.attempts + 1, alias=step.alias or row.alias)
+    return Beginning("buy", write(books, row, taken, "claimed"))
 
 
-def _take(books: Books, step: Begin, row: Row) -> Beginning:
+def _take(books: Books, step: Begin, row: Row, attempts: int = 1) -> Beginning:
     """Make the row this call's own: claimed, or submitting with its money reserved."""
     if step.peek and (step.alias is None or row.worker == row.claim == books.worker):
         return Beginning("wait", row)  # it is found as it is: by its key, for which others wait as well
     state = _state_after(step)
     taken = row.but(
-        digest=step.digest or row.digest,
+        digest=step.digest,
         request=step.request,
         price=step.price,
         charge=None,
@@ -118,7 +120,7 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
         account=step.account,
         worker=books.worker,
         claim=step.claim,
-        attempts=row.attempts + 1,
+        attempts=row.attempts + attempts,
         one_shot=step.one_shot,
         task_id=None,
         task=None,
@@ -138,9 +140,7 @@ def _take(books: Books, step: Begin, row: Row) -> Beginning:
 def _take_up(books: Books, step: Begin, row: Row) -> Beginning:
     """It is this call's own: its turn has come, or this very step is written a second time."""
     if row.state == "claimed" and _state_after(step) == "submitting":
-        facts = {"digest": step.digest, "request": step.request, "one_shot": step.one_shot}
-        taken = row.but(**facts, begun_at=books.now)
-        row = write(books, row, taken, "submitting")
+        return _take(books, step, row, attempts=0)
     return Beginning("wait" if step.peek else "buy", row)
 
 
