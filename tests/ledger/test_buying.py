@@ -160,6 +160,12 @@ def test_a_reference_that_cannot_be_read_leaves_the_key_free(
     assert charges(emulator) == n
 
 
+def red_square() -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(made, "PNG")
+    return made.getvalue()
+
+
 class SlowFile(io.BytesIO):
     """A reference that is read when somebody says so."""
 
@@ -176,9 +182,8 @@ class SlowFile(io.BytesIO):
 def test_an_image_is_claimed_while_its_references_are_read(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator
 ) -> None:
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-    slow = SlowFile(picture.getvalue())
+    picture = red_square()
+    slow = SlowFile(picture)
     first, second = client_for(ledger), client_for(ledger)
     with ThreadPoolExecutor(2) as pool:
         buys = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
@@ -186,7 +191,7 @@ def test_an_image_is_claimed_while_its_references_are_read(
         purchase = ledger.get("k")
         assert purchase is not None
         assert (purchase.state, purchase.billed) == ("claimed", "no")
-        joins = pool.submit(second.generate, "a castle", references=[picture.getvalue()], idempotency_key="k")
+        joins = pool.submit(second.generate, "a castle", references=[picture], idempotency_key="k")
         slow.goes_on.set()
         assert urls(buys.result(60)) == urls(joins.result(60))
     assert sorted((buys.result().replayed, joins.result().replayed)) == [False, True]
@@ -196,9 +201,8 @@ def test_an_image_is_claimed_while_its_references_are_read(
 def test_a_call_that_is_cancelled_while_its_references_are_read_leaves_the_key_free(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator
 ) -> None:
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-    slow = SlowFile(picture.getvalue())
+    picture = red_square()
+    slow = SlowFile(picture)
 
     async def cancel() -> None:
         async with AsyncAPIMaster(emulator.api_key, base_url=emulator.base_url, ledger=ledger) as client:
@@ -211,21 +215,20 @@ def test_a_call_that_is_cancelled_while_its_references_are_read_leaves_the_key_f
 
     asyncio.run(cancel())
     assert [(each.state, each.billed) for each in ledger.purchases()] == [("failed", "no")] * 3
-    result = client_for(ledger).generate("a castle", references=[picture.getvalue()], n=3, idempotency_key="k")
+    result = client_for(ledger).generate("a castle", references=[picture], n=3, idempotency_key="k")
     assert (len(result.images), charges(emulator)) == (3, 3)
 
 
 def test_a_key_stands_for_one_request_while_its_references_are_read(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator
 ) -> None:
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-    slow = SlowFile(picture.getvalue())
+    picture = red_square()
+    slow = SlowFile(picture)
     first, second = client_for(ledger), client_for(ledger)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
         assert slow.asked.wait(60)
-        other = {"references": [picture.getvalue()], "n": 2, "idempotency_key": "k"}
+        other = {"references": [picture], "n": 2, "idempotency_key": "k"}
         two = pool.submit(second.generate, "a house", **other)  # type: ignore[arg-type]
         while ledger.get("k", 1) is None:
             assert not two.done()
@@ -264,9 +267,8 @@ def test_images_that_had_not_begun_are_free_after_a_cancellation(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator, references: bool
 ) -> None:
     """A call has eight images under way at once."""
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
-    request = ImageRequest(prompt="a castle", n=10, references=[picture.getvalue()] if references else [])
+    picture = red_square()
+    request = ImageRequest(prompt="a castle", n=10, references=[picture] if references else [])
     emulator.latency = "manual"
 
     async def cancel() -> None:

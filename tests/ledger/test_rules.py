@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -504,6 +505,16 @@ def test_a_claim_changes_only_what_is_free(state: PurchaseState) -> None:
         assert (answer.kind, books.rows["k", 0].state, books.rows["k", 0].digest) == ("buy", "claimed", "d")
     else:
         assert (answer.kind, books.rows["k", 0]) == ("busy", before)
+
+
+@pytest.mark.parametrize("first", [{"submit": False, "digest": ""}, {"peek": True, "alias": "by this"}])
+def test_a_client_that_leaves_before_the_request_has_left_after_it(first: dict[str, Any]) -> None:
+    books = books_with()
+    apply_step(books, replace(BEGIN, **first))
+    apply_step(books, Left(key="k"))
+    apply_step(books, replace(BEGIN, alias=first.get("alias")))
+    row = books.rows["k", 0]
+    assert (row.state, row.left, row.attempts) == ("submitting", True, 1)
 
 
 def test_what_a_claim_left_out_is_written_when_the_request_goes_out() -> None:

@@ -102,12 +102,16 @@ def _claim(books: Books, step: Begin, row: Row | None) -> Beginning:
     if row.id in books.rows and (row.state, row.billed) != ("failed", "no"):
         return Beginning("busy", row)
     # All else stays what an earlier attempt left: the call may still be refused.
-    taken = row.but(worker=books.worker, claim=step.claim, attempts=row.attempts + 1, alias=step.alias or row.alias)
+    taken = row.but(worker=books.worker, claim=step.claim, attempts=row.attempts + 1, left=False)
+    taken.alias = step.alias or row.alias
     return Beginning("buy", write(books, row, taken, "claimed"))
 
 
-def _take(books: Books, step: Begin, row: Row, attempts: int = 1) -> Beginning:
-    """Make the row this call's own: claimed, or submitting with its money reserved."""
+def _take(books: Books, step: Begin, row: Row, *, claimed: bool = False) -> Beginning:
+    """Make the row this call's own: claimed, or submitting with its money reserved.
+
+    ``claimed``: this call has claimed it before.
+    """
     if step.peek and (step.alias is None or row.worker == row.claim == books.worker):
         return Beginning("wait", row)  # it is found as it is: by its key, for which others wait as well
     state = _state_after(step)
@@ -120,14 +124,14 @@ def _take(books: Books, step: Begin, row: Row, attempts: int = 1) -> Beginning:
         account=step.account,
         worker=books.worker,
         claim=step.claim,
-        attempts=row.attempts + attempts,
+        attempts=row.attempts + (not claimed),
         one_shot=step.one_shot,
         task_id=None,
         task=None,
         earlier_tasks=row.earlier_tasks_with(row.task_id),
         images=None,
         error=None,
-        left=False,
+        left=claimed and row.left,
         settled_at=None,
         unknown_since=None,
         begun_at=books.now if state == "submitting" else None,
@@ -140,7 +144,7 @@ def _take(books: Books, step: Begin, row: Row, attempts: int = 1) -> Beginning:
 def _take_up(books: Books, step: Begin, row: Row) -> Beginning:
     """It is this call's own: its turn has come, or this very step is written a second time."""
     if row.state == "claimed" and _state_after(step) == "submitting":
-        return _take(books, step, row, attempts=0)
+        return _take(books, step, row, claimed=True)
     return Beginning("wait" if step.peek else "buy", row)
 
 
