@@ -41,6 +41,6 @@ def test_the_memory_is_the_last_and_stays_it(blocked: Path, caplog: pytest.LogCa
     assert default_place(blocked) == "sqlite://"
     blocked.parent.unlink()
     assert default_place(blocked) == "sqlite://"
-    (record,) = caplog.records
+    (record,) = (each for each in caplog.records if each.name == "apimaster")
     assert "remembered by this process only" in record.getMessage()
     assert str(blocked) in record.getMessage()
