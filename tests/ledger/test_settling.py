@@ -104,6 +104,15 @@ def test_a_charge_that_may_be_that_of_a_request_on_its_way_counts_for_nobody_yet
         assert "on its way" in reason(step)
 
 
+@pytest.mark.parametrize(("since", "state"), [(NOW - 61, "failed"), (NOW - 59, None)])
+def test_a_charge_given_to_what_may_still_show_leaves_the_others_unknown(since: float, state: str | None) -> None:
+    """The older one has just become unknown, maybe after the log was read: then the charge was the younger one's."""
+    older = unknown("older", begun=8995.0, unknown_since=since)
+    found = settled([older, unknown()], [charge(at=9002)])
+    assert found["older"].state == "submitted"
+    assert (found["lost"].state, found["lost"].soon) == (state, state is None)
+
+
 def test_a_purchase_that_this_version_cannot_read_stops_no_other() -> None:
     """A newer version shares the ledger, and writes a field that is not known here."""
     newer = unknown("newer").but(request='{"prompt": "a castle", "seed": 7}')

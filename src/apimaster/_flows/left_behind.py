@@ -22,7 +22,7 @@ _SECONDS: Final = 5.0
 """The longest that a picture may wait for the usage log."""
 _TIME_LEFT: Final = 60.0
 """Seconds that a call must have left: a ledger that can't be reached keeps it waiting, too."""
-_LOOK_EVERY: Final = 300.0
+_BETWEEN_LOOKS: Final = 300.0
 """Seconds between two looks of all processes: so they leave most of the readings that the gateway answers."""
 
 
@@ -53,7 +53,7 @@ def _settle(context: Context) -> Flow[None]:
     rows = yield from unknown_rows(context, ledger)
     if not any(look_is_due(row, now, ledger.settle_after) for row in rows):
         return
-    if (yield from reserve_log_read(ledger, looks(context.account), 1, _LOOK_EVERY)) > 0:
+    if (yield from reserve_log_read(ledger, looks(context.account), 1, _BETWEEN_LOOKS)) > 0:
         return  # another process has just looked
     _log.info("Asking the usage log what became of purchases whose outcome nobody knows")
     yield from settle_unknown(context, timeout=_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -48,7 +48,7 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
     unknown = yield from unknown_rows(context, ledger, keys)
     if not unknown and keys:
         return Settlement()
-    note = yield from settle_rows(context, unknown)
+    note = yield from _read_and_settle(context, {row.id for row in unknown} if keys else None)
     timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
     run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
     found: list[Purchase] = []
@@ -83,16 +83,15 @@ def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str
     wait = yield from reserve_log_read(context.ledger, failed_reads(context.account), 1, ASK_AGAIN, count=False)
     if wait > 0:
         return f"It could not be read lately, and is asked again in {wait:.0f} s."
-    rows = yield from unknown_rows(context, context.ledger)
-    return (yield from settle_rows(context, rows, timeout))
+    return (yield from _read_and_settle(context, None, timeout))
 
 
-def settle_rows(context: Context, rows: Sequence[Row], timeout: float = _READ_TIMEOUT) -> Flow[str]:
-    """Read the usage log once, and record what it says of ``rows``. Gives the reason if it could not be read.
+def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout: float = _READ_TIMEOUT) -> Flow[str]:
+    """Read the usage log once, and record what it says of unknown purchases. Gives the reason if it could not be read.
 
-    Then nothing is known of the rows that was not known before, and they stay as they are: each says why it is unknown.
-    They are compared side by side with all unknown purchases of the account, since a charge may be that of another one.
-    ``timeout`` is seconds for the reading.
+    Then nothing is known of them that was not known before, and they stay as they are: each says why it is unknown.
+    All of the account are compared side by side, since a charge may be that of another one; the verdicts of those in
+    ``wanted`` are recorded, None: of all. ``timeout`` is seconds for the reading.
     """
     ledger = context.ledger
     assert ledger is not None
@@ -100,6 +99,9 @@ def settle_rows(context: Context, rows: Sequence[Row], timeout: float = _READ_TI
     wait = yield from reserve_log_read(ledger, account, LOG_LIMIT, LOG_PERIOD)
     if wait > 0:
         return f"The usage log was read too often: it can be read again in {wait:.0f} s."
+    # Before the log is read: what happens meanwhile is not in it.
+    now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
+    instant: Instant = yield Now()
     try:
         # One reading is one request: a retry would count against the gateway's limit, too.
         once = replace(context, policy=replace(context.policy, max_retries=0))
@@ -109,21 +111,17 @@ def settle_rows(context: Context, rows: Sequence[Row], timeout: float = _READ_TI
         if timeout >= _READ_TIMEOUT:  # a shorter one says little of a log that is only slow
             yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
-    # In this order: a purchase that becomes known meanwhile is in both, and is left out then. Another process may be
-    # settling the same ones.
+    # In this order: a purchase that becomes known meanwhile is in both, and the later reading counts. Another process
+    # may be settling the same ones.
     on_their_way = yield from _rows(ledger, Where(account=account, states=("submitting",)))
     unknown = {row.id: row for row in (yield from unknown_rows(context, ledger))}
     known = yield from _known(context, ledger, charges)
-    for row in known:
-        if row.state != "unknown":
-            unknown.pop(row.id, None)
-    wanted = {row.id for row in rows}
-    now: float = yield Await(lambda: ledger.call(lambda each: each.now()))
-    instant: Instant = yield Now()
+    unknown |= {row.id: row for row in known if row.id in unknown}
+    candidates = [row for row in unknown.values() if row.state == "unknown"]
     log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way)
-    verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(list(unknown.values()), log))
+    verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(candidates, log))
     begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
-    others = unknown.keys() - wanted
+    others = set() if wanted is None else {row.id for row in candidates} - set(wanted)
     # All at once, so that few commits hold them.
     written = [
         ledger.take(replace(verdict, begun_at=begun_at[verdict.id])) for verdict in verdicts if verdict.id not in others

@@ -225,13 +225,22 @@ def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Seque
         ]
     if len(charges) > len(group) or (charges and not same and len(group) > 1):
         return [_stays(each, f"several charges may be it: {_names(charges)}") for each in group]
-    steps = []
+    steps, unsure = [], False
     for charge in charges:
         owner = next((each for each in group if charge in each.charges), None)
         if owner is not None:
             group.remove(owner)
             steps.append(_matched(owner, charge))
+            unsure |= _still_to_wait(owner, log) > 0
+    if unsure:  # that one's own charge may show later, and then this one was another's
+        reason = "the charge that fits may be its own: another purchase of the same may still show in the log"
+        return steps + [replace(_stays(each, reason), soon=True) for each in group]
     return steps + [_absent(each, log, offset, times) for each in group]
+
+
+def _still_to_wait(each: _Candidate, log: Log) -> float:
+    """Seconds until the lack of a charge counts; 0 or less: it does."""
+    return _latest(each) + log.settle_after - log.now
 
 
 def _of_own_task(each: _Candidate, log: Log) -> Settle:
@@ -267,7 +276,7 @@ def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -
     begun = row.begun_at if row.begun_at is not None else row.created_at
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
-    wait = _latest(each) + log.settle_after - log.now
+    wait = _still_to_wait(each, log)
     # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
     oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
     if wait > 0:
