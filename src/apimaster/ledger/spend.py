@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..errors import LedgerError
-from .steps import Report
+from .steps import Report, Reported
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -42,9 +42,10 @@ def cost_to_report(
         mine = [row for step in steps if (row := step.result()) is not None]
     except LedgerError as error:  # the pictures are here: they need some cost
         _log.warning("%s", error.message)
-        with contextlib.suppress(LedgerError):  # it is closed
-            for index in range(images or 0 if bought.key is not None else 0):
-                ledger.take(Report(key=bought.key or "", index=index, claim=claim))  # written when that is possible
+        if bought.key is not None and otherwise != 0:
+            with contextlib.suppress(LedgerError):  # it is closed
+                for index in range(images or 1):
+                    ledger.take(Reported(key=bought.key, index=index, claim=claim))  # written when that is possible
         return otherwise
     if not mine and not any(row.state in ("delivered", "saved") for row in rows):
         return otherwise

@@ -182,11 +182,18 @@ class Report(_Step):
     """The call reports what this picture cost, unless another one does. ``claim`` is the call's own.
 
     For adapters whose spend is added up elsewhere: each charge must be reported once, whichever of several calls lives
-    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet. It is
-    owed: a call that could not wait for it has reported the cost all the same.
+    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet.
     """
 
     durable: ClassVar[bool] = False
+    owed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Report):
+    """The same of a call that has reported a cost already, because the ledger could not be asked."""
+
+    owed: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +277,7 @@ Step: TypeAlias = (
     | Left
     | Rejoin
     | Report
+    | Reported
     | Reap
     | Take
     | PlanAgain
