@@ -23,7 +23,7 @@ from apimaster.ledger.steps import Delivered
 from .driver import CallClient, Flow, RunBlocking
 from .old_calls import key_in_use, old_purchases, resume_old_call
 from .progress import ProgressReporter
-from .purchase_keys import PREFIX
+from .purchase_keys import PREFIX, PurchaseKey
 from .records import TASK_ID, StoredImage
 from .results import ToolResult, store_images, stored_result
 
@@ -76,9 +76,7 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
     """
     request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
     with context.keys.open(call, digest, draft.equals) as opened:
-        key = opened.text
-        if opened.former is not None:
-            key = yield RunBlocking(lambda: key_in_use(context, opened))
+        key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
             if old:
@@ -98,9 +96,7 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
     """
     request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
     with context.keys.open(call, digest, draft.equals) as opened:
-        key = opened.text
-        if opened.former is not None:
-            key = yield RunBlocking(lambda: key_in_use(context, opened))
+        key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
             if old and old[0].state == "submitted" and old[0].task is not None:
@@ -156,6 +152,15 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     otherwise = Decimal(0) if known.is_counted else result.cost
     cost = yield RunBlocking(lambda: _cost_to_report(context, task_id, otherwise))
     return ToolResult(stored, model=result.model, tasks=(task_id,), cost=cost, replayed=known.is_counted)
+
+
+def _key(context: ToolContext, opened: PurchaseKey) -> Flow[str]:
+    """The key under which to buy."""
+    text, former = opened.text, opened.former
+    if former is None:
+        return text
+    key: str = yield RunBlocking(lambda: key_in_use(context, text, former))
+    return key
 
 
 def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:

@@ -25,17 +25,15 @@ from .results import ToolResult
 if TYPE_CHECKING:
     from .call import Call
     from .context import ToolContext
-    from .purchase_keys import PurchaseKey
 
 _NOT_SENT: Final = ("planned", "claimed")
 
 
-def key_in_use(context: ToolContext, key: PurchaseKey) -> str:
+def key_in_use(context: ToolContext, key: str, former: str) -> str:
     """The key under which to buy: the former one, if something under it is paid for or may be. Blocks."""
-    ledger = context.ledger.get()
-    former = () if key.former is None else ledger.purchases(key=key.former)
-    is_bought = any(each.state not in _NOT_SENT and (each.state, each.billed) != ("failed", "no") for each in former)
-    return key.former if is_bought and key.former is not None else key.text
+    found = context.ledger.get().purchases(key=former)
+    is_bought = any(each.state not in _NOT_SENT and (each.state, each.billed) != ("failed", "no") for each in found)
+    return former if is_bought else key
 
 
 def old_purchases(context: ToolContext, call: Call, arguments: Mapping[str, Any], key: str) -> list[Purchase]:
