@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -179,15 +179,20 @@ class SlowFile(io.BytesIO):
         return super().read(size)
 
 
+def reads_its_reference(pool: ThreadPoolExecutor, client: APIMaster, slow: SlowFile) -> Future[ImageResult]:
+    """A call with the key ``k`` that is reading its reference."""
+    call = pool.submit(client.generate, "a castle", references=[slow], idempotency_key="k")
+    assert slow.asked.wait(60)
+    return call
+
+
 def test_an_image_is_claimed_while_its_references_are_read(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator
 ) -> None:
     picture = red_square()
-    slow = SlowFile(picture)
-    first, second = client_for(ledger), client_for(ledger)
+    slow, second = SlowFile(picture), client_for(ledger)
     with ThreadPoolExecutor(2) as pool:
-        buys = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
-        assert slow.asked.wait(60)
+        buys = reads_its_reference(pool, client_for(ledger), slow)
         purchase = ledger.get("k")
         assert purchase is not None
         assert (purchase.state, purchase.billed) == ("claimed", "no")
@@ -222,13 +227,10 @@ def test_a_call_that_is_cancelled_while_its_references_are_read_leaves_the_key_f
 def test_a_key_stands_for_one_request_while_its_references_are_read(
     ledger: Ledger, client_for: ClientFor, emulator: Emulator
 ) -> None:
-    picture = red_square()
-    slow = SlowFile(picture)
-    first, second = client_for(ledger), client_for(ledger)
+    slow, second = SlowFile(red_square()), client_for(ledger)
+    other = {"references": [red_square()], "n": 2, "idempotency_key": "k"}
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(first.generate, "a castle", references=[slow], idempotency_key="k")
-        assert slow.asked.wait(60)
-        other = {"references": [picture], "n": 2, "idempotency_key": "k"}
+        one = reads_its_reference(pool, client_for(ledger), slow)
         two = pool.submit(second.generate, "a house", **other)  # type: ignore[arg-type]
         while ledger.get("k", 1) is None:
             assert not two.done()
