@@ -12,11 +12,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
 
 import psycopg
+
+from apimaster.ledger import ledger as ledgers
 
 
 def find() -> Path | None:
@@ -118,11 +121,29 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def _close_shared_ledgers(self) -> None:
+        """Close what `Ledger.shared` opened here, which stays open until a process ends."""
+        for ledger in list(ledgers._shared.values()):
+            if ledger.location.url and f":{self.port}/" in ledger.location.url:
+                ledger.close()
+
+    def _none_is_open(self) -> None:
+        """Raise if a ledger of this process is still open here: it would log errors into the tests that follow."""
+        deadline = time.monotonic() + 10  # the threads of a pool that was closed may take a moment
+        while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("pool-")]:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"a test left a PostgreSQL ledger open: {left}")
+            time.sleep(0.02)
+
     def __enter__(self) -> PostgresServer:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        shutil.rmtree(self._root, ignore_errors=True)
+        try:
+            self._close_shared_ledgers()
+            self._none_is_open()
+        finally:
+            self.stop()
+            shutil.rmtree(self._root, ignore_errors=True)
