@@ -24,7 +24,10 @@ REPOSITORY = Path(__file__).parent.parent
 DATA = {"account", "catalog", "errors", "request", "results", "settings"}
 PUBLIC_MODULES = {"", "adapters", "async_client", "client", "ledger", "webhooks", *DATA}
 # The rules of the ledger, without its stores and its thread.
-LEDGER_RULES = {f"ledger.{name}" for name in ("digest", "purchase", "rows", "schema", "settling", "steps")}
+LEDGER_RULES = {
+    f"ledger.{name}"
+    for name in ("digest", "matching", "purchase", "rows", "schema", "settling", "settling_due", "steps")
+}
 MAY_IMPORT: dict[str, set[str]] = {
     # what callers import
     "_version": set(),

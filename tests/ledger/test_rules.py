@@ -14,7 +14,7 @@ from apimaster.errors import APIMasterError, BadRequestError, BudgetExceededErro
 from apimaster.ledger import STATES, TRANSITIONS
 from apimaster.ledger.rows import Books, BudgetRow, Row
 from apimaster.ledger.rules import apply_step
-from apimaster.ledger.settling import look_is_due
+from apimaster.ledger.settling_due import look_is_due
 from apimaster.ledger.states import BILLED, COUNTED, PurchaseState
 from apimaster.ledger.steps import (
     Begin,
@@ -678,3 +678,9 @@ def test_the_first_call_that_asks_reports_the_cost_of_a_picture_that_is_made(sta
         assert isinstance(saved, Row)
         assert (saved.state, saved.worker) == ("saved", None)
         assert apply_step(books, Report(key="k", claim="third")) is None
+
+
+def test_settling_says_nothing_of_what_was_pruned_meanwhile() -> None:
+    books = books_with()
+    assert apply_step(books, Settle(key="k", state="failed", error="{}")) is None
+    assert not books.rows

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from usage_log import MODEL, PRICE, WITNESS, WITNESS_CHARGE, charge, unknown
 
 from apimaster._flows.operations import Reply
 from apimaster._wire.account import read_log
@@ -18,27 +19,7 @@ from apimaster.ledger.settling import LOG_ROWS, Log, settle_steps
 from apimaster.ledger.steps import Settle
 from apimaster.results import GeneratedImage
 
-MODEL = "gemini-3.1-flash-image-preview"
 NOW = 10_000.0
-PRICE = Decimal("0.0375")
-
-
-def unknown(key: str = "lost", prompt: str = "a castle", *, begun: float = 9000.0, **changes: object) -> Row:
-    request = f'{{"prompt": "{prompt}", "model": "{MODEL}"}}'
-    known: dict[str, object] = {"digest": f"digest of {prompt}", "state": "unknown", "price": PRICE, "account": "own"}
-    times = {"begun_at": begun, "unknown_since": begun + 5}
-    return Row(key, 0, request=request, **{**known, **times, **changes})  # type: ignore[arg-type]
-
-
-def charge(
-    task: str | None = "task-1", prompt: str | None = "a castle", *, at: int = 9001, **changes: object
-) -> Charge:
-    fields: dict[str, object] = {"kind": "charge", "model": MODEL, "cost": PRICE, "task_id": task, "prompt": prompt}
-    return Charge(at=at, **{**fields, **changes})  # type: ignore[arg-type]
-
-
-WITNESS = Row("witness", 0, "d", "{}", state="saved", task_id="known", price=PRICE, account="own", begun_at=9100.0)
-WITNESS_CHARGE = charge("known", "something else", at=9100)
 
 
 def settled(rows: list[Row], charges: list[Charge], *, witness: bool = True, **log: object) -> dict[str, Settle]:
@@ -104,33 +85,102 @@ def test_a_charge_that_may_be_that_of_a_request_on_its_way_counts_for_nobody_yet
         assert "on its way" in reason(step)
 
 
-@pytest.mark.parametrize(("since", "state"), [(NOW - 61, "failed"), (NOW - 59, None)])
-def test_a_charge_given_to_what_may_still_show_leaves_the_others_unknown(since: float, state: str | None) -> None:
-    """The older one has just become unknown, maybe after the log was read: then the charge was the younger one's."""
-    older = unknown("older", begun=8995.0, unknown_since=since)
-    found = settled([older, unknown()], [charge(at=9002)])
-    assert found["older"].state == "submitted"
-    assert (found["lost"].state, found["lost"].soon) == (state, state is None)
+def read_twice(first: list[Row], charges: list[Charge], later: list[Charge], *, now: float = NOW) -> dict[str, Settle]:
+    """The last word on each purchase: after a reading, and a second one ten minutes later with other charges."""
+    found = settled(first, charges, now=now)
+    rows = {row.key: row for row in first}
+    for key, step in found.items():
+        changes = {"state": step.state, "task_id": step.task_id} if step.state is not None else {}
+        rows[key] = rows[key].but(**changes)
+    still = [row for row in rows.values() if row.state == "unknown"]
+    known = [row for row in rows.values() if row.state != "unknown"]
+    return found | settled(still, later, now=now + 1200, known=known)
+
+
+LATE = {"begun": 8995.0, "unknown_since": NOW - 10}  # has just become unknown: its charge may still show
+ONE_SHOT = {"begun": 8995.0, "unknown_since": NOW - 70, "one_shot": True}  # may still be drawn
+
+
+@pytest.mark.parametrize("older", [LATE, ONE_SHOT], ids=["a submit", "a one-shot call"])
+def test_nobody_gets_a_charge_while_another_one_may_still_show(older: dict[str, object]) -> None:
+    """The only charge may be that of either. Given away, it would prove that the other one was not charged."""
+    rows = [unknown("older", **older), unknown()]  # type: ignore[arg-type]
+    found = settled(rows, [charge(at=9002)])
+    for step in found.values():
+        assert step.state is None
+        assert "may still show" in reason(step)
+    both = [charge(at=9002), charge("task-2", at=9950)]
+    ended = read_twice(rows, [charge(at=9002)], both)
+    assert {key: step.task_id for key, step in ended.items()} == {"lost": "task-1", "older": "task-2"}
+    ended = read_twice(rows, [charge(at=9002)], [charge(at=9002)])
+    assert {key: (step.state, step.task_id) for key, step in ended.items()} == {
+        "lost": ("submitted", "task-1"),
+        "older": ("failed", None),
+    }
+
+
+def test_it_is_looked_for_again_at_once_only_if_it_shows_soon() -> None:
+    soon = settled([unknown("older", **LATE), unknown()], [charge(at=9002)])  # type: ignore[arg-type]
+    later = settled([unknown("older", **ONE_SHOT), unknown()], [charge(at=9002)])  # type: ignore[arg-type]
+    assert ({step.soon for step in soon.values()}, {step.soon for step in later.values()}) == ({True}, {False})
+
+
+def test_who_may_be_fewer_charges_gets_the_one_that_fits() -> None:
+    """In the order of their beginnings, the older one would take the only charge that the younger one may be."""
+    rows = [unknown("long", begun=9000.0, unknown_since=9120.0), unknown("short", begun=9010.0, unknown_since=9012.0)]
+    found = settled(rows, [charge("short's", at=9011), charge("long's", at=9100)])
+    assert {key: step.task_id for key, step in found.items()} == {"long": "long's", "short": "short's"}
+
+
+def test_a_charge_too_many_proves_that_something_is_not_known() -> None:
+    rows = [unknown("long", unknown_since=9120.0), unknown("one"), unknown("two")]
+    found = settled(rows, [charge(f"task-{at}", at=at) for at in (9002, 9100, 9101)])
+    assert {step.state for step in found.values()} == {None}
+
+
+def test_a_charge_of_one_that_may_still_show_its_own_is_not_taken_from_one_that_came_before() -> None:
+    """The charge is too late for the lost one by what its process knew, and fits another one, which is out since."""
+    other = unknown("other", begun_at=9895.0, unknown_since=9905.0)
+    at_9900, own = charge(at=9900), charge("task-2", at=9904)
+    found = settled([unknown(), other], [at_9900], now=9910.0)
+    assert {key: step.state for key, step in found.items()} == {"lost": None, "other": None}
+    ended = read_twice([unknown(), other], [at_9900], [at_9900, own], now=9910.0)
+    assert {step.state for step in ended.values()} == {None}, "two charges that the other one may be"
+    ended = read_twice([unknown(), other], [at_9900], [at_9900], now=9910.0)
+    assert {key: step.state for key, step in ended.items()} == {"lost": "failed", "other": "submitted"}
+
+
+def test_a_refunded_charge_is_used_up() -> None:
+    """Otherwise an equal purchase, whose own charge shows later, would be taken for refunded, too, and bought again."""
+    step = settled([unknown()], [charge(refunded=True)])["lost"]
+    assert (step.state, step.task_id) == ("failed", "task-1")
+    refunded = unknown().but(state="failed", task_id="task-1", billed="no")
+    twin = settled([unknown("twin", unknown_since=NOW - 10)], [charge(refunded=True)], known=[refunded])["twin"]
+    assert twin.state is None
 
 
 def test_a_purchase_that_this_version_cannot_read_stops_no_other() -> None:
     """A newer version shares the ledger, and writes a field that is not known here."""
     newer = unknown("newer").but(request='{"prompt": "a castle", "seed": 7}')
-    found = settled([newer, unknown()], [charge()])
+    found = settled([newer.but(begun_at=9400.0), unknown()], [charge()])
     assert found["lost"].state == "submitted"
+    assert settled([newer, unknown()], [charge()])["lost"].state is None, "it may be the newer version's"
     assert found["newer"].state is None
     assert "newer version" in reason(found["newer"])
     contested = settled([unknown()], [charge()], on_their_way=[newer])["lost"]
     assert contested.state is None, "it may be the newer version's"
 
 
-@pytest.mark.parametrize("at", [9140, 9200, 9900])
-def test_a_charge_that_is_too_late_proves_nothing_either(at: int) -> None:
-    """The upload took long, or the process was stopped: the charge may be this one's all the same."""
+@pytest.mark.parametrize(
+    ("at", "expected"), [(9140, "too late"), (9200, "too late"), (9900, "too late"), (8900, "too early")]
+)
+def test_a_charge_from_about_that_time_proves_nothing_either(at: int, expected: str) -> None:
+    """The upload took long, or the process was stopped, or another one has got its charge: it may be this one's."""
     step = settled([unknown()], [charge(at=at)])["lost"]
     assert step.state is None
-    assert "too late" in str(step.error)
+    assert expected in str(step.error)
     assert "task-1" in str(step.error)
+    assert settled([unknown()], [charge(at=at, refunded=True)])["lost"].state == "failed"
     other = unknown("other", begun_at=float(at - 5), unknown_since=float(at + 5))
     found = settled([unknown(), other], [charge(at=at)])
     assert (found["lost"].state, found["other"].state) == ("failed", "submitted"), "it is another one's"
@@ -144,7 +194,7 @@ def test_a_charge_that_is_too_late_proves_nothing_either(at: int) -> None:
         {"aspect_ratio": "16:9"},
         {"resolution": "4K"},
         {"effective_resolution": "2K"},
-        {"at": 8900},
+        {"at": 8000},
         {"at": 11_000},
         {"kind": "error"},
         {"kind": "refund"},
@@ -157,6 +207,14 @@ def test_a_charge_for_something_else_or_another_time_does_not_count(changes: dic
 
 def test_the_default_resolution_may_be_spelled_out() -> None:
     assert settled([unknown()], [charge(resolution="1K")])["lost"].state == "submitted"
+
+
+def test_only_a_charge_proves_that_the_log_is_alive() -> None:
+    """A gateway that writes its charges down as something new holds none that this version can find."""
+    step = settled(
+        [unknown()], [charge("known", "something else", at=9100, kind="other")], witness=False, known=[WITNESS]
+    )
+    assert "no other purchase" in reason(step["lost"])
 
 
 def test_a_digest_is_compared_where_no_prompt_is_stored() -> None:
@@ -241,10 +299,16 @@ def test_a_row_that_is_none_fills_the_log_like_any_other() -> None:
         (charge(prompt=None, model="gpt-image-2", at=0), "failed"),
         (charge(kind="refund", at=0), "failed"),
         (charge(kind="error", at=0), "failed"),
+        (charge(kind="other"), None),  # a kind that this version does not know
+        (charge(kind="other", at=9500), None),
+        (charge(kind="other", prompt="another castle"), "failed"),
+        (charge(kind="other", prompt=None, model=None), "failed"),  # how a payment is written down
     ],
-    ids=["nothing", "its request", "no request", "another request", "another model", "a refund", "an error"],
+    ids=str,
 )
-def test_a_row_without_a_time_may_be_the_charge_that_seems_to_be_missing(odd: Charge, expected: str | None) -> None:
+def test_a_row_that_cannot_be_read_may_be_the_charge_that_seems_to_be_missing(
+    odd: Charge, expected: str | None
+) -> None:
     absent = settled([unknown()], [odd])["lost"]
     assert absent.state == expected
     assert expected or "can't be read" in reason(absent)
@@ -281,6 +345,14 @@ def test_clocks_an_hour_apart_are_compared_by_what_both_know() -> None:
     late = [charge(at=9001 + 3600), charge("known", "something else", at=9100 + 3600)]
     steps = settle_steps([unknown()], Log(late, [WITNESS], NOW))
     assert steps[0].state == "submitted"
+
+
+@pytest.mark.parametrize("changes", [{"one_shot": True}, {"unknown_since": 9120.0}], ids=str)
+def test_what_was_not_charged_at_once_says_nothing_of_the_clocks(changes: dict[str, object]) -> None:
+    """A one-shot call is charged when its picture is drawn; what was unknown may have the charge of an equal one."""
+    late = charge("known", "something else", at=9250)
+    log = Log([charge(), late], [WITNESS.but(**changes)], NOW)  # type: ignore[arg-type]
+    assert settle_steps([unknown()], log)[0].state == "submitted"
 
 
 def test_true_charges_are_told_for_known_purchases() -> None:

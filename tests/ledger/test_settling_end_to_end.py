@@ -440,7 +440,9 @@ def test_a_late_log_proves_nothing_even_if_nobody_waits_for_it(
         with pytest.raises(OutcomeUnknownError, match="proves nothing"):
             client.generate("castle k", idempotency_key="k")
         slow_books.advance(46)
-        monkeypatch.setattr("apimaster.ledger.settling.SETTLE_AGAIN", 0.0)  # ten minutes later, on the ledger's clock
+        monkeypatch.setattr(
+            "apimaster.ledger.settling_due.SETTLE_AGAIN", 0.0
+        )  # ten minutes later, on the ledger's clock
         assert client.generate("castle k", idempotency_key="k").replayed
     assert len(slow_books.bill.charges) == 2
 

@@ -11,7 +11,7 @@ import logging
 from typing import Final
 
 from ..ledger.schema import Where, looks
-from ..ledger.settling import look_is_due
+from ..ledger.settling_due import look_is_due
 from .account import reserve_log_read
 from .context import Context
 from .operations import Await, Flow, Instant, Now

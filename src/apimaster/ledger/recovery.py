@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..catalog import SUBMIT_TIMEOUT
-from .bookkeeping import existing, write
+from .bookkeeping import write
 from .rows import Books, Row
 from .steps import REPORTED, Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
 
@@ -104,8 +104,10 @@ def plan_again(books: Books, step: PlanAgain) -> Row | None:
 
 
 def settle(books: Books, step: Settle) -> Row | None:
-    """Write what the usage log, or a person, says."""
-    row = existing(books, step)
+    """Write what the usage log, or a person, says. Nothing, if the row was pruned meanwhile."""
+    row = books.rows.get(step.id)
+    if row is None:
+        return None
     if step.begun_at is not None and row.begun_at != step.begun_at:
         return row  # it has been bought again since the log was read
     changed = row.but(settled_at=None if step.soon else books.now)

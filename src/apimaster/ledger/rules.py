@@ -24,7 +24,7 @@ from .recovery import (
     take_free,
 )
 from .rows import ZERO, Books, Row
-from .settling import settling_is_due
+from .settling_due import settling_is_due
 from .states import PurchaseState
 from .steps import (
     Begin,

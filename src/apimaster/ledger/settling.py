@@ -4,10 +4,12 @@ The log (docs/endpoint.md, "The account's own books") tells what each charge was
 charge counts for one purchase only, and never for a task that the ledger knows already.
 
 * A purchase that has a task already: only the charge of that task says anything of it, and its absence proves nothing.
-* One or more purchases and charges that fit each other, and no others: matched, the earlier with the earlier. Equal
-  requests may take each other's place; different ones that the log can't tell apart may not.
-* A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
+* One or more purchases and charges that fit each other, and no others: matched. Equal requests may take each other's
+  place; different ones that the log can't tell apart may not.
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
+* Fewer charges than purchases: nobody gets one before the charge of each of them would have shown. A charge that is
+  given away counts as known from then on, and would prove that the others were not charged.
+* A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
   this ledger from about that time), it reaches back far enough, and enough time has passed.
 * A purchase that an older version made does not say which account bought it. A charge that fits is its own all the
@@ -16,14 +18,24 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
-from ..request import ImageRequest
+from ..catalog import one_shot_limit
 from ..results import GeneratedImage, Task
-from .digest import is_digest, text_digest
+from .matching import (
+    SLACK,
+    Candidate,
+    begun_of,
+    charges_of,
+    connected,
+    divided,
+    fits,
+    may_fit,
+    request_of,
+    unknown_since,
+)
 from .purchase import images_json, images_of, task_json
 from .rows import Row
 from .steps import Settle, error_json
@@ -34,31 +46,9 @@ if TYPE_CHECKING:
 LOG_ROWS: Final = 1000
 """The log holds so many rows; if it has fewer, it reaches back to the first charge."""
 
-SETTLE_AGAIN: Final = 600.0
-"""Seconds between two looks into the usage log for one purchase: it may be read 15 times in 20 minutes."""
-LOOK_FOR: Final = 3600.0
-"""Seconds after which nobody looks for a purchase any more, unless somebody asks for it."""
-
-_SLACK: Final = 30.0  # seconds by which the two clocks may differ after they were compared
 _MAYBE_CHARGES: Final = ("charge", "other")
-_ABOUT: Final = 900.0  # seconds: "about that time", for another purchase that proves that the log is alive
-
-
-def settling_is_due(row: Row, now: float, settle_after: float) -> bool:
-    """Whether to look into the usage log: once when it may hold the charge, again when a charge that is missing there
-    proves something, and from then on every ten minutes.
-    """
-    begun = row.created_at if row.begun_at is None else row.begun_at
-    over = row.updated_at if row.unknown_since is None else row.unknown_since
-    if row.settled_at is None:
-        return now - begun >= settle_after
-    return row.settled_at < over + settle_after <= now or now - row.settled_at >= SETTLE_AGAIN
-
-
-def look_is_due(row: Row, now: float, settle_after: float) -> bool:
-    """The same for a row whose key nobody asks for: in the first hour."""
-    over = row.updated_at if row.unknown_since is None else row.unknown_since
-    return now - over < LOOK_FOR and settling_is_due(row, now, settle_after)
+_LONGEST_ONE_SHOT: Final = one_shot_limit("4K")
+_OTHERS_MAY_SHOW: Final = "the charge that fits may be that of another purchase of the same, which may still show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,63 +73,51 @@ class Log:
 
 
 @dataclass(slots=True)
-class _Candidate:
-    """An unknown purchase, its request, and the charges that it may be.
+class _Group:
+    """Purchases that share charges, and who gets which. ``stay``: why all of them stay unknown; "": they don't."""
 
-    ``later`` ones are too late to be it. ``contested``: one of them may be that of a purchase on its way. ``vague``:
-    there is one that does not say what it was for; ``undated``: one that does not say when.
-    """
+    members: list[Candidate]
+    pairs: list[tuple[Candidate, Charge]]
+    stay: str = ""
+    soon: bool = False
 
-    row: Row
-    request: ImageRequest
-    charges: list[Charge] = field(default_factory=list)
-    later: list[Charge] = field(default_factory=list)
-    contested: bool = False
-    vague: bool = False
-    undated: bool = False
+    def without_charge(self) -> list[Candidate]:
+        owners = [] if self.stay else [owner for owner, _ in self.pairs]
+        return [each for each in self.members if not any(each is owner for owner in owners)]
 
 
 def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
     seen, steps = _known_charges(log)
     offset, times = _clock(log)
-    free = [charge for charge in log.charges if charge.kind == "charge" and charge.at > 0 and id(charge) not in seen]
-    # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
-    undated = [each for each in log.charges if each.at <= 0 and each.kind in _MAYBE_CHARGES and id(each) not in seen]
-    candidates = []
+    readable, newer = [], []
     for row in unknown:
-        request = _request_of(row)
+        request = request_of(row)
         if request is None:
+            newer.append(row)
             steps.append(_says_nothing(row, "a newer version of apimaster bought it, which has to look it up"))
         else:
-            candidates.append(_Candidate(row, request))
-    steps += [_of_own_task(each, log) for each in candidates if each.row.task_id is not None]
-    candidates = [each for each in candidates if each.row.task_id is None]
+            readable.append(Candidate(row, request))
+    steps += [_of_own_task(each, log) for each in readable if each.row.task_id is not None]
+    candidates = [each for each in readable if each.row.task_id is None]
     for each in candidates:
-        for charge in free:
-            if not _in_time(charge.at - offset, each):
-                since = charge.at - offset - _latest(each)
-                if 0 < since <= _ABOUT and charge.prompt is not None and _fits(charge, each.request):
-                    each.later.append(charge)
-                continue
-            if charge.prompt is None:
-                each.vague |= _may_be(charge, each.request)
-            elif _fits(charge, each.request):
-                each.charges.append(charge)
-        each.undated = any(_may_be(charge, each.request) for charge in undated)
-    for row in log.on_their_way:
-        request, begun = _request_of(row), row.begun_at or row.created_at
-        for each in candidates:
-            each.contested |= each.row.id != row.id and any(
-                charge.at - offset >= begun - _SLACK and (request is None or _fits(charge, request))
-                for charge in each.charges
-            )
-    taken = {id(charge) for each in candidates for charge in each.charges}
-    for each in candidates:
-        each.later = [charge for charge in each.later if id(charge) not in taken]
-    for group in _connected(candidates):
-        steps += _settle_group(group, log, offset, times)
+        _look(each, [charge for charge in log.charges if id(charge) not in seen], offset)
+        _compare(each, log.on_their_way, newer, offset)
+    groups = [_group(members, log) for members in connected(candidates)]
+    _withhold(groups, log)
+    given = {id(charge) for group in groups if not group.stay for _, charge in group.pairs}
+    for group in groups:
+        if group.stay:
+            steps += [replace(_stays(each, group.stay), soon=group.soon) for each in group.members]
+            continue
+        steps += [_matched(owner, charge) for owner, charge in group.pairs]
+        for each in group.without_charge():
+            each.nearby = [charge for charge in each.nearby if id(charge) not in given]
+            steps.append(_absent(each, log, offset, times))
     return steps
+
+
+# --- which charges count --------------------------------------------------------------------------------------------
 
 
 def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
@@ -161,119 +139,134 @@ def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
 def _clock(log: Log) -> tuple[float, list[float]]:
     """Seconds by which the gateway's clock is ahead of the ledger's, and the times of the purchases that both know."""
     # What was taken over from an older version may not say when its request went out.
-    own = (row for row in log.known if row.account)
-    begun = {row.task_id: row.begun_at for row in own if row.task_id is not None and row.begun_at is not None}
-    shared = [(charge.at, begun[charge.task_id]) for charge in log.charges if charge.task_id in begun]
-    ahead = sorted(at - known for at, known in shared)
+    own = {row.task_id: row for row in log.known if row.account and row.begun_at is not None}
+    shared = [
+        (charge.at, own[charge.task_id])
+        for charge in log.charges
+        if charge.task_id is not None and charge.task_id in own and charge.kind == "charge" and charge.at > 0
+    ]
+    # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
+    ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
-    return offset, [known for _, known in shared]
+    return offset, [begun_of(row) for _, row in shared]
 
 
-def _may_be(charge: Charge, request: ImageRequest) -> bool:
-    """Whether a charge may be for this request, as far as it says what it was for."""
-    if charge.prompt is None:
-        return charge.model in (None, request.model)
-    return _fits(charge, request)
-
-
-def _in_time(at: float, each: _Candidate) -> bool:
-    begun = each.row.begun_at if each.row.begun_at is not None else each.row.created_at
-    return begun - _SLACK <= at <= _latest(each) + _SLACK
-
-
-def _latest(each: _Candidate) -> float:
-    """When the log has the charge at the latest, if there is one."""
-    since = each.row.unknown_since if each.row.unknown_since is not None else each.row.updated_at
-    return since + (one_shot_limit(each.request.resolution) if each.row.one_shot else 0.0)
-
-
-def _fits(charge: Charge, request: ImageRequest) -> bool:
-    prompt = text_digest(charge.prompt or "") if is_digest(request.prompt) else charge.prompt
-    resolution = charge.resolution or charge.effective_resolution or DEFAULT_RESOLUTION
-    return (charge.model, prompt, charge.aspect_ratio, resolution) == (
-        request.model,
-        request.prompt,
-        request.aspect_ratio,
-        request.resolution or DEFAULT_RESOLUTION,
-    )
-
-
-def _connected(candidates: Sequence[_Candidate]) -> Iterable[list[_Candidate]]:
-    """Purchases that share a charge, directly or through others."""
-    left = list(candidates)
-    while left:
-        group = [left.pop(0)]
-        charges = {id(charge) for charge in group[0].charges}
-        while more := [each for each in left if charges & {id(charge) for charge in each.charges}]:
-            for each in more:
-                left.remove(each)
-                charges |= {id(charge) for charge in each.charges}
-            group += more
-        yield group
-
-
-def _settle_group(group: list[_Candidate], log: Log, offset: float, times: Sequence[float]) -> list[Settle]:
-    charges = sorted({id(charge): charge for each in group for charge in each.charges}.values(), key=lambda c: c.at)
-    group.sort(key=lambda each: each.row.begun_at or each.row.created_at)
-    same = len({each.row.digest or each.row.request for each in group}) == 1
-    if any(each.vague for each in group):
-        return [_stays(each, "the log has a charge that does not say what it was for") for each in group]
-    if any(each.contested for each in group):
-        return [
-            replace(_stays(each, "a charge that fits may be that of another purchase, which is on its way"), soon=True)
-            for each in group
-        ]
-    if len(charges) > len(group) or (charges and not same and len(group) > 1):
-        return [_stays(each, f"several charges may be it: {_names(charges)}") for each in group]
-    steps, unsure = [], False
+def _look(each: Candidate, charges: Sequence[Charge], offset: float) -> None:
+    """Note which of the charges that belong to nobody may be this purchase."""
     for charge in charges:
-        owner = next((each for each in group if charge in each.charges), None)
-        if owner is not None:
-            group.remove(owner)
-            steps.append(_matched(owner, charge))
-            unsure |= _still_to_wait(owner, log) > 0
-    if unsure:  # that one's own charge may show later, and then this one was another's
-        reason = "the charge that fits may be its own: another purchase of the same may still show in the log"
-        return steps + [replace(_stays(each, reason), soon=True) for each in group]
-    return steps + [_absent(each, log, offset, times) for each in group]
+        at = charge.at - offset
+        # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
+        if charge.at <= 0:
+            each.unreadable |= charge.kind in _MAYBE_CHARGES and may_fit(charge, each.request)
+        elif charge.kind == "other":
+            each.unreadable |= _is_about(each, charge, at)
+        elif charge.kind == "charge" and each.is_from_its_time(at):
+            if charge.prompt is None:
+                each.vague |= may_fit(charge, each.request)
+            elif fits(charge, each.request):
+                each.charges.append(charge)
+        elif charge.kind == "charge" and not charge.refunded and _is_about(each, charge, at):
+            each.nearby.append(charge)
 
 
-def _still_to_wait(each: _Candidate, log: Log) -> float:
+def _is_about(each: Candidate, charge: Charge, at: float) -> bool:
+    return charge.prompt is not None and each.is_from_about_its_time(at) and fits(charge, each.request)
+
+
+def _compare(each: Candidate, on_their_way: Sequence[Row], newer: Sequence[Row], offset: float) -> None:
+    """Note whether a charge of this purchase may be that of one which says nothing of its charge by itself."""
+    for row in on_their_way:
+        request = request_of(row)
+        each.contested |= each.row.id != row.id and any(
+            charge.at - offset >= begun_of(row) - SLACK and (request is None or fits(charge, request))
+            for charge in each.charges
+        )
+    for row in newer:
+        latest = unknown_since(row) + (_LONGEST_ONE_SHOT if row.one_shot else 0.0)
+        each.of_newer_version |= any(
+            begun_of(row) - SLACK <= charge.at - offset <= latest + SLACK for charge in each.charges
+        )
+
+
+# --- who gets which -------------------------------------------------------------------------------------------------
+
+
+def _group(members: list[Candidate], log: Log) -> _Group:
+    charges = charges_of(members)
+    same = len({each.row.digest or each.row.request for each in members}) == 1
+    pairs = divided(members)
+    if any(each.vague for each in members):
+        return _Group(members, [], "the log has a charge that does not say what it was for")
+    if any(each.contested for each in members):
+        reason = "a charge that fits may be that of another purchase, which is on its way"
+        return _Group(members, [], reason, soon=True)
+    if any(each.of_newer_version for each in members):
+        return _Group(members, [], "a charge that fits may be that of a purchase of a newer version of apimaster")
+    if pairs is None or (charges and not same and len(members) > 1):
+        return _Group(members, [], f"several charges may be it: {_names(charges)}")
+    group = _Group(members, pairs)
+    if pairs and group.without_charge():
+        _wait_for(group, max(_still_to_wait(each, log) for each in members), log)
+    return group
+
+
+def _withhold(groups: Sequence[_Group], log: Log) -> None:
+    """Give nobody a charge whose own one may still show, if the charge may be that of one that goes without.
+
+    Without its own, the charge of that other one would be one of those that the ledger knows.
+    """
+    again = True
+    while again:
+        wanted = {id(charge) for group in groups for each in group.without_charge() for charge in each.nearby}
+        again = False
+        for group in groups:
+            waits = [_still_to_wait(owner, log) for owner, charge in group.pairs if id(charge) in wanted]
+            if not group.stay and max(waits, default=0.0) > 0:
+                _wait_for(group, max(waits), log)
+                again = True
+
+
+def _wait_for(group: _Group, wait: float, log: Log) -> None:
+    """Let all of a group stay unknown, if there is something to wait for."""
+    if wait > 0:
+        group.stay = f"{_OTHERS_MAY_SHOW}: look again in {wait:.0f} s"
+        group.soon = wait <= log.settle_after
+
+
+def _still_to_wait(each: Candidate, log: Log) -> float:
     """Seconds until the lack of a charge counts; 0 or less: it does."""
-    return _latest(each) + log.settle_after - log.now
+    return each.latest + log.settle_after - log.now
 
 
-def _of_own_task(each: _Candidate, log: Log) -> Settle:
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def _of_own_task(each: Candidate, log: Log) -> Settle:
     """What the log says of a purchase whose task is known: it was accepted, and its picture was not saved."""
     own = (charge for charge in log.charges if charge.kind == "charge" and charge.task_id == each.row.task_id)
     charge = next(own, None)
     return _stays(each, "the log does not hold the charge of its task") if charge is None else _matched(each, charge)
 
 
-def _matched(each: _Candidate, charge: Charge) -> Settle:
+def _matched(each: Candidate, charge: Charge) -> Settle:
     row = each.row
-    if charge.refunded:
+    task = None if charge.task_id is None else Task(id=charge.task_id, model=each.request.model)
+    step = Settle(key=row.key, index=row.index)
+    if task is not None:
+        step = replace(step, task_id=task.id, task=task_json(task))
+    if charge.refunded:  # with its task: this charge is used up, and is nobody else's
         error = error_json("GenerationFailedError", "The generation failed, as the usage log says: refunded.", "no")
-        return Settle(key=row.key, index=row.index, state="failed", error=error)
-    if charge.task_id is not None:
-        task = Task(id=charge.task_id, model=each.request.model)
-        return Settle(
-            key=row.key,
-            index=row.index,
-            state="submitted",
-            task_id=task.id,
-            task=task_json(task),
-            charge=charge.cost,
-        )
+        return replace(step, state="failed", error=error)
+    if task is not None:
+        return replace(step, state="submitted", charge=charge.cost)
     if charge.result_url is not None:
         images = images_json((GeneratedImage(url=charge.result_url),))
-        return Settle(key=row.key, index=row.index, state="delivered", images=images, charge=charge.cost)
+        return replace(step, state="delivered", images=images, charge=charge.cost)
     return _stays(each, "it was charged, and the log does not name its picture")
 
 
-def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -> Settle:
+def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) -> Settle:
     row = each.row
-    begun = row.begun_at if row.begun_at is not None else row.created_at
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
     wait = _still_to_wait(each, log)
@@ -281,13 +274,14 @@ def _absent(each: _Candidate, log: Log, offset: float, times: Sequence[float]) -
     oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
     if wait > 0:
         return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
-    if each.later:  # a long upload, or a process that was stopped
-        return _stays(each, f"a charge that is too late may be it: {_names(each.later)}")
-    if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - _SLACK):
+    if each.nearby:  # a long upload, a process that was stopped, or one that has got the charge of another
+        early = all(charge.at - offset < each.begun for charge in each.nearby)
+        return _stays(each, f"a charge that is too {'early' if early else 'late'} may be it: {_names(each.nearby)}")
+    if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > each.begun - SLACK):
         return _stays(each, "the log does not reach back to it")
-    if each.undated:
+    if each.unreadable:
         return _stays(each, "the log has a row that can't be read, and that may be its charge")
-    if not any(begun - _ABOUT <= time <= _latest(each) + _ABOUT for time in times):
+    if not any(each.is_from_about_its_time(time) for time in times):
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
     return Settle(key=row.key, index=row.index, state="failed", error=error)
@@ -297,17 +291,9 @@ def _names(charges: Sequence[Charge]) -> str:
     return ", ".join(charge.task_id or charge.request_id or "a one-shot call" for charge in charges)
 
 
-def _stays(each: _Candidate, reason: str) -> Settle:
+def _stays(each: Candidate, reason: str) -> Settle:
     return _says_nothing(each.row, reason)
 
 
 def _says_nothing(row: Row, reason: str) -> Settle:
     return Settle(key=row.key, index=row.index, error=error_json("OutcomeUnknownError", reason, "maybe"))
-
-
-def _request_of(row: Row) -> ImageRequest | None:
-    """What a row asks for; None if this version can't read it: a newer one, which shares the ledger, wrote it."""
-    try:
-        return ImageRequest.model_validate_json(row.request)
-    except ValueError:
-        return None

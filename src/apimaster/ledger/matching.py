@@ -1,0 +1,137 @@
+"""Which charges of the usage log an unknown purchase may be, and which of several purchases gets which charge. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
+from ..request import ImageRequest
+from .digest import is_digest, text_digest
+from .rows import Row
+
+if TYPE_CHECKING:
+    from ..account import Charge
+
+SLACK: Final = 30.0
+"""Seconds by which the two clocks may differ after they were compared."""
+ABOUT: Final = 900.0
+"""Seconds: what "about that time" means."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An unknown purchase, its request, and the charges that it may be.
+
+    Attributes:
+        row: the purchase.
+        request: what it asked for.
+        charges: they fit, and come from the time at which the gateway may have charged it.
+        nearby: they fit, and come from up to 15 minutes before or after that time.
+        contested: one of ``charges`` may be that of a purchase which is on its way.
+        of_newer_version: one of ``charges`` may be that of a purchase which this version can't read.
+        vague: a charge from that time does not say what it was for.
+        unreadable: a row of the log that is no charge as far as this version knows may be one, and may be its own.
+    """
+
+    row: Row
+    request: ImageRequest
+    charges: list[Charge] = field(default_factory=list)
+    nearby: list[Charge] = field(default_factory=list)
+    contested: bool = False
+    of_newer_version: bool = False
+    vague: bool = False
+    unreadable: bool = False
+
+    @property
+    def begun(self) -> float:
+        """Unix seconds: when its request went out."""
+        return begun_of(self.row)
+
+    @property
+    def latest(self) -> float:
+        """Unix seconds: when the gateway has charged it at the latest, if it has."""
+        return unknown_since(self.row) + (one_shot_limit(self.request.resolution) if self.row.one_shot else 0.0)
+
+    def is_from_its_time(self, at: float) -> bool:
+        """Whether it may have been charged at this moment, by the ledger's clock."""
+        return self.begun - SLACK <= at <= self.latest + SLACK
+
+    def is_from_about_its_time(self, at: float) -> bool:
+        """The same with 15 minutes more on both sides."""
+        return self.begun - ABOUT <= at <= self.latest + ABOUT
+
+
+def begun_of(row: Row) -> float:
+    """Unix seconds: when the request of this purchase went out."""
+    return row.created_at if row.begun_at is None else row.begun_at
+
+
+def unknown_since(row: Row) -> float:
+    """Unix seconds: when the request of this purchase ended without an answer."""
+    return row.updated_at if row.unknown_since is None else row.unknown_since
+
+
+def request_of(row: Row) -> ImageRequest | None:
+    """What a row asks for; None if this version can't read it: a newer one, which shares the ledger, wrote it."""
+    try:
+        return ImageRequest.model_validate_json(row.request)
+    except ValueError:
+        return None
+
+
+def fits(charge: Charge, request: ImageRequest) -> bool:
+    """Whether a charge is for what this request asks for."""
+    prompt = text_digest(charge.prompt or "") if is_digest(request.prompt) else charge.prompt
+    resolution = charge.resolution or charge.effective_resolution or DEFAULT_RESOLUTION
+    return (charge.model, prompt, charge.aspect_ratio, resolution) == (
+        request.model,
+        request.prompt,
+        request.aspect_ratio,
+        request.resolution or DEFAULT_RESOLUTION,
+    )
+
+
+def may_fit(charge: Charge, request: ImageRequest) -> bool:
+    """Whether a charge may be for this request, as far as it says what it was for."""
+    if charge.prompt is None:
+        return charge.model in (None, request.model)
+    return fits(charge, request)
+
+
+def connected(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Purchases that share a charge, directly or through others."""
+    left = list(candidates)
+    while left:
+        group = [left.pop(0)]
+        charges = {id(charge) for charge in group[0].charges}
+        while more := [each for each in left if charges & {id(charge) for charge in each.charges}]:
+            for each in more:
+                left.remove(each)
+                charges |= {id(charge) for charge in each.charges}
+            group += more
+        yield group
+
+
+def charges_of(group: Sequence[Candidate]) -> list[Charge]:
+    """The charges of a group, the earliest first."""
+    return sorted({id(charge): charge for each in group for charge in each.charges}.values(), key=lambda each: each.at)
+
+
+def divided(group: Sequence[Candidate]) -> list[tuple[Candidate, Charge]] | None:
+    """Each charge of the group with the purchase that gets it; None if there is a charge too many.
+
+    Each purchase may be any charge in a span of time. So the earliest charge goes to the purchase whose span ends
+    first: that finds an owner for each charge if that is possible at all. Among purchases whose spans end together,
+    the earlier one gets it.
+    """
+    left = sorted(group, key=lambda each: (each.latest, each.begun))
+    pairs = []
+    for charge in charges_of(group):
+        owner = next((each for each in left if any(charge is own for own in each.charges)), None)
+        if owner is None:
+            return None
+        left.remove(owner)
+        pairs.append((owner, charge))
+    return pairs
