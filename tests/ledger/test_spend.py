@@ -60,3 +60,12 @@ def test_a_call_that_reports_while_the_ledger_is_away(
     assert cost_to_report(bought, Where(key="k"), own, images=2) == own
     monkeypatch.undo()
     assert cost_to_report(bought, Where(key="k"), NOTHING, images=2) == next_one
+
+
+def test_a_call_that_knows_the_task_alone_reports_once(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = next(bought.rows(Where(key="k", index=1)))
+    take = bought.take
+    monkeypatch.setattr(bought, "take", lambda step: take(step) if step.owed else away())
+    assert cost_to_report(bought, Where(task_id=row.task_id), PRICE) == PRICE
+    monkeypatch.undo()
+    assert cost_to_report(bought, Where(key="k"), NOTHING, images=2) == PRICE, "the other image of this key"

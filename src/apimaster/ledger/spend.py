@@ -35,17 +35,19 @@ def cost_to_report(
         images: how many images of a key the call has asked for; None: all that there are.
     """
     claim = secrets.token_hex(8)
+    ids = [] if bought.key is None else [(bought.key, index) for index in range(images or 1)]
     try:
         rows = [row for row in ledger.rows(bought) if images is None or row.index < images]
+        ids = [row.id for row in rows]
         # Each of them, whatever its state was: that its picture is made may be written down only with this step.
         steps = [ledger.take(Report(key=row.key, index=row.index, claim=claim)) for row in rows]
         mine = [row for step in steps if (row := step.result()) is not None]
     except LedgerError as error:  # the pictures are here: they need some cost
         _log.warning("%s", error.message)
-        if bought.key is not None and otherwise != 0:
+        if otherwise != 0:
             with contextlib.suppress(LedgerError):  # it is closed
-                for index in range(images or 1):
-                    ledger.take(Reported(key=bought.key, index=index, claim=claim))  # written when that is possible
+                for key, index in ids:
+                    ledger.take(Reported(key=key, index=index, claim=claim))  # written when that is possible
         return otherwise
     if not mine and not any(row.state in ("delivered", "saved") for row in rows):
         return otherwise

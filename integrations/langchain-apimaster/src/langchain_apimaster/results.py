@@ -60,7 +60,7 @@ def stored_result(context: ToolContext, result: ImageResult, request: ImageReque
         stored,
         model=result.model,
         tasks=tuple(task.id for task in result.tasks if task.id),
-        cost=cost_to_report(context.ledger.get(), Where(key=key), known),
+        cost=cost_to_report(context.ledger.get(), Where(key=key), known, images=request.n),
         failures=result.failures,
         replayed=result.replayed,
     )
