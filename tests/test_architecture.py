@@ -184,9 +184,10 @@ def test_every_field_name_of_the_wire_is_known_to_one_folder() -> None:
     words = ('"task_id"', '"b64_json"', '"image_urls"', '"estimated_time"', '"expires_at"', '"actual_time"')
     # request guards extra_body, a delivery is a format of its own, and the ledger has a column of that name
     allowed = {"_wire", "ledger", "request", "webhooks"}
+    of_others = "_references/blocks.py"  # the forms of other providers
     for name in CORE:
         text = FILES[name].read_text(encoding="utf-8")
-        assert room(name) in allowed or not any(word in text for word in words), name
+        assert room(name) in allowed or name == of_others or not any(word in text for word in words), name
 
 
 INTEGRATIONS = {

@@ -14,6 +14,8 @@ reading what callers say
 ``read_size``             an aspect ratio or pixels, and a resolution, in the endpoint's spelling
 ``read_resolution``       ``2k``, ``2048`` or ``2048px`` as ``2K``
 ``check_reference``       looks at one reference image: its kind, size and wholeness
+``picture_in``            the picture in a content block, whichever provider's form it has
+``decode_base64``         base64 with line breaks, url-safe, or without its padding
 pictures
 ``inspect_picture``       media type and pixels as a ``Picture``, read from the bytes; raises ``NotAPicture``
 places
@@ -32,6 +34,8 @@ from ._flows.retry import RetryPolicy
 from ._images.inspect import NotAPicture, Picture
 from ._images.inspect import inspect as inspect_picture
 from ._images.sizes import read_resolution, read_size
+from ._references.base64_text import decoded as decode_base64
+from ._references.blocks import picture_in
 from ._references.checked import check_reference
 from ._storage.file_names import is_reserved_file_name
 from ._storage.file_names import safe_stem as safe_file_stem
@@ -50,9 +54,11 @@ __all__ = [
     "as_os_errors",
     "check_public_url",
     "check_reference",
+    "decode_base64",
     "describe_charge",
     "inspect_picture",
     "is_reserved_file_name",
+    "picture_in",
     "read_resolution",
     "read_size",
     "safe_file_stem",

@@ -19,8 +19,6 @@ stored and shown, but not sent.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import os
 import re
@@ -29,6 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ReferenceImageError
+from .base64_text import decoded
 from .in_memory import ImageLike, PictureInMemory
 
 if TYPE_CHECKING:
@@ -209,10 +208,7 @@ def _decoded(uri: str) -> bytes:
     code = uri[start.end() :]
     if "%" in code:
         code = unquote(code)
-    try:
-        return base64.b64decode("".join(code.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise ReferenceImageError("a data URI holds something that is not base64") from None
+    return decoded(code, "a data URI")
 
 
 def _short(text: str) -> str:
