@@ -190,6 +190,12 @@ def generate(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[...,
     return ENTRY_POINTS[request.param]("generation", gateway, request)
 
 
+@pytest.fixture
+def through(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[[str, str], Callable[..., Response]]:
+    """A function that gives the caller for an entry point and an action: ``through("sdk", "edit")``."""
+    return lambda entry_point, action: ENTRY_POINTS[entry_point](action, gateway, request)
+
+
 # A Router has no blocking image_edit.
 @pytest.fixture(params=[name for name in ENTRY_POINTS if name != "router"])
 def edit(request: pytest.FixtureRequest, gateway: Emulator) -> Callable[..., Response]:

@@ -195,6 +195,37 @@ def test_a_mask_is_not_supported(edit, gateway, png):
     assert not gateway.bill.charges
 
 
+@pytest.mark.parametrize("parameters", [{"stream": True}, {"stream": "true"}, {"partial_images": 2}], ids=str)
+@pytest.mark.parametrize("drop", [False, True])
+def test_what_changes_the_form_of_the_answer_is_never_dropped(drop, parameters, account, gateway, png):
+    """The picture would be charged, and a client that waits for a stream would get none."""
+    for call, more in ((litellm.image_generation, {}), (litellm.image_edit, {"image": png})):
+        with pytest.raises(litellm.UnsupportedParamsError, match=r"Nothing was charged.*Leave it out"):
+            call(prompt="a red kite", drop_params=drop, **parameters, **more, **account)
+    assert not gateway.requests
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"background": "auto", "moderation": "auto", "quality": "auto", "output_format": "png"},
+        {"stream": False, "partial_images": 0, "input_fidelity": "low", "output_compression": 100},
+        {"stream": "false", "partial_images": "0"},
+        dict.fromkeys(("quality", "resolution", "n", "response_format", "style", "background", "image_urls"), ""),
+    ],
+    ids=str,
+)
+def test_what_asks_for_what_happens_anyway_is_accepted(parameters, account, purchases):
+    litellm.image_generation(prompt="a red kite", **parameters, **account)
+    assert [parameters_of(purchase) for purchase in purchases()] == [{}]
+
+
+@pytest.mark.parametrize("name", ["_skip_responses_api_bridge", "_any", "litellm_any"])
+def test_what_litellm_marks_a_call_with_is_not_sent(name, generate, purchases):
+    generate(prompt="a red kite", **{name: True})
+    assert name not in purchases()[-1].body
+
+
 def test_drop_params_drops_unsupported_parameters(account, purchases, png, monkeypatch):
     litellm.image_generation(prompt="a red kite", drop_params=True, **UNSUPPORTED, **account)
     litellm.image_edit(prompt="a red kite", image=png, mask=png, drop_params=True, style="vivid", **account)

@@ -14,14 +14,15 @@ from typing import Any, Final
 from litellm import constants
 
 from apimaster import ImageRequest
-from apimaster.errors import APIMasterError, BadRequestError
+from apimaster.errors import APIMasterError, BadRequestError, ReferenceImageError
 
-from . import chat, errors, params, reference_images
+from . import chat, errors, params
 from .call_arguments import FROM_PROXY, arguments_of_call
 from .clients import Account, resolve_account
 from .identity import Identity, identify
-from .multipart import nest_bracketed_fields
+from .multipart import is_form, nest_bracketed_fields
 from .params import ParsedParams
+from .reference_images import IMAGE, References, is_reference_name
 
 # LiteLLM's proxy checks a deployment by calling it as a client would: that buys an image every few minutes. It tags
 # these calls, and this package asks the gateway for its list of models instead, which is free and shows that the
@@ -87,15 +88,32 @@ class Call:
 
 
 def image_call(handler_arguments: Mapping[str, Any]) -> Call:
-    """The call behind ``image_generation`` or ``image_edit``, from what LiteLLM passes to a custom handler."""
+    """The call behind ``image_generation``, from what LiteLLM passes to a custom handler."""
     model = handler_arguments["model"]
     with _litellm_errors(model):
-        arguments = nest_bracketed_fields(_arguments(handler_arguments), params.LISTS)
+        given = _arguments(handler_arguments)
+        if IMAGE in handler_arguments:  # an edit: the argument may be positional, and LiteLLM writes [None] for nothing
+            images = [each for each in handler_arguments[IMAGE] or () if each is not None]
+            given[IMAGE] = (given.get(IMAGE) or images) if images else None
+        arguments = nest_bracketed_fields(given, is_reference_name)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
-        images = reference_images.from_image(handler_arguments.get("image"), local_paths=FROM_PROXY not in arguments)
-        parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", references=images)
+        reader = References(local_paths=FROM_PROXY not in arguments, from_form=is_form(arguments))
+        parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", reader=reader)
         return _call(handler_arguments, arguments, parsed)
+
+
+def edit_call(handler_arguments: Mapping[str, Any]) -> Call:
+    """The call behind ``image_edit``: the same with at least one picture. It is a purchase of that edit, or refused."""
+    call = image_call(handler_arguments)
+    if call.request is not None and not call.request.references:
+        with _litellm_errors(call.model):
+            raise ReferenceImageError(
+                "an edit needs a picture, and there is none",
+                advice="Hand it over as image: a file, bytes, an http(s) URL or a data URI. "
+                "To draw from the text alone, use image_generation.",
+            )
+    return call
 
 
 def chat_call(handler_arguments: Mapping[str, Any]) -> Call:
@@ -110,7 +128,8 @@ def chat_call(handler_arguments: Mapping[str, Any]) -> Call:
             chat.image_parameters(arguments),
             model=model,
             prompt=prompt.text,
-            references=list(prompt.references),
+            reader=References(local_paths=False),
+            references=prompt.references,
             also_unsupported=chat.UNSUPPORTED,
         )
         return _call(handler_arguments, arguments, parsed)

@@ -39,16 +39,16 @@ class ParameterSource:
         return {**self.arguments, **self.extra_body}
 
 
-def parameter_sources(arguments: Mapping[str, Any], synonyms: frozenset[str]) -> list[ParameterSource]:
+def parameter_sources(arguments: Mapping[str, Any], *, is_synonym: Callable[[str], bool]) -> list[ParameterSource]:
     """The deployment's parameters, where they have to be told apart, and then the call's, which win.
 
     Args:
         arguments: of the call, with the deployment's merged in.
-        synonyms: names of which two may mean one thing.
+        is_synonym: tells for a name whether another one may mean the same.
     """
     named = {name: value for name, value in arguments.items() if value is not None and name != EXTRA_BODY}
     extra_body = _extra_body(arguments)
-    if not arguments.get(_MODEL_INFO) or not (extra_body or len(synonyms & named.keys()) > 1):
+    if not arguments.get(_MODEL_INFO) or not (extra_body or sum(map(is_synonym, named)) > 1):
         return [ParameterSource(named, extra_body)]
     defaults = _deployment_parameters(arguments)
     default_extra_body = _extra_body(defaults)

@@ -8,11 +8,12 @@ aspect_ratio, resolution               as they are; ``resolution`` wins over pix
 quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
 n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
-image_urls                             references, after those of ``image``
+image, image_urls, images, …           references (``reference_images``), those of ``image`` first
 google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
 idempotency_key                        the same key of the same caller brings the same image (``identity``)
-mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``
+mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``; ``auto`` is accepted
+stream, partial_images                 refused, also under ``drop_params``
 anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
 =====================================  ==================================================================
 
@@ -23,7 +24,7 @@ field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,10 +36,10 @@ from apimaster.adapters import read_size
 from apimaster.catalog import DEFAULT_MODEL, ModelSpec, spec_for
 from apimaster.errors import BadRequestError
 
-from . import reference_images
 from .call_arguments import is_provider_parameter
 from .deployment_defaults import EXTRA_BODY, ParameterSource, arguments_of_caller, parameter_sources
 from .identity import IDEMPOTENCY_KEY
+from .reference_images import IMAGE_URLS, References, is_reference_name, refuse_pictures
 
 PROVIDER: Final = "apimaster"
 MAX_N: Final = 10
@@ -47,7 +48,6 @@ SIZE: Final = "size"
 QUALITY: Final = "quality"
 ASPECT_RATIO: Final = "aspect_ratio"
 RESOLUTION: Final = "resolution"
-IMAGE_URLS: Final = "image_urls"
 _N: Final = "n"
 _RESPONSE_FORMAT: Final = "response_format"
 _BOOLEANS: Final = ("google_search", "google_image_search")
@@ -57,21 +57,27 @@ _SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_B
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
-_UNSUPPORTED: Final = _PASSED_TO_OTHER_MODELS | {
-    "extra_query",
-    "imageConfig",
-    "input_fidelity",
-    "mask",
-    "partial_images",
-    "stream",
-    "style",
-    "tools",
-    "web_search_options",
+# They change the form of the answer, or what is drawn on: without them the caller pays for something else.
+_NEVER_DROPPED: Final = frozenset({"partial_images", "stream"})
+_UNSUPPORTED: Final = (
+    _PASSED_TO_OTHER_MODELS
+    | _NEVER_DROPPED
+    | {"extra_query", "imageConfig", "input_fidelity", "mask", "style", "tools", "web_search_options"}
+)
+# Values that ask for what happens anyway. A form writes false and 0 as texts.
+_ASKS_FOR_NOTHING: Final = {
+    "background": ("auto",),
+    "moderation": ("auto",),
+    "output_format": ("png",),
+    "output_compression": ("100",),
+    "input_fidelity": ("low",),
+    "stream": ("false", "0"),
+    "partial_images": ("0",),
 }
 # The rest of LiteLLM's own signature: other code reads these, or the endpoint has no use for them.
 _NOT_FOR_THE_GATEWAY: Final = frozenset(
     {
-        *("model", "prompt", "image", "messages", "user", "timeout", "client", "stream_options", "modalities"),
+        *("model", "prompt", "messages", "user", "timeout", "client", "stream_options", "modalities"),
         *("api_key", "api_base", "api_version", "base_url", "headers", "extra_headers", EXTRA_BODY),
         *("custom_llm_provider", "async_call", "aimg_generation", "acompletion", "max_retries", "request_timeout"),
         *("deployment_id", "organization", "default_headers"),
@@ -90,8 +96,6 @@ _URL: Final = "url"
 _BASE64: Final = "b64_json"
 _RESPONSE_FORMATS: Final = (_URL, _BASE64)
 _BOOLEAN_TEXTS: Final = {"true": True, "1": True, "false": False, "0": False}
-LISTS: Final = frozenset({IMAGE_URLS})
-"""Parameters whose values are lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ def parse(
     *,
     model: str,
     prompt: str,
-    references: list[Any],
+    reader: References,
+    references: Sequence[Any] = (),
     also_unsupported: frozenset[str] = frozenset(),
 ) -> ParsedParams:
     """The request that a call's arguments stand for.
@@ -123,14 +128,20 @@ def parse(
         arguments: all of the call's arguments, LiteLLM's internal ones included.
         model: the model id, without ``apimaster/``.
         prompt: what to draw.
-        references: reference images from elsewhere than ``image_urls``.
+        reader: reads the reference images among the arguments.
+        references: reference images from elsewhere; they come first.
         also_unsupported: further names that this kind of call does not support.
 
     Raises:
         UnsupportedParamsError: a parameter is not supported and ``drop_params`` is off.
         BadRequestError: a value is not accepted. This is the core's error, for the caller to translate.
     """
-    about: dict[str, Any] = {"prompt": prompt, "references": references, "also_unsupported": also_unsupported}
+    about: dict[str, Any] = {
+        "prompt": prompt,
+        "reader": reader,
+        "references": references,
+        "also_unsupported": also_unsupported,
+    }
     request, inline = _parse(arguments, model=model, **about)
     own = arguments_of_caller(arguments, is_parameter=_is_parameter)
     try:  # by the rules of one model, whichever the Router has chosen
@@ -141,7 +152,13 @@ def parse(
 
 
 def _parse(
-    arguments: Mapping[str, Any], *, model: str, prompt: str, references: list[Any], also_unsupported: frozenset[str]
+    arguments: Mapping[str, Any],
+    *,
+    model: str,
+    prompt: str,
+    reader: References,
+    references: Sequence[Any],
+    also_unsupported: frozenset[str],
 ) -> tuple[ImageRequest, bool]:
     spec = spec_for(model)
     unsupported = _UNSUPPORTED | also_unsupported
@@ -150,17 +167,21 @@ def _parse(
     known = _SUPPORTED | unsupported
     fields: dict[str, Any] = {}
     extra_body: dict[str, Any] = {}
-    for source in parameter_sources(arguments, _SYNONYMS):
-        given = source.merged
+    pictures: list[Any] = []
+    for source in parameter_sources(arguments, is_synonym=_is_synonym):
+        given = {name: value for name, value in source.merged.items() if not (name in known and _is_blank(value))}
+        pictures = reader.take(given) or pictures
         for name in arguments.get("additional_drop_params") or ():
             given.pop(name, None)
         _check_supported(given, unsupported, arguments, model)
         fields |= _request_fields(given, spec, weaker=fields)
         unknown = _parameters_to_pass_on(source)
-        extra_body |= {name: value for name, value in unknown.items() if name in given and name not in known}
+        unknown = {name: value for name, value in unknown.items() if name in given and name not in known}
+        refuse_pictures(unknown)
+        extra_body |= unknown
         if QUALITY in given and not spec.strict_sizes:
             extra_body[QUALITY] = given[QUALITY]
-    references = [*references, *reference_images.from_urls(fields.pop(IMAGE_URLS, None))]
+    references = [*references, *pictures]
     inline = fields.pop(_RESPONSE_FORMAT, _URL) == _BASE64
     request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
     return request, inline
@@ -174,37 +195,64 @@ def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
 def _parameters_to_pass_on(source: ParameterSource) -> dict[str, Any]:
     """What goes to the gateway unless it is known here: all of ``extra_body``, and arguments that are not LiteLLM's."""
     arguments = {name: value for name, value in source.arguments.items() if _is_passed_on(name)}
-    return {**arguments, **source.extra_body}
+    return {**arguments, **{name: value for name, value in source.extra_body.items() if not _is_internal(name)}}
 
 
 def _is_passed_on(name: str) -> bool:
-    return name not in _NOT_FOR_THE_GATEWAY and is_provider_parameter(name)
+    return name not in _NOT_FOR_THE_GATEWAY and not _is_internal(name) and is_provider_parameter(name)
+
+
+def _is_internal(name: str) -> bool:
+    """Whether LiteLLM, or a part of it, marks a call with this name."""
+    return name.startswith(("_", "litellm_"))
 
 
 def _is_parameter(name: str) -> bool:
     """Whether an argument of this name says what to draw."""
-    return name in _SUPPORTED or name in _UNSUPPORTED or name == EXTRA_BODY or _is_passed_on(name)
+    known = name in _SUPPORTED or name in _UNSUPPORTED or name == EXTRA_BODY or is_reference_name(name)
+    return known or _is_passed_on(name)
+
+
+def _is_synonym(name: str) -> bool:
+    """Whether another name may mean the same."""
+    return name in _SYNONYMS or is_reference_name(name)
 
 
 def _check_supported(
     given: Mapping[str, Any], unsupported: frozenset[str], arguments: Mapping[str, Any], model: str
 ) -> None:
-    # False, 0 and an empty list ask for nothing.
-    refused = sorted(name for name in unsupported & given.keys() if given[name])
-    if refused and not drops_unsupported(arguments):
+    refused = sorted(name for name in unsupported & given.keys() if not _asks_for_nothing(name, given[name]))
+    kept = [name for name in refused if name in _NEVER_DROPPED]
+    if kept:
+        refused, advice = kept, "It changes the form of the answer, so drop_params does not drop it. Leave it out."
+    elif drops_unsupported(arguments):
+        return
+    else:
+        advice = "To drop unsupported parameters, set litellm.drop_params=True."
+    if refused:
         raise UnsupportedParamsError(
             message=(
                 f"{PROVIDER}/{model} does not support: {', '.join(refused)}. Supported: "
-                f"{', '.join(sorted(_SUPPORTED))}. To drop unsupported parameters, set litellm.drop_params=True."
+                f"{', '.join(sorted(_SUPPORTED))}. Nothing was charged. {advice}"
             ),
             llm_provider=PROVIDER,
             model=model,
         )
 
 
+def _is_blank(value: Any) -> bool:
+    """An empty field of a form asks for nothing."""
+    return isinstance(value, str) and not value.strip()
+
+
+def _asks_for_nothing(name: str, value: Any) -> bool:
+    # False, 0 and an empty list ask for nothing, either.
+    return not value or str(value).strip().lower() in _ASKS_FOR_NOTHING.get(name, ())
+
+
 def _request_fields(given: Mapping[str, Any], spec: ModelSpec, *, weaker: Mapping[str, Any]) -> dict[str, Any]:
     """The request's fields that one source sets; ``weaker`` is what the sources before it have set."""
-    fields = {name: given[name] for name in (ASPECT_RATIO, RESOLUTION, IMAGE_URLS, *_UNCHANGED) if name in given}
+    fields = {name: given[name] for name in (ASPECT_RATIO, RESOLUTION, *_UNCHANGED) if name in given}
     fields |= {name: _boolean(name, given[name]) for name in _BOOLEANS if name in given}
     if _N in given:
         fields[_N] = _count(given[_N])

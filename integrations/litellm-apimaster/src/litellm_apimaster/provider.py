@@ -24,7 +24,7 @@ from apimaster.errors import APIMasterError
 
 from . import chat, errors, responses
 from .background import run_shielded
-from .call import Call, chat_call, image_call
+from .call import Call, chat_call, edit_call, image_call
 from .clients import ClientCache
 from .prices import register_prices, set_response_cost
 from .purchases import Plan, plan_purchase
@@ -64,11 +64,11 @@ class APIMasterLLM(CustomLLM):
 
     def image_edit(self, **kwargs: Any) -> Any:  # type: ignore[override]
         """Make images from images: ``litellm.image_edit``."""
-        return self._images(image_call(kwargs), kwargs["model_response"])
+        return self._images(edit_call(kwargs), kwargs["model_response"])
 
     def aimage_edit(self, **kwargs: Any) -> Coroutine[Any, Any, Any]:  # type: ignore[override]
         """Make images from images: ``litellm.aimage_edit``, in the same way."""
-        return self._aimages(image_call(kwargs), kwargs["model_response"])
+        return self._aimages(edit_call(kwargs), kwargs["model_response"])
 
     def completion(self, **kwargs: Any) -> Any:  # type: ignore[override]
         """Answer a conversation with an image: ``litellm.completion``."""

@@ -1,8 +1,11 @@
-"""References for the core from the image arguments of LiteLLM, in all their forms.
+"""References for the core from what callers of LiteLLM hand over as pictures: under which names, and in which forms.
 
 An OpenAI client uploads files. LiteLLM passes them on as bytes, open files, ``(name, content, type)`` tuples, paths or
-URLs, one or a list of them. A caller of LiteLLM's functions in this process may name a local file. A client of a proxy
-may not, and neither may ``image_urls`` or a conversation, whose text may come from a model or a document.
+URLs, one or a list of them. Others write JSON: texts, or objects as in a conversation. Every name of the table below
+means the same. A caller of LiteLLM's functions in this process may name a local file, as ``image``. A client of a proxy
+may not, and neither may the other names or a conversation, whose text may come from a model or a document.
+
+What looks like a picture and has another name is refused: the gateway would ignore it, and draw from the text alone.
 """
 
 from __future__ import annotations
@@ -10,66 +13,200 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
+from apimaster.adapters import NotAPicture, decode_base64, inspect_picture, picture_in
 from apimaster.catalog import MAX_REFERENCE_BYTES
-from apimaster.errors import ReferenceImageError
+from apimaster.errors import BadRequestError, ReferenceImageError
 
+IMAGE: Final = "image"
+IMAGE_URLS: Final = "image_urls"
+
+_NAMES: Final = frozenset(
+    {
+        *("image", "imageurl", "imagefile", "imageinput", "imagebase64", "imageb64"),
+        *("inputimage", "inputimageurl", "referenceimage", "referenceimageurl", "refimage"),
+        *("initimage", "sourceimage", "baseimage", "attachedimage", "reference", "referenceurl"),
+    }
+)
 _REMOTE: Final = ("http://", "https://", "data:")
+_NAMED_LIKE_AN_IMAGE: Final = re.compile(r"image|img|picture|photo", re.IGNORECASE)
+_URL_OF_AN_IMAGE: Final = re.compile(r"https?://[^?#]+\.(?:png|jpe?g|webp|gif|avif|heic)(?:[?#]|$)", re.IGNORECASE)
+_SHORTEST_BASE64: Final = 64
 _MAX_SHOWN: Final = 60
+_ADVICE: Final = f"Hand pictures over as {IMAGE} or {IMAGE_URLS}: http(s) URLs, data URIs or uploads."
 
 
-def from_image(value: Any, *, local_paths: bool) -> list[Any]:
-    """References from the ``image`` argument of an edit.
+def is_reference_name(name: str) -> bool:
+    """Whether a parameter of this name holds reference images: ``image``, ``images``, ``image_url``, …"""
+    return name.lower().replace("_", "").replace("-", "").removesuffix("s") in _NAMES
+
+
+class References:
+    """Reads the pictures of one call. Each value is read once, also if it is asked for several times.
 
     Args:
-        value: None, one image or a list of them.
-        local_paths: whether a text or a path object may name a local file.
-
-    Raises:
-        ReferenceImageError: a local path where none is allowed.
+        local_paths: whether ``image`` may name a local file.
+        from_form: whether the parameters are the fields of a form, of which some may have been lost.
     """
-    if value is None:
-        return []
-    images = value if isinstance(value, list) else [value]
-    return [_reference(image, local_paths) for image in images if image is not None]
+
+    def __init__(self, *, local_paths: bool, from_form: bool = False) -> None:
+        self._local_paths = local_paths
+        self._from_form = from_form
+        self._read: dict[int, tuple[Any, list[Any]]] = {}
+
+    def take(self, parameters: MutableMapping[str, Any]) -> list[Any] | None:
+        """The pictures of all parameters that hold some; they are removed. None if there are none.
+
+        Raises:
+            ReferenceImageError: one of them can't be used, or is not there.
+            BadRequestError: a field of a form may have been lost.
+        """
+        names = sorted(filter(is_reference_name, parameters), key=lambda name: (name != IMAGE, name))
+        found = [each for name in names for each in self.read(name, parameters.pop(name))]
+        return found or None
+
+    def read(self, name: str, value: Any) -> list[Any]:
+        """The pictures of one parameter; none if it is empty.
+
+        Raises:
+            ReferenceImageError, BadRequestError: as ``take``.
+        """
+        known = self._read.get(id(value))
+        if known is None or known[0] is not value:
+            known = self._read[id(value)] = (value, self._read_now(name, value))
+        return known[1]
+
+    def _read_now(self, name: str, value: Any) -> list[Any]:
+        if _is_empty(value):
+            return []
+        if self._from_form and name != IMAGE and not isinstance(value, list):
+            value = _list_of_field(name, value)
+        elif isinstance(value, str):
+            value = _list_from_text(value)
+        entries = _entries(value)
+        for number, entry in enumerate(entries or [None]):
+            if _is_empty(entry):
+                raise ReferenceImageError(f"{name}: picture {number + 1} of {len(entries) or 1} is empty")
+        return [_reference(entry, self._local_paths and name == IMAGE) for entry in entries]
 
 
-def from_urls(value: Any) -> list[str]:
-    """References from ``image_urls``: public URLs or data URIs, one or several, and nothing else.
+def from_urls(value: Any) -> list[Any]:
+    """References from the pictures of a conversation: URLs, data URIs or bytes, and nothing else.
 
     Raises:
         ReferenceImageError: an entry is something else, such as a path.
     """
-    if value is None:
-        return []
+    return References(local_paths=False).read(IMAGE_URLS, value)
+
+
+def refuse_pictures(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that look like pictures, and that nobody knows.
+
+    Raises:
+        BadRequestError: there is one.
+    """
+    found = sorted(name for name, value in parameters.items() if _looks_like_pictures(name, value))
+    if found:
+        raise BadRequestError(f"{', '.join(found)}: a picture is not accepted under this name", advice=_ADVICE)
+
+
+def _looks_like_pictures(name: str, value: Any) -> bool:
     if isinstance(value, str):
-        value = _list_from_text(value)
-    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
-        raise ReferenceImageError(f"image_urls must be a list of URLs, not {_shortened(value)}")
-    return [_url(each) for each in value]
+        start = value.lstrip()[:16].lower()
+        return (
+            start.startswith("data:image/")
+            or _URL_OF_AN_IMAGE.match(value.strip()) is not None
+            or (start.startswith(_REMOTE) and _NAMED_LIKE_AN_IMAGE.search(name) is not None)
+        )
+    if isinstance(value, Mapping):
+        try:
+            return picture_in(value) is not None
+        except ReferenceImageError:
+            return True
+    if isinstance(value, (list, tuple)):
+        return any(_looks_like_pictures(name, each) for each in value)
+    is_file = callable(getattr(value, "read", None)) or callable(getattr(value, "save", None))
+    return is_file or isinstance(value, (bytes, bytearray, memoryview))
+
+
+def _list_of_field(name: str, value: Any) -> Any:
+    """The list in a field of a form, as one JSON text. Of all else, the proxy may have kept the last one only."""
+    listed = _list_from_text(value) if isinstance(value, str) else None
+    if listed is None or listed == [value]:
+        raise BadRequestError(
+            f"{name} came as a field of a form, and LiteLLM's proxy keeps only one of several fields with this name",
+            advice=f'Upload files as {IMAGE} or {IMAGE}[], and send URLs as one JSON text: ["https://…"].',
+        )
+    return listed
 
 
 def _list_from_text(text: str) -> Any:
-    """The list in a JSON text, which is how a form carries one; any other text is one entry."""
-    if text.lstrip().startswith("["):
-        with contextlib.suppress(ValueError):
+    """The list or the object in a JSON text, which is how a form carries one; any other text is one entry."""
+    if text.lstrip()[:1] in ("[", "{"):
+        with contextlib.suppress(ValueError, RecursionError):
             return json.loads(text)
     return [text]
 
 
-def _reference(value: Any, local_paths: bool) -> Any:
+def _entries(value: Any) -> list[Any]:
+    """One picture or several, as a list. A tuple may be either: ``(name, content, …)`` is one uploaded file."""
+    if _is_single(value):
+        return [value]
+    return [entry for each in value for entry in _entries(each)]
+
+
+def _is_upload(value: tuple[Any, ...]) -> bool:
+    """Whether a tuple is ``(file name, content[, media type[, headers]])``, as an OpenAI client writes an upload."""
+    if not 2 <= len(value) <= 4 or not isinstance(value[0], (str, type(None))):
+        return False
+    is_url = isinstance(value[0], str) and value[0][:8].lower().startswith(_REMOTE)
+    return not is_url and not isinstance(value[1], (str, Mapping, type(None)))
+
+
+def _is_single(value: Any) -> bool:
     if isinstance(value, tuple):
-        # (file name, content[, media type[, headers]]): the content alone tells its type.
-        if len(value) < 2:
-            raise ReferenceImageError("an image given as a tuple must be (file name, content, …)")
+        return _is_upload(value)
+    kinds = (str, bytes, bytearray, memoryview, Mapping)
+    is_object = any(hasattr(value, name) for name in ("read", "save", "model_dump", "__array_interface__"))
+    return isinstance(value, kinds) or is_object or not isinstance(value, Iterable)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, (list, tuple)) and not value)
+
+
+def _reference(value: Any, local_paths: bool) -> Any:
+    if isinstance(value, tuple):  # (file name, content, …): the content alone tells its type
         value = value[1]
-    if isinstance(value, (str, os.PathLike)) and not local_paths:
-        return _url(value)
+    if isinstance(value, str):
+        return _from_text(value, local_paths)
+    if isinstance(value, os.PathLike):
+        return value if local_paths else _url(str(value))
+    upload = getattr(value, "file", None)  # Starlette's uploads read asynchronously; the file within them does not
+    if callable(getattr(upload, "read", None)):
+        value = upload
     if callable(getattr(value, "read", None)):
         return _file_content(value)
+    if isinstance(value, Mapping) or callable(getattr(value, "model_dump", None)):
+        return picture_in(value, expected=True)
     return value
+
+
+def _from_text(text: str, local_paths: bool) -> Any:
+    found = text.strip()
+    if found[:8].lower().startswith(_REMOTE):
+        return found
+    if len(found) >= _SHORTEST_BASE64:  # a picture as base64, without "data:…"
+        with contextlib.suppress(ReferenceImageError, NotAPicture):
+            data = decode_base64(found, IMAGE)
+            inspect_picture(data)
+            return data
+    return text if local_paths else _url(text)
 
 
 def _file_content(file: Any) -> Any:
@@ -87,8 +224,8 @@ def _file_content(file: Any) -> Any:
     return data if isinstance(data, bytes) else file
 
 
-def _url(value: Any) -> str:
-    if isinstance(value, str) and value[:8].lower().startswith(_REMOTE):
+def _url(value: str) -> str:
+    if value[:8].lower().startswith(_REMOTE):
         return value
     raise ReferenceImageError(
         f"{_shortened(value)} is not accepted as a reference image here",
