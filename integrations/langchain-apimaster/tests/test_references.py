@@ -11,6 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from apimaster import GeneratedImage, ReferenceImageError
+from langchain_apimaster.records import image_id
 from langchain_apimaster.references import ReferenceResolver, attached_images
 from langchain_apimaster.store import Store
 
@@ -121,7 +122,11 @@ def conversation(png: bytes, data_uri: str) -> list[Any]:
     return [
         HumanMessage([{"type": "text", "text": "hi"}, {"type": "image", "base64": code, "mime_type": "image/png"}]),
         AIMessage("nice"),
-        ToolMessage([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}], tool_call_id="1"),
+        ToolMessage(
+            [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}],
+            tool_call_id="1",
+            artifact={"images": [{"id": "img_aaaaaaaaaaaa", "path": "a.png"}]},  # a small copy of an own picture
+        ),
         HumanMessage([{"type": "image_url", "image_url": {"url": data_uri}}]),
         HumanMessage([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": code}}]),
         HumanMessage([{"type": "image", "url": "https://example.com/dog.png"}]),
@@ -143,7 +148,7 @@ def test_attachments_in_the_formats_of_chat_models(store: Store, png: bytes, dat
     assert resolve(store, "Attachment 4", messages=messages) == "https://example.com/dog.png"
     for number, words in (
         (5, "not a public address"),
-        (6, "neither in the conversation"),
+        (6, "only its provider can fetch the picture 'file-1'"),
         (7, "not base64"),
         (8, "there is no attachment:8; the user has attached 7 images"),
         (0, "there is no attachment:0"),
@@ -157,3 +162,94 @@ def test_an_attachment_without_a_conversation(store: Store) -> None:
         resolve(store, "attachment:1")
     with pytest.raises(ReferenceImageError, match="attached no image"):
         resolve(store, "attachment:1", messages=[])
+
+
+def blocks(png: bytes, data_uri: str) -> dict[str, dict[str, Any]]:
+    code = base64.b64encode(png).decode()
+    return {
+        "Google's media": {"type": "media", "mime_type": "image/png", "data": code},
+        "Google's inline_data": {"inline_data": {"mime_type": "image/png", "data": code}},
+        "OpenAI's input_image": {"type": "input_image", "image_url": data_uri},
+        "image_url as a text": {"type": "image_url", "image_url": data_uri},
+        "a file": {"type": "file", "mime_type": "image/png", "base64": code},
+        "OpenAI's file": {"type": "file", "file": {"filename": "a.png", "file_data": data_uri}},
+        "Bedrock's": {"image": {"format": "png", "source": {"bytes": png}}},
+    }
+
+
+@pytest.mark.parametrize("name", list(blocks(b"", "")))
+@pytest.mark.parametrize("role", ["user", "tool"])
+def test_a_block_of_any_provider_is_an_attachment(
+    role: str, name: str, store: Store, png: bytes, data_uri: str
+) -> None:
+    block = blocks(png, data_uri)[name]
+    message = HumanMessage([block]) if role == "user" else ToolMessage([block], tool_call_id="of another tool")
+    from apimaster.request import Reference
+
+    for word in ("attachment:1", "attachment:latest", "attachment:-1", "Attachments 1", "`attachment:last`"):
+        found = resolve(store, word, messages=[HumanMessage("hi"), message, AIMessage("nice")])
+        assert Reference.of(found).in_memory.data() == png  # type: ignore[union-attr]  # None would fail, as it should
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "input_image", "file_id": "the-name"},
+        {"type": "media", "mime_type": "image/png", "file_uri": "gs://the-name/a.png"},
+        {"type": "image", "source": {"type": "file", "file_id": "the-name"}},
+    ],
+    ids=str,
+)
+def test_an_attachment_that_only_its_provider_has_is_named(block: dict[str, Any], store: Store) -> None:
+    with pytest.raises(ReferenceImageError, match="the-name"):
+        resolve(store, "attachment:1", messages=[HumanMessage([block])])
+
+
+def test_attachments_are_counted_from_the_newest(store: Store) -> None:
+    urls = [f"https://example.com/{name}.png" for name in "abc"]
+    messages = [HumanMessage([{"type": "image", "url": url}]) for url in urls]
+    for word, url in {"attachment:-1": urls[2], "attachment:-3": urls[0], "attachment:latest": urls[2]}.items():
+        assert resolve(store, word, messages=messages) == url
+        assert resolve(store, word.replace("-3", "-2"), messages=messages[1:]) in urls[1:], "the history was trimmed"
+    with pytest.raises(ReferenceImageError, match="attached 3 images"):
+        resolve(store, "attachment:-4", messages=messages)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "{id}.png",
+        "{id}.JPG",
+        "`{id}`",
+        '"{id}"',
+        "sandbox:/mnt/data/{id}.png",
+        "sandbox:{id}",
+        "/some/store/{id}.webp",
+        "![the cat]({id})",
+        "[the cat](sandbox:/{id}.png)",
+        "{path}",
+        "task_1-0.png",
+    ],
+)
+def test_what_models_put_around_an_id_is_taken_off(word: str, store: Store, png: bytes) -> None:
+    path = Path(store.place) / "task_1-0.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(png)
+    image = GeneratedImage(task_id="task_1", path=path)
+    stored = store.keep_image(image, image_id("task_1"), request=None, model="m", cost=None)
+    assert resolve(store, word.format(id=stored.id, path=path)) == path
+
+
+@pytest.mark.parametrize("word", ["/elsewhere/task_1-0.png", "https://example.com/{id}.png", "{id}/x.png"])
+def test_another_place_is_not_the_store(word: str, store: Store, png: bytes) -> None:
+    path = Path(store.place) / "task_1-0.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(png)
+    stored = store.keep_image(
+        GeneratedImage(task_id="task_1", path=path), image_id("task_1"), request=None, model="m", cost=None
+    )
+    word = word.format(id=stored.id)
+    try:
+        assert resolve(store, word) == word, "a URL stays what it is"
+    except ReferenceImageError:
+        assert not word.startswith("https")

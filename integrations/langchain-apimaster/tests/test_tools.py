@@ -112,6 +112,16 @@ def test_edit_by_id_and_without_reference(emu: Any, tools: Any, tool_call: Any) 
     assert len(emu.bill.charges) == 2
 
 
+@pytest.mark.parametrize("form", ["{}", "[{}]", '["{}"]', '"{}"', "`{}.png`"])
+def test_a_text_for_the_list_of_references_is_understood(form: str, emu: Any, tools: Any, tool_call: Any) -> None:
+    by_name = tools()
+    first = by_name["generate_image"].invoke(tool_call("generate_image", prompt="a cat"))
+    named = form.format(first.artifact["images"][0]["id"])
+    message = by_name["edit_image"].invoke(tool_call("edit_image", prompt="make it blue", reference_images=named))
+    assert message.status == "success", message.content
+    assert len(emu.jobs[1].request.references) == 1
+
+
 def test_submit_then_collect(emu: Any, tools: Any, tool_call: Any) -> None:
     by_name = tools()
     submitted = by_name["submit_image"].invoke(tool_call("submit_image", prompt="a cat", resolution="2K"))

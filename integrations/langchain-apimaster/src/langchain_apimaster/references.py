@@ -4,7 +4,9 @@
 a model writes         it stands for
 =====================  ==================================================================================
 ``img_…``              a picture in the store, from any earlier turn or thread that shares the store
-``attachment:N``       the Nth image that the user put into the conversation, read from the graph's state
+a path in the store    the same
+``attachment:N``       the Nth image of the conversation, read from the graph's state: the user's, or another tool's
+``attachment:latest``  the newest of them; ``attachment:-2`` is the one before
 ``https://…``          a public URL: the gateway fetches it, not this machine
 a path                 a file, only if it lies in a folder that the application opened to the model
 =====================  ==================================================================================
@@ -16,27 +18,32 @@ are not looked up here, so a public name with a private address passes; the gate
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 
 from apimaster import ReferenceImageError
-from apimaster.adapters import ForbiddenAddress, check_public_url
+from apimaster.adapters import ForbiddenAddress, check_public_url, picture_in
+
+from .records import IMAGE_ID, image_id
 
 if TYPE_CHECKING:
     from apimaster.request import ReferenceLike
 
+    from .records import StoredImage
     from .store import Store
 
-_ATTACHMENT: Final = re.compile(r"attachment[:_ #-]?(\d{1,4})", re.IGNORECASE)
+_ATTACHMENT: Final = re.compile(r"attachments?[:_ #-]?(-?\d{1,4}|latest|last|newest)", re.IGNORECASE)
+_LINK: Final = re.compile(r"!?\[[^\]]*\]\((.*)\)", re.DOTALL)
+_DECORATION: Final = " \t\r\n`'\"<>"
+_ENDING: Final = re.compile(r"\.(?:png|jpe?g|webp)$", re.IGNORECASE)
+_FILE_IN_STORE: Final = re.compile(r"(?P<task>.+)-(?P<index>\d{1,3})\.[a-z]{3,4}")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # Host names that mean something only inside a private network.
 _PRIVATE_ENDINGS: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".corp", ".home.arpa")
@@ -62,46 +69,53 @@ class ReferenceResolver:
         Raises:
             ReferenceImageError: one of them is refused; the advice says what can be named instead.
         """
-        return [self._resolve(name.strip()) for name in names]
+        return [self._resolve(_plain(name)) for name in names]
 
     def _resolve(self, name: str) -> ReferenceLike:
-        if name.startswith("img_"):
-            image = self.store.image(name)
-            if image is None:
-                raise ReferenceImageError(f"there is no picture {_shown(name)}", advice=self._accepted())
-            return self.store.content(image)
         if attachment := _ATTACHMENT.fullmatch(name):
-            return self._attachment(int(attachment[1]))
+            return self._attachment(name, attachment[1].lower())
         if name[:8].lower() == "https://":
             return _public_url(name)
+        image = self._stored(name)
+        if image is not None:
+            return self.store.content(image)
+        if name.startswith("img_"):
+            raise ReferenceImageError(f"there is no picture {_shown(name)}", advice=self._accepted())
         if _SCHEME.match(name) and not Path(name).drive:
             raise ReferenceImageError(f"{_shown(name)} can't be used as a reference image", advice=self._accepted())
         return self._file(name)
 
-    def _attachment(self, number: int) -> ReferenceLike:
+    def _stored(self, name: str) -> StoredImage | None:
+        """The picture of the store that a name means: its id, with whatever a model puts around it, or its path."""
+        last = re.split(r"[/\\]", name)[-1]
+        stem = _ENDING.sub("", last)
+        if IMAGE_ID.fullmatch(stem):
+            return self.store.image(stem)
+        parts = _FILE_IN_STORE.fullmatch(last)
+        image = self.store.image(image_id(parts["task"], int(parts["index"]))) if parts is not None else None
+        return image if image is not None and name in (image.name, image.path) else None
+
+    def _attachment(self, name: str, number: str) -> ReferenceLike:
         if self.messages is None:
             raise ReferenceImageError(
-                f"attachment:{number} can't be looked up, because the conversation is not visible to this tool here",
+                f"{name} can't be looked up, because the conversation is not visible to this tool here",
                 advice=self._accepted(),
             )
         images = attached_images(self.messages)
-        if not 1 <= number <= len(images):
+        wanted = int(number) if number.lstrip("-").isdigit() else -1
+        place = wanted - 1 if wanted > 0 else len(images) + wanted
+        if wanted == 0 or not 0 <= place < len(images):
             count = "no image" if not images else "1 image" if len(images) == 1 else f"{len(images)} images"
-            raise ReferenceImageError(f"there is no attachment:{number}; the user has attached {count}")
-        block = images[number - 1]
-        if data := block.get("base64"):
-            try:
-                return base64.b64decode(data, validate=True)
-            except (binascii.Error, ValueError, TypeError):
-                raise ReferenceImageError(f"attachment:{number} is damaged: its data is not base64") from None
-        url = block.get("url")
-        if isinstance(url, str) and url[:5].lower() == "data:":
-            return url
-        if isinstance(url, str) and url[:8].lower() == "https://":
-            return _public_url(url)
-        raise ReferenceImageError(
-            f"attachment:{number} is neither in the conversation itself nor at a public https URL, so it can't be used"
-        )
+            raise ReferenceImageError(f"there is no {name}; the user has attached {count}")
+        try:
+            found = picture_in(images[place], expected=True)
+        except ReferenceImageError as refusal:
+            raise ReferenceImageError(f"{name} can't be used: {refusal.message}", advice=self._accepted()) from refusal
+        if isinstance(found, str) and found[:5].lower() != "data:":
+            if found[:8].lower() != "https://":
+                raise ReferenceImageError(f"{name} is neither in the conversation itself nor at a public https URL")
+            return _public_url(found)
+        return found  # type: ignore[return-value]  # None was refused
 
     def _file(self, name: str) -> Path:
         for folder in self.folders:
@@ -119,18 +133,43 @@ class ReferenceResolver:
     def _accepted(self) -> str:
         files = " a file in the folder opened to you," if self.folders else ""
         return (
-            "Name an earlier picture by its id (img_…), an image the user attached (attachment:1),"
+            "Name an earlier picture by its id (img_…), an image the user attached (attachment:1, attachment:latest),"
             f"{files} or a public https URL."
         )
 
 
-def attached_images(messages: Sequence[Any]) -> list[dict[str, Any]]:
-    """The images that the user put into the conversation, as LangChain's standard content blocks, oldest first."""
-    found: list[dict[str, Any]] = []
+def attached_images(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The content blocks with an image, oldest first: what the user attached, and what other tools brought.
+
+    Those of a provider that nobody else can fetch count, too: they are refused by name when they are asked for.
+    """
+    found: list[Mapping[str, Any]] = []
     for message in messages:
-        if isinstance(message, HumanMessage) and not isinstance(message.content, str):
-            found += [dict(block) for block in message.content_blocks if block.get("type") == "image"]
+        is_own = isinstance(message, ToolMessage) and _is_of_this_package(message.artifact)
+        if isinstance(message, (HumanMessage, ToolMessage)) and not is_own and isinstance(message.content, list):
+            found += [block for block in message.content if isinstance(block, Mapping) and _holds_picture(block)]
     return found
+
+
+def _is_of_this_package(artifact: Any) -> bool:
+    """Whether these tools brought a message: its pictures are in the store, and the block is a small copy."""
+    images = artifact.get("images") if isinstance(artifact, Mapping) else None
+    return bool(images) and all(isinstance(each, Mapping) and "id" in each and "path" in each for each in images or ())
+
+
+def _holds_picture(block: Mapping[str, Any]) -> bool:
+    try:
+        return picture_in(block) is not None
+    except ReferenceImageError:
+        return True
+
+
+def _plain(name: str) -> str:
+    """A model's name of a picture without what it puts around it."""
+    plain = name.strip(_DECORATION)
+    if link := _LINK.fullmatch(plain):
+        plain = link[1].strip(_DECORATION)
+    return plain[8:] if plain[:8].lower() == "sandbox:" else plain
 
 
 def _public_url(url: str) -> str:

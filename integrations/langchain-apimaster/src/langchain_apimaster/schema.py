@@ -10,6 +10,7 @@ values only to inform the model.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -55,7 +56,23 @@ class Arguments(BaseModel):
         unknown = [name for name in given if name not in cls.model_fields]
         if unknown:
             raise ValueError(f"{', '.join(unknown)} can't be chosen here; accepted: {', '.join(cls.model_fields)}")
-        return {name: value for name, value in given.items() if value is not None}
+        found = {name: value for name, value in given.items() if value is not None}
+        if isinstance(found.get("reference_images"), str):
+            found["reference_images"] = _names_in(found["reference_images"])
+        return found
+
+
+def _names_in(text: str) -> list[Any]:
+    """The names in a text where a list was asked for: a JSON list, also without its quotation marks, or one name."""
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        bare = text.strip()
+        listed = bare[1:-1].split(",") if bare.startswith("[") and bare.endswith("]") else None
+    if isinstance(listed, list):
+        return listed
+    name = listed if isinstance(listed, str) else text
+    return [name] if name.strip() else []
 
 
 @dataclass(frozen=True)
@@ -208,7 +225,7 @@ def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
     files = ", a file name in the folder opened to you" if has_folders else ""
     return (
         "Pictures to start from: the id of an earlier picture (img_…), attachment:1 for the first image that the user "
-        f"attached, attachment:2 for the second{files}, or a public https URL."
+        f"attached, attachment:2 for the second, attachment:latest for the newest{files}, or a public https URL."
     )
 
 
