@@ -24,6 +24,7 @@ PICTURES: list[tuple[str, dict[str, Any], str | bytes]] = [
     ("OpenAI responses, an answer", {"type": "image_generation_call", "id": "ig_1", "result": TEXT}, DATA),
     ("OpenAI file", {"type": "file", "file": {"filename": "a.png", "file_data": URI}}, URI),
     ("OpenAI file, flat", {"type": "input_file", "filename": "a.png", "file_data": TEXT}, DATA),
+    ("LiteLLM's file", {"type": "file", "file": {"file_id": URL, "format": "image/png", "file_data": TEXT}}, DATA),
     ("OpenAI file, by URL", {"type": "input_file", "filename": "a.jpeg", "file_url": URL}, URL),
     ("Anthropic", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": TEXT}}, DATA),
     ("Anthropic, a URL", {"type": "image", "source": {"type": "url", "url": URL}}, URL),
@@ -69,6 +70,7 @@ OTHERS: list[dict[str, Any]] = [
 ELSEWHERE: list[tuple[dict[str, Any], str]] = [
     ({"type": "input_image", "file_id": "file-1"}, "file-1"),
     ({"type": "image", "source": {"type": "file", "file_id": "file_2"}}, "file_2"),
+    ({"type": "file", "file": {"file_id": "file-6", "format": "image/png"}}, "file-6"),
     ({"type": "image", "source_type": "id", "id": "img-3"}, "img-3"),
     ({"type": "image", "file_id": "file-4"}, "file-4"),
     ({"type": "image_file", "image_file": {"file_id": "file-5"}}, "file-5"),

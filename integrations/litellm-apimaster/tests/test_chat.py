@@ -52,7 +52,7 @@ def test_messages_become_a_prompt_and_references(account, gateway, data_uri):
     ]
     complete(account, messages)
     (purchase,) = gateway.requests_to("submit")
-    assert purchase.body["prompt"] == "make it\ndarker"
+    assert purchase.body["prompt"] == "You draw.\n\nmake it\ndarker"
     assert [reference.url or reference.media_type for reference in purchase.references] == [
         URL + "?2",
         "image/png",
@@ -131,3 +131,127 @@ def test_an_invalid_message_or_parameter_is_an_error(case, account, gateway):
 def test_parameters_of_text_models_can_be_dropped(account, gateway):
     complete(account, [{"role": "user", "content": "a"}], temperature=0.5, max_tokens=100, drop_params=True)
     assert set(gateway.requests_to("submit")[0].body) == {"model", "prompt"}
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("content", ["Only woodcuts.", [{"type": "text", "text": "Only woodcuts."}]], ids=str)
+def test_what_the_system_says_belongs_to_the_prompt(content, role, account, gateway):
+    complete(account, [{"role": role, "content": content}, {"role": "user", "content": "a kite"}])
+    assert gateway.requests_to("submit")[-1].body["prompt"] == "Only woodcuts.\n\na kite"
+
+
+TEXTS = {
+    "Markdown": "Here it is: ![a kite]({uri})",
+    "Markdown with a title": 'Here: ![]( <{uri}> "a kite" )',
+    "HTML": 'Look: <img alt="x" src="{uri}" width=3>',
+    "HTML in a link": "<a href='x'><img src='{uri}'/></a>",
+    "a data URI": "It is {uri}.",
+}
+
+
+@pytest.mark.parametrize("role", ["assistant", "user", "tool", "system"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_picture_in_an_earlier_text_is_a_reference(text, role, account, gateway, data_uri):
+    told = {"role": role, "content": TEXTS[text].format(uri=data_uri)}
+    told |= {"tool_call_id": "1"} if role == "tool" else {}
+    complete(account, [{"role": "user", "content": "a kite"}, told, {"role": "user", "content": "darker"}])
+    purchase = gateway.requests_to("submit")[-1]
+    assert [reference.media_type for reference in purchase.references] == ["image/png"]
+    assert purchase.body["prompt"].endswith("darker")
+    assert "base64" not in purchase.body["prompt"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_picture_in_the_last_text_is_a_reference(text, account, gateway, data_uri):
+    complete(account, [{"role": "user", "content": f"darker {TEXTS[text].format(uri=data_uri)}"}])
+    purchase = gateway.requests_to("submit")[-1]
+    assert len(purchase.references) == 1
+    assert purchase.body["prompt"].startswith("darker")
+    assert "base64" not in purchase.body["prompt"]
+
+
+def test_a_link_is_no_picture(account, gateway):
+    text = "like [this](https://example.com/a.png), or https://example.com/b.png"
+    complete(account, [{"role": "user", "content": text}])
+    purchase = gateway.requests_to("submit")[-1]
+    assert (purchase.body["prompt"], len(purchase.references)) == (text, 0)
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_pictures_of_other_providers_in_a_conversation(role, account, gateway, data_uri):
+    code = data_uri.partition(",")[2]
+    parts = [
+        {"type": "image_url", "image_url": data_uri},
+        {"type": "file", "file": {"file_data": data_uri, "filename": "a.png"}},
+        {"type": "file", "file": {"file_data": code, "format": "image/png"}},
+    ]
+    if role == "assistant":  # LiteLLM refuses other types in a user's message
+        parts += [
+            {"type": "input_image", "image_url": data_uri},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": code}},
+            {"inline_data": {"mime_type": "image/png", "data": code}},
+        ]
+    for part in parts:
+        complete(account, [{"role": role, "content": [part, text_part("a")]}, {"role": "user", "content": "b"}])
+        assert len(gateway.requests_to("submit")[-1].references) == 1
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_picture_that_cannot_be_fetched_is_refused_by_name(earlier, account, gateway):
+    messages = [
+        {
+            "role": "user",
+            "content": [text_part("a"), {"type": "file", "file": {"file_id": "file-7", "format": "image/png"}}],
+        }
+    ]
+    with pytest.raises(litellm.BadRequestError, match=r"file-7.*Nothing was charged"):
+        complete(account, messages + [{"role": "user", "content": "b"}] * earlier)
+    assert not gateway.requests
+
+
+def test_a_deployment_may_answer_only_requests_for_an_image(deploy, gateway):
+    router = Router(model_list=[deploy(only_image_requests=True)], num_retries=0)
+    messages = [{"role": "user", "content": "Give this chat a title"}]
+    for modalities in ({}, {"modalities": ["text"]}):
+        with pytest.raises(litellm.BadRequestError, match="only requests that ask for an image"):
+            router.completion(model="image", messages=messages, **modalities)
+    assert not gateway.requests
+    router.completion(model="image", messages=messages, modalities=["image", "text"])
+    assert set(gateway.requests_to("submit")[-1].body) == {"model", "prompt"}
+
+
+CONFIGS = {
+    "both": ({"image_config": {"aspect_ratio": "16:9", "image_size": "2K"}}, {"size": "16:9", "resolution": "2K"}),
+    "camel case": ({"imageConfig": {"aspectRatio": "9:16", "imageSize": "4K"}}, {"size": "9:16", "resolution": "4K"}),
+    "extra_body": ({"extra_body": {"image_config": {"image_size": "4K"}}}, {"resolution": "4K"}),
+    "a parameter wins": ({"image_config": {"image_size": "4K"}, "resolution": "0.5K"}, {"resolution": "0.5K"}),
+    "a part": ({"image_config": {"aspect_ratio": "1:8", "image_size": None}}, {"size": "1:8"}),
+    "empty": ({"image_config": {}}, {}),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+@pytest.mark.parametrize("door", ["chat", "generation"])
+def test_image_config_is_understood(door, case, account, gateway):
+    given, expected = CONFIGS[case]
+    if door == "chat":
+        complete(account, [{"role": "user", "content": "a"}], **given)
+    else:
+        litellm.image_generation(prompt="a", **given, **account)
+    body = gateway.requests_to("submit")[-1].body
+    assert {name: body[name] for name in body.keys() - {"model", "prompt"}} == expected
+
+
+@pytest.mark.parametrize("config", [{"style": "x"}, {"image_size": "9K"}, "large", [1]], ids=str)
+def test_an_image_config_that_is_not_understood_is_refused(config, account, gateway):
+    with pytest.raises(litellm.BadRequestError, match="Nothing was charged"):
+        litellm.image_generation(prompt="a", image_config=config, **account)
+    assert not gateway.requests
+
+
+def test_the_call_overrides_the_image_config_of_a_deployment(deploy, gateway):
+    router = Router(model_list=[deploy(image_config={"image_size": "4K", "aspect_ratio": "1:1"})], num_retries=0)
+    router.image_generation(model="image", prompt="a")
+    router.image_generation(model="image", prompt="a", resolution="1K")
+    bodies = [purchase.body for purchase in gateway.requests_to("submit")]
+    assert [(body["size"], body["resolution"]) for body in bodies] == [("1:1", "4K"), ("1:1", "1K")]

@@ -6,6 +6,7 @@ provider                     its block, without ``type`` where there is one
 OpenAI chat                  ``image_url: {"url"}`` (type ``image_url``), or the URL itself in ``image_url``
 OpenAI responses             ``image_url``, ``file_id`` (``input_image``); ``result`` (``image_generation_call``)
 OpenAI files                 ``file: {"file_data", "filename", "file_id"}`` (``file``); the same flat (``input_file``)
+LiteLLM                      the same with ``format``, a media type
 OpenAI images                ``b64_json``, ``url``
 Anthropic                    ``source: {"type", "media_type", "data" | "url" | "file_id"}`` (``image``)
 Google                       ``inline_data: {"mime_type", "data"}``, ``file_data: {"mime_type", "file_uri"}``, also in
@@ -101,8 +102,12 @@ def _read(block: Mapping[str, Any], is_picture: bool, media_type: str | None, na
 
 def _media_type(block: Mapping[str, Any]) -> str | None:
     found = next((block[each] for each in _MEDIA_TYPES if isinstance(block.get(each), str)), None)
-    if found is None and isinstance(block.get("format"), str) and "source" in block:
-        return f"image/{block['format']}"  # Bedrock's pictures; its documents and films have other parts around them
+    kind = block.get("format")
+    if found is None and isinstance(kind, str):
+        if "/" in kind:
+            return kind
+        if "source" in block:
+            return f"image/{kind}"  # Bedrock's pictures; its documents and films have other parts around them
     return found
 
 

@@ -123,6 +123,7 @@ def chat_call(handler_arguments: Mapping[str, Any]) -> Call:
         arguments = _arguments(handler_arguments)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
+        chat.check_modalities(arguments)
         prompt = chat.prompt_of(handler_arguments["messages"])
         parsed = params.parse(
             chat.image_parameters(arguments),

@@ -1,8 +1,9 @@
 """Image chat: a conversation in, an image out, in the form in which LiteLLM returns images from Gemini's models.
 
-The text of the last user message is the prompt. Its images come first among the references, then those of earlier
-messages, the newest first, each once: so "make the sky darker" edits the last image. The endpoint takes one prompt and
-has no memory, so other texts, the system's included, are not sent.
+The text of the last user message is the prompt, after what the system says. Its images come first among the references,
+then those of earlier messages, the newest first, each once: so "make the sky darker" edits the last image. An image may
+be a part of a message, in the form of any provider, or stand in its text: as Markdown, as HTML, or as a data URI. The
+endpoint takes one prompt and has no memory, so what users and assistants said before is not sent.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Any, Final
 
 from litellm.types.utils import Choices, Delta, Message, ModelResponseStream, StreamingChoices, Usage
 
+from apimaster.adapters import picture_in
 from apimaster.errors import BadRequestError
 
 from . import reference_images
+from .parameter_values import boolean
+from .pictures_in_text import take_pictures
 from .responses import Bought, ImageContent, add_metadata, data_uri
 
 # Parameters of text models that mean nothing for an image.
@@ -26,9 +30,14 @@ UNSUPPORTED: Final = frozenset(
         *("function_call", "tool_choice", "parallel_tool_calls", "reasoning_effort", "thinking", "audio", "prediction"),
     }
 )
-_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities")
+ONLY_ON_REQUEST: Final = "only_image_requests"
+"""A deployment's parameter: answer only requests whose ``modalities`` hold ``image``."""
+
+_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities", ONLY_ON_REQUEST)
 _IMAGE_PART: Final = "image_url"
 _TEXT_PART: Final = "text"
+_TEXT_PARTS: Final = (_TEXT_PART, "input_text", "output_text")
+_SYSTEM: Final = ("system", "developer")
 _USER: Final = "user"
 _ASSISTANT: Final = "assistant"
 _STOP: Final = "stop"
@@ -36,10 +45,10 @@ _STOP: Final = "stop"
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """What a conversation asks for: a text, and the URLs or data URIs of its images."""
+    """What a conversation asks for: a text, and its images as URLs, data URIs or bytes."""
 
     text: str
-    references: list[str]
+    references: list[Any]
 
 
 def image_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,12 +56,27 @@ def image_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name not in _NOT_IMAGE_PARAMETERS}
 
 
+def check_modalities(arguments: Mapping[str, Any]) -> None:
+    """Refuse what a chat interface asks a text model for, such as a title, if the operator wants that.
+
+    Raises:
+        BadRequestError: the deployment answers only requests that ask for an image, and this one does not.
+    """
+    modalities = arguments.get("modalities")
+    asked = isinstance(modalities, (list, tuple)) and "image" in modalities
+    if boolean(ONLY_ON_REQUEST, arguments.get(ONLY_ON_REQUEST) or False) and not asked:
+        raise BadRequestError(
+            "this model answers only requests that ask for an image",
+            advice='Send modalities=["image", "text"], or choose a text model for titles in the chat interface.',
+        )
+
+
 def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     """The prompt and the references of a conversation.
 
     Raises:
         BadRequestError: no user message has a text, or a part of the last one is neither a text nor an image.
-        ReferenceImageError: an image is not given as a URL or a data URI.
+        ReferenceImageError: an image can't be read or fetched.
     """
     conversation = [_as_dict(message) for message in messages]
     last = next((message for message in reversed(conversation) if message.get("role") == _USER), None)
@@ -61,9 +85,11 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     text, images = _parts(last.get("content"), strict=True)
     if not text.strip():
         raise BadRequestError("the last user message contains no text", advice="Add one: it is the prompt.")
+    said = [_parts(message.get("content"))[0] for message in conversation if message.get("role") in _SYSTEM]
     earlier = [_images_of(message) for message in conversation if message is not last]
     images += [image for images_of_message in reversed(earlier) for image in images_of_message]
-    return ChatPrompt(text, reference_images.from_urls(list(dict.fromkeys(images))))
+    prompt = "\n\n".join([*(each for each in said if each.strip()), text])
+    return ChatPrompt(prompt, reference_images.from_urls(list(dict.fromkeys(images))))
 
 
 def chat_response(response: Any, bought: Bought) -> Any:
@@ -100,18 +126,20 @@ class _Chunk(ModelResponseStream):
         return {_TEXT_PART: "", "is_finished": False, "finish_reason": "", "original_chunk": self, "tool_use": None}
 
 
-def _parts(content: Any, *, strict: bool) -> tuple[str, list[Any]]:
-    """The text and the images of a message's content."""
-    if content is None or isinstance(content, str):
-        return content or "", []
+def _parts(content: Any, *, strict: bool = False) -> tuple[str, list[Any]]:
+    """The text and the images of a message's content. ``strict`` refuses parts that are neither."""
     texts: list[str] = []
     images: list[Any] = []
-    for part in content:
+    for part in [content] if isinstance(content, str) else content or ():
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind == _TEXT_PART:
-            texts.append(str(part.get(_TEXT_PART) or ""))
-        elif kind == _IMAGE_PART:
-            images.append(_url(part.get(_IMAGE_PART)))
+        if isinstance(part, str) or kind in _TEXT_PARTS:
+            text, found = take_pictures(part if isinstance(part, str) else str(part.get(_TEXT_PART) or ""))
+            texts.append(text)
+            images += found
+            continue
+        image = picture_in(part)
+        if image is not None:
+            images.append(image)
         elif strict:
             raise BadRequestError(f"a part of type {kind!r} is not accepted in a message; accepted: text, image_url")
     return "\n".join(text for text in texts if text), images
@@ -119,12 +147,8 @@ def _parts(content: Any, *, strict: bool) -> tuple[str, list[Any]]:
 
 def _images_of(message: Mapping[str, Any]) -> list[Any]:
     """The images of an earlier message: its parts, and ``images`` where an image model answered."""
-    generated = [_url(_as_dict(image).get(_IMAGE_PART)) for image in message.get("images") or ()]
-    return [*_parts(message.get("content"), strict=False)[1], *generated]
-
-
-def _url(value: Any) -> Any:
-    return _as_dict(value).get("url") if not isinstance(value, str) else value
+    generated = [picture_in(_as_dict(image), expected=True) for image in message.get("images") or ()]
+    return [*_parts(message.get("content"))[1], *generated]
 
 
 def _as_dict(value: Any) -> Mapping[str, Any]:

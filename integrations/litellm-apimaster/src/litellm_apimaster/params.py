@@ -6,6 +6,7 @@ parameter                              meaning
 size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
 aspect_ratio, resolution               as they are; ``resolution`` wins over pixels and quality
 quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
+image_config                           ``aspect_ratio`` and ``image_size``, as other gateways' chat clients ask
 n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
 image, image_urls, images, …           references (``reference_images``), those of ``image`` first
@@ -32,27 +33,36 @@ import litellm
 from litellm.exceptions import UnsupportedParamsError
 
 from apimaster import ImageRequest
-from apimaster.adapters import read_size
 from apimaster.catalog import DEFAULT_MODEL, ModelSpec, spec_for
 from apimaster.errors import BadRequestError
 
 from .call_arguments import is_provider_parameter
 from .deployment_defaults import EXTRA_BODY, ParameterSource, arguments_of_caller, parameter_sources
 from .identity import IDEMPOTENCY_KEY
+from .parameter_values import (
+    ASPECT_RATIO,
+    BASE64,
+    IMAGE_CONFIGS,
+    QUALITY,
+    RESOLUTION,
+    SIZE,
+    URL,
+    boolean,
+    count,
+    is_blank,
+    resolution_of_quality,
+    response_format,
+    size_and_resolution,
+    spread_image_config,
+)
 from .reference_images import IMAGE_URLS, References, is_reference_name, refuse_pictures
 
 PROVIDER: Final = "apimaster"
-MAX_N: Final = 10
-
-SIZE: Final = "size"
-QUALITY: Final = "quality"
-ASPECT_RATIO: Final = "aspect_ratio"
-RESOLUTION: Final = "resolution"
 _N: Final = "n"
 _RESPONSE_FORMAT: Final = "response_format"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
-_SYNONYMS: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION})
+_SYNONYMS: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION, *IMAGE_CONFIGS})
 _SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY})
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
@@ -62,7 +72,7 @@ _NEVER_DROPPED: Final = frozenset({"partial_images", "stream"})
 _UNSUPPORTED: Final = (
     _PASSED_TO_OTHER_MODELS
     | _NEVER_DROPPED
-    | {"extra_query", "imageConfig", "input_fidelity", "mask", "style", "tools", "web_search_options"}
+    | {"extra_query", "input_fidelity", "mask", "style", "tools", "web_search_options"}
 )
 # Values that ask for what happens anyway. A form writes false and 0 as texts.
 _ASKS_FOR_NOTHING: Final = {
@@ -84,18 +94,6 @@ _NOT_FOR_THE_GATEWAY: Final = frozenset(
         *("drop_params", "additional_drop_params", "allowed_openai_params"),
     }
 )
-_RESOLUTION_OF_QUALITY: Final = {
-    "low": "0.5K",
-    "medium": None,
-    "standard": None,
-    "auto": None,
-    "high": "2K",
-    "hd": "2K",
-}
-_URL: Final = "url"
-_BASE64: Final = "b64_json"
-_RESPONSE_FORMATS: Final = (_URL, _BASE64)
-_BOOLEAN_TEXTS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +167,9 @@ def _parse(
     extra_body: dict[str, Any] = {}
     pictures: list[Any] = []
     for source in parameter_sources(arguments, is_synonym=_is_synonym):
-        given = {name: value for name, value in source.merged.items() if not (name in known and _is_blank(value))}
+        given = {name: value for name, value in source.merged.items() if not (name in known and is_blank(value))}
         pictures = reader.take(given) or pictures
+        spread_image_config(given)
         for name in arguments.get("additional_drop_params") or ():
             given.pop(name, None)
         _check_supported(given, unsupported, arguments, model)
@@ -182,7 +181,7 @@ def _parse(
         if QUALITY in given and not spec.strict_sizes:
             extra_body[QUALITY] = given[QUALITY]
     references = [*references, *pictures]
-    inline = fields.pop(_RESPONSE_FORMAT, _URL) == _BASE64
+    inline = fields.pop(_RESPONSE_FORMAT, URL) == BASE64
     request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
     return request, inline
 
@@ -240,11 +239,6 @@ def _check_supported(
         )
 
 
-def _is_blank(value: Any) -> bool:
-    """An empty field of a form asks for nothing."""
-    return isinstance(value, str) and not value.strip()
-
-
 def _asks_for_nothing(name: str, value: Any) -> bool:
     # False, 0 and an empty list ask for nothing, either.
     return not value or str(value).strip().lower() in _ASKS_FOR_NOTHING.get(name, ())
@@ -253,55 +247,18 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
 def _request_fields(given: Mapping[str, Any], spec: ModelSpec, *, weaker: Mapping[str, Any]) -> dict[str, Any]:
     """The request's fields that one source sets; ``weaker`` is what the sources before it have set."""
     fields = {name: given[name] for name in (ASPECT_RATIO, RESOLUTION, *_UNCHANGED) if name in given}
-    fields |= {name: _boolean(name, given[name]) for name in _BOOLEANS if name in given}
+    fields |= {name: boolean(name, given[name]) for name in _BOOLEANS if name in given}
     if _N in given:
-        fields[_N] = _count(given[_N])
+        fields[_N] = count(given[_N])
     if _RESPONSE_FORMAT in given:
-        fields[_RESPONSE_FORMAT] = _response_format(given[_RESPONSE_FORMAT])
+        fields[_RESPONSE_FORMAT] = response_format(given[_RESPONSE_FORMAT])
     if SIZE in given:
-        ratio, resolution = _size(given[SIZE], fields.get(RESOLUTION), spec)
+        ratio, resolution = size_and_resolution(given[SIZE], fields.get(RESOLUTION), spec)
         fields.setdefault(ASPECT_RATIO, ratio)
         if resolution is not None:
             fields[RESOLUTION] = resolution
     if QUALITY in given and spec.strict_sizes:
-        resolution = _resolution_of_quality(given[QUALITY])
+        resolution = resolution_of_quality(given[QUALITY])
         if resolution is not None and RESOLUTION not in fields and RESOLUTION not in weaker:
             fields[RESOLUTION] = resolution
     return fields
-
-
-def _size(size: Any, resolution: Any, spec: ModelSpec) -> tuple[str | None, str | None]:
-    """The aspect ratio; and the resolution, if pixels or ``resolution`` name one."""
-    try:
-        return read_size(spec, str(size), None if resolution is None else str(resolution))
-    except ValueError as error:
-        raise BadRequestError(f"size: {error}") from None
-
-
-def _count(value: Any) -> int:
-    # The values of a multipart form are texts.
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_N:
-        raise BadRequestError(f"n must be a whole number from 1 to {MAX_N}, not {value!r}")
-    return number
-
-
-def _boolean(name: str, value: Any) -> bool:
-    found = value if isinstance(value, bool) else _BOOLEAN_TEXTS.get(str(value).strip().lower())
-    if found is None:
-        raise BadRequestError(f"{name} must be true or false, not {value!r}")
-    return found
-
-
-def _response_format(value: Any) -> str:
-    if value not in _RESPONSE_FORMATS:
-        raise BadRequestError(f"response_format {value!r} is not accepted; accepted: {', '.join(_RESPONSE_FORMATS)}")
-    return str(value)
-
-
-def _resolution_of_quality(quality: Any) -> str | None:
-    try:
-        return _RESOLUTION_OF_QUALITY[str(quality).lower()]
-    except KeyError:
-        accepted = ", ".join(_RESOLUTION_OF_QUALITY)
-        raise BadRequestError(f"quality {quality!r} is not accepted; accepted: {accepted}") from None
