@@ -102,13 +102,13 @@ ONE_SHOT = {"begun": 8995.0, "unknown_since": NOW - 70, "one_shot": True}  # may
 
 
 @pytest.mark.parametrize("older", [LATE, ONE_SHOT], ids=["a submit", "a one-shot call"])
-def test_nobody_gets_a_charge_while_another_one_may_still_show(older: dict[str, object]) -> None:
-    """The only charge may be that of either. Given away, it would prove that the other one was not charged."""
+def test_whose_charge_may_still_show_takes_none_away(older: dict[str, object]) -> None:
+    """The only charge may be that of either. Given to the older one, it would prove that the other was not charged."""
     rows = [unknown("older", **older), unknown()]  # type: ignore[arg-type]
     found = settled(rows, [charge(at=9002)])
-    for step in found.values():
-        assert step.state is None
-        assert "may still show" in reason(step)
+    assert found["lost"].task_id == "task-1"
+    assert found["older"].state is None
+    assert "may still show" in reason(found["older"])
     both = [charge(at=9002), charge("task-2", at=9950)]
     ended = read_twice(rows, [charge(at=9002)], both)
     assert {key: step.task_id for key, step in ended.items()} == {"lost": "task-1", "older": "task-2"}
@@ -122,7 +122,7 @@ def test_nobody_gets_a_charge_while_another_one_may_still_show(older: dict[str, 
 def test_it_is_looked_for_again_at_once_only_if_it_shows_soon() -> None:
     soon = settled([unknown("older", **LATE), unknown()], [charge(at=9002)])  # type: ignore[arg-type]
     later = settled([unknown("older", **ONE_SHOT), unknown()], [charge(at=9002)])  # type: ignore[arg-type]
-    assert ({step.soon for step in soon.values()}, {step.soon for step in later.values()}) == ({True}, {False})
+    assert (soon["older"].soon, later["older"].soon) == (True, False)
 
 
 def test_who_may_be_fewer_charges_gets_the_one_that_fits() -> None:
@@ -193,7 +193,7 @@ def test_a_charge_from_about_that_time_proves_nothing_either(at: int, expected: 
         {"model": "gpt-image-2"},
         {"aspect_ratio": "16:9"},
         {"resolution": "4K"},
-        {"effective_resolution": "2K"},
+        {"image_urls": ("https://example.com/a.png",)},
         {"at": 8000},
         {"at": 11_000},
         {"kind": "error"},
@@ -205,8 +205,76 @@ def test_a_charge_for_something_else_or_another_time_does_not_count(changes: dic
     assert settled([unknown()], [charge(**changes)])["lost"].state == "failed"  # type: ignore[arg-type]
 
 
-def test_the_default_resolution_may_be_spelled_out() -> None:
-    assert settled([unknown()], [charge(resolution="1K")])["lost"].state == "submitted"
+@pytest.mark.parametrize("changes", [{"resolution": "1K"}, {"effective_resolution": "2K"}], ids=str)
+def test_the_default_resolution_may_be_spelled_out(changes: dict[str, object]) -> None:
+    """What a request leaves out is the model's default, which the log may name."""
+    assert settled([unknown()], [charge(**changes)])["lost"].state == "submitted"
+
+
+def with_references(key: str, *urls: str) -> Row:
+    request = json.dumps({"prompt": "a castle", "model": MODEL, "references": urls})
+    return unknown(key, digest=f"of {urls}").but(request=request)
+
+
+def test_references_tell_equal_prompts_apart() -> None:
+    a, b = "https://example.com/a.png", "https://example.com/b.png"
+    rows = [with_references("a", a), with_references("b", b), with_references("both", a, b)]
+    charges = [charge("of both", image_urls=(a, b)), charge("of b", image_urls=(b,)), charge("of a", image_urls=(a,))]
+    found = settled(rows, charges)
+    assert {key: step.task_id for key, step in found.items()} == {"a": "of a", "b": "of b", "both": "of both"}
+    assert settled(rows[:1], charges[1:2])["a"].state == "failed", "the log holds that of another picture"
+    unnamed = settled(rows[:2], [charge()])
+    assert {step.state for step in unnamed.values()} == {None}, "a log that names none may mean either"
+    assert settled([with_references("file", "/a.png")], [charge()])["file"].state == "submitted"
+
+
+def test_a_picture_that_came_as_bytes_has_a_charge_of_its_own() -> None:
+    """Neither a task nor a URL names it in the log."""
+    images = images_json((GeneratedImage(data=b"\x89PNG"),))
+    for one_shot in (True, False):
+        owner = unknown("owner").but(state="saved", images=images, one_shot=one_shot, updated_at=9010.0)
+        step = settled([unknown()], [charge()], known=[owner])["lost"]
+        assert step.state is None
+        assert "does not name its own" in reason(step)
+        other = owner.but(begun_at=8000.0, updated_at=8010.0, one_shot=True)
+        assert settled([unknown()], [charge()], known=[other])["lost"].state == "submitted"
+
+
+def test_a_channel_that_draws_before_it_answers_has_more_time() -> None:
+    """Its submits are charged when their pictures are drawn, like one-shot calls."""
+    images = images_json((GeneratedImage(url="https://cdn.test/b.png"),))
+    slow = unknown("slow", "a house").but(state="delivered", images=images, updated_at=9010.0)
+    assert settled([unknown()], [], now=9100.0)["lost"].state == "failed"
+    assert "look again" in reason(settled([unknown()], [], now=9100.0, known=[slow])["lost"])
+    assert settled([unknown()], [], known=[slow])["lost"].state == "failed"
+
+
+def test_a_log_that_may_have_lost_the_charge_of_one_proves_nothing_of_its_equals() -> None:
+    rows = [unknown("older", begun=9000.0, unknown_since=9100.0), unknown(begun=9060.0, unknown_since=9080.0)]
+    full = [charge(f"t{number}", "other", at=9025 + number % 100) for number in range(LOG_ROWS)]
+    found = settled(rows, [charge(at=9070), *full])
+    assert {step.state for step in found.values()} == {None}
+
+
+def test_a_purchase_of_a_wrong_clock_does_not_prove_that_the_log_is_alive() -> None:
+    wrong = [WITNESS.but(key=f"w{number}", task_id=f"w{number}", begun_at=5000.0 + number) for number in range(3)]
+    right = [charge(f"w{number}", "x", at=5000 + number) for number in range(3)]
+    near = charge("known", "x", at=9100 + 3600)
+    (step,) = (each for each in settle_steps([unknown()], Log([near, *right], [WITNESS, *wrong], NOW)) if each.error)
+    assert "no other purchase" in reason(step)
+
+
+def test_the_true_charge_of_a_one_shot_call_is_told_by_its_picture() -> None:
+    images = images_json((GeneratedImage(url="https://cdn.test/a.png"),))
+    owner = unknown("owner").but(state="saved", images=images, one_shot=True)
+    steps = settled([], [charge(None, result_url="https://cdn.test/a.png", cost=Decimal("0.15"))], known=[owner])
+    assert steps["owner"].charge == Decimal("0.15")
+
+
+def test_a_refunded_charge_waits_as_long_as_a_missing_one() -> None:
+    """Its own charge may show yet: the refund may be that of an attempt which the ledger knows no more."""
+    lost = unknown(unknown_since=NOW - 10)
+    assert settled([lost], [charge(refunded=True)])["lost"].state is None
 
 
 def test_only_a_charge_proves_that_the_log_is_alive() -> None:

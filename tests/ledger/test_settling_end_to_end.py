@@ -326,7 +326,10 @@ def test_the_charge_of_a_picture_that_came_in_the_reply_is_not_given_to_another(
     client.generate("castle k", idempotency_key="delivered", mode=mode)  # type: ignore[arg-type]
     lose(client, emulator, "k", fault="cut_before_acceptance")
     found = client.settle("k")
-    assert (keys(found.recovered), keys(found.not_charged)) == ([], ["k"])
+    assert keys(found.recovered) == []
+    # A channel that answers a submit with the picture draws it first, so a charge may show for minutes.
+    drawing = mode == "async"
+    assert (keys(found.not_charged), keys(found.still_unknown)) == (([], ["k"]) if drawing else (["k"], []))
 
 
 def test_a_gateway_without_books_says_so(place: str, soon: None) -> None:

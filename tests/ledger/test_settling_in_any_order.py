@@ -47,7 +47,7 @@ LOST = st.builds(
 )
 
 
-@given(st.lists(LOST, min_size=1, max_size=4), st.lists(st.integers(0, 1000), max_size=4))
+@given(st.lists(LOST, min_size=1, max_size=6), st.lists(st.integers(0, 1000), max_size=4))
 def test_as_many_are_found_as_were_charged(lost: list[Lost], readings: list[int]) -> None:
     """Whichever of them gets which charge: nobody pays again for one that was charged, and none stays behind."""
     rows: dict[str, Row] = {}

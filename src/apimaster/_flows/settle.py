@@ -140,9 +140,9 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
         known += yield from _rows(ledger, Where(account=context.account, task_ids=part))
     oldest = min((float(charge.at) for charge in charges if charge.at > 0), default=None)
     since = None if oldest is None else oldest - 2 * 86400  # clocks may differ
-    known += yield from _rows(ledger, Where(account=context.account, retried=True, since=since))
+    known += yield from _rows(ledger, Where(account=context.account, retried=True, changed_since=since))
     known += yield from _rows(
-        ledger, Where(account=context.account, without_task=True, states=("delivered", "saved"), since=since)
+        ledger, Where(account=context.account, without_task=True, states=("delivered", "saved"), changed_since=since)
     )
     return list({row.id: row for row in known}.values())
 

@@ -30,7 +30,9 @@ class Candidate:
         charges: they fit, and come from the time at which the gateway may have charged it.
         nearby: they fit, and come from up to 15 minutes before or after that time.
         contested: one of ``charges`` may be that of a purchase which is on its way.
-        of_newer_version: one of ``charges`` may be that of a purchase which this version can't read.
+        of_another: one of ``charges`` may be that of a purchase which does not say which charge is its own: one that a
+            newer version made, or whose pictures came as bytes.
+        slow: the gateway draws the picture before it answers, and charges it then.
         vague: a charge from that time does not say what it was for.
         unreadable: a row of the log that is no charge as far as this version knows may be one, and may be its own.
     """
@@ -40,7 +42,8 @@ class Candidate:
     charges: list[Charge] = field(default_factory=list)
     nearby: list[Charge] = field(default_factory=list)
     contested: bool = False
-    of_newer_version: bool = False
+    of_another: bool = False
+    slow: bool = False
     vague: bool = False
     unreadable: bool = False
 
@@ -52,7 +55,8 @@ class Candidate:
     @property
     def latest(self) -> float:
         """Unix seconds: when the gateway has charged it at the latest, if it has."""
-        return unknown_since(self.row) + (one_shot_limit(self.request.resolution) if self.row.one_shot else 0.0)
+        draws = self.row.one_shot or self.slow
+        return unknown_since(self.row) + (one_shot_limit(self.request.resolution) if draws else 0.0)
 
     def is_from_its_time(self, at: float) -> bool:
         """Whether it may have been charged at this moment, by the ledger's clock."""
@@ -83,14 +87,27 @@ def request_of(row: Row) -> ImageRequest | None:
 
 def fits(charge: Charge, request: ImageRequest) -> bool:
     """Whether a charge is for what this request asks for."""
-    prompt = text_digest(charge.prompt or "") if is_digest(request.prompt) else charge.prompt
+    stored = not is_digest(request.prompt)
+    prompt = charge.prompt if stored else text_digest(charge.prompt or "")
+    if (charge.model, prompt, charge.aspect_ratio) != (request.model, request.prompt, request.aspect_ratio):
+        return False
+    return _resolutions_fit(charge, request) and not (stored and _is_of_other_references(charge, request))
+
+
+def _resolutions_fit(charge: Charge, request: ImageRequest) -> bool:
+    if request.resolution is None and charge.resolution is None:
+        return True  # the model's default, whatever it comes to
     resolution = charge.resolution or charge.effective_resolution or DEFAULT_RESOLUTION
-    return (charge.model, prompt, charge.aspect_ratio, resolution) == (
-        request.model,
-        request.prompt,
-        request.aspect_ratio,
-        request.resolution or DEFAULT_RESOLUTION,
-    )
+    return resolution == (request.resolution or DEFAULT_RESOLUTION)
+
+
+def _is_of_other_references(charge: Charge, request: ImageRequest) -> bool:
+    """Whether the log names references that are certainly not those of the request."""
+    if not request.references:
+        return bool(charge.image_urls)
+    urls = [str(each) for each in request.references]
+    all_urls = all(each.is_url for each in request.references)
+    return all_urls and bool(charge.image_urls) and list(charge.image_urls) != urls
 
 
 def may_fit(charge: Charge, request: ImageRequest) -> bool:

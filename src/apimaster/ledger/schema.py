@@ -103,6 +103,7 @@ def looks(account: str) -> str:
 class Where:
     """Which purchases to read; what is None does not matter.
 
+    ``since``: made then or later; ``changed_since``: their state has changed then or later;
     ``account``: those that it bought, and those of which an older version did not write down who bought them;
     ``without_task``: only those whose pictures came in a reply; ``retried``: only those with tasks of earlier attempts;
     ``owned``: only those with a process at work on them.
@@ -113,6 +114,7 @@ class Where:
     states: tuple[PurchaseState, ...] | None = None
     budget: str | None = None
     since: float | None = None
+    changed_since: float | None = None
     account: str | None = None
     alias: str | None = None
     task_id: str | None = None
@@ -154,6 +156,9 @@ class Where:
         if self.since is not None:
             parts.append('"created_at" >= ?')
             values.append(self.since)
+        if self.changed_since is not None:
+            parts.append('"updated_at" >= ?')
+            values.append(self.changed_since)
         if self.key_prefix is not None:
             parts.append('"key" >= ? AND "key" < ?')
             values += [self.key_prefix, self.key_prefix + "\U0010ffff"]

@@ -7,8 +7,8 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 * One or more purchases and charges that fit each other, and no others: matched. Equal requests may take each other's
   place; different ones that the log can't tell apart may not.
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
-* Fewer charges than purchases: nobody gets one before the charge of each of them would have shown. A charge that is
-  given away counts as known from then on, and would prove that the others were not charged.
+* Fewer charges than purchases: nobody gets one before its own would have shown. A charge that is given away counts as
+  known from then on, and would prove that the others were not charged.
 * A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
   this ledger from about that time), it reaches back far enough, and enough time has passed.
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from ..catalog import one_shot_limit
 from ..results import GeneratedImage, Task
 from .matching import (
+    ABOUT,
     SLACK,
     Candidate,
     begun_of,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 LOG_ROWS: Final = 1000
 """The log holds so many rows; if it has fewer, it reaches back to the first charge."""
 
+_HAVE_PICTURES: Final = ("delivered", "saved")
 _MAYBE_CHARGES: Final = ("charge", "other")
 _LONGEST_ONE_SHOT: Final = one_shot_limit("4K")
 _OTHERS_MAY_SHOW: Final = "the charge that fits may be that of another purchase of the same, which may still show"
@@ -88,7 +90,7 @@ class _Group:
 
 def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
-    seen, steps = _known_charges(log)
+    seen, steps = _known_charges(log, unknown)
     offset, times = _clock(log)
     readable, newer = [], []
     for row in unknown:
@@ -100,10 +102,13 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
             readable.append(Candidate(row, request))
     steps += [_of_own_task(each, log) for each in readable if each.row.task_id is not None]
     candidates = [each for each in readable if each.row.task_id is None]
+    of_bytes = [row for row in log.known if _is_of_bytes(row)]
+    slow = any(row.task_id is None and not row.one_shot and row.state in _HAVE_PICTURES for row in log.known)
     for each in candidates:
+        each.slow = slow  # a channel that answers a submit with the picture charges it when it is drawn
         _look(each, [charge for charge in log.charges if id(charge) not in seen], offset)
-        _compare(each, log.on_their_way, newer, offset)
-    groups = [_group(members, log) for members in connected(candidates)]
+        _compare(each, log.on_their_way, [*newer, *of_bytes], offset)
+    groups = [group for members in connected(candidates) for group in _groups(members, log, offset)]
     _withhold(groups, log)
     given = {id(charge) for group in groups if not group.stay for _, charge in group.pairs}
     for group in groups:
@@ -120,16 +125,16 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
 # --- which charges count --------------------------------------------------------------------------------------------
 
 
-def _known_charges(log: Log) -> tuple[set[int], list[Settle]]:
+def _known_charges(log: Log, unknown: Sequence[Row]) -> tuple[set[int], list[Settle]]:
     """Which charges belong to purchases that the ledger knows, and the true charges of these."""
     tasks = {row.task_id: row for row in log.known if row.task_id is not None}
-    earlier = {task for row in log.known for task in row.earlier_tasks.split()}
-    urls = {image.url for row in log.known if row.task_id is None for image in images_of(row) if image.url}
+    earlier = {task for row in (*log.known, *unknown) for task in row.earlier_tasks.split()}
+    pictures = {image.url: row for row in log.known if row.task_id is None for image in images_of(row) if image.url}
     seen: set[int] = set()
     steps = []
     for charge in log.charges:
-        row = tasks.get(charge.task_id or "")
-        if row is not None or charge.task_id in earlier or charge.result_url in urls:
+        row = tasks.get(charge.task_id or "") or pictures.get(charge.result_url or "")
+        if row is not None or charge.task_id in earlier:
             seen.add(id(charge))
         if row is not None and charge.kind == "charge" and not charge.refunded and charge.cost != row.cost:
             steps.append(Settle(key=row.key, index=row.index, charge=charge.cost))
@@ -148,7 +153,8 @@ def _clock(log: Log) -> tuple[float, list[float]]:
     # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
     ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
-    return offset, [begun_of(row) for _, row in shared]
+    # One that was charged by another clock, before it was set right, says nothing of the log at its own time.
+    return offset, [begun_of(row) for at, row in shared if abs(at - offset - begun_of(row)) <= ABOUT]
 
 
 def _look(each: Candidate, charges: Sequence[Charge], offset: float) -> None:
@@ -173,41 +179,60 @@ def _is_about(each: Candidate, charge: Charge, at: float) -> bool:
     return charge.prompt is not None and each.is_from_about_its_time(at) and fits(charge, each.request)
 
 
-def _compare(each: Candidate, on_their_way: Sequence[Row], newer: Sequence[Row], offset: float) -> None:
-    """Note whether a charge of this purchase may be that of one which says nothing of its charge by itself."""
+def _is_of_bytes(row: Row) -> bool:
+    """Whether it has pictures, and neither a task nor a URL by which the log would name it."""
+    no_name = row.task_id is None and not any(image.url for image in images_of(row))
+    return no_name and row.state in _HAVE_PICTURES
+
+
+def _compare(each: Candidate, on_their_way: Sequence[Row], others: Sequence[Row], offset: float) -> None:
+    """Note whether a charge of this purchase may be that of one which does not say which charge is its own."""
     for row in on_their_way:
         request = request_of(row)
         each.contested |= each.row.id != row.id and any(
             charge.at - offset >= begun_of(row) - SLACK and (request is None or fits(charge, request))
             for charge in each.charges
         )
-    for row in newer:
-        latest = unknown_since(row) + (_LONGEST_ONE_SHOT if row.one_shot else 0.0)
-        each.of_newer_version |= any(
-            begun_of(row) - SLACK <= charge.at - offset <= latest + SLACK for charge in each.charges
+    for row in others:
+        request = request_of(row)
+        latest = row.updated_at if row.state in _HAVE_PICTURES else unknown_since(row)
+        if row.one_shot and row.state not in _HAVE_PICTURES:
+            latest += _LONGEST_ONE_SHOT
+        each.of_another |= any(
+            begun_of(row) - SLACK <= charge.at - offset <= latest + SLACK and (request is None or fits(charge, request))
+            for charge in each.charges
         )
 
 
 # --- who gets which -------------------------------------------------------------------------------------------------
 
 
-def _group(members: list[Candidate], log: Log) -> _Group:
+def _groups(members: list[Candidate], log: Log, offset: float) -> list[_Group]:
+    """Purchases that share charges: in one group, or those that wait for theirs apart from the others."""
     charges = charges_of(members)
     same = len({each.row.digest or each.row.request for each in members}) == 1
     pairs = divided(members)
     if any(each.vague for each in members):
-        return _Group(members, [], "the log has a charge that does not say what it was for")
+        return [_Group(members, [], "the log has a charge that does not say what it was for")]
     if any(each.contested for each in members):
         reason = "a charge that fits may be that of another purchase, which is on its way"
-        return _Group(members, [], reason, soon=True)
-    if any(each.of_newer_version for each in members):
-        return _Group(members, [], "a charge that fits may be that of a purchase of a newer version of apimaster")
+        return [_Group(members, [], reason, soon=True)]
+    if any(each.of_another for each in members):
+        return [_Group(members, [], "a charge that fits may be that of another purchase, which does not name its own")]
     if pairs is None or (charges and not same and len(members) > 1):
-        return _Group(members, [], f"several charges may be it: {_names(charges)}")
+        return [_Group(members, [], f"several charges may be it: {_names(charges)}")]
     group = _Group(members, pairs)
-    if pairs and group.without_charge():
-        _wait_for(group, max(_still_to_wait(each, log) for each in members), log)
-    return group
+    if not (pairs and (group.without_charge() or any(charge.refunded for _, charge in pairs))):
+        return [group]
+    if _is_cut_off(log, min(each.begun for each in members), offset):  # the charge of one of them may be lost there
+        return [_Group(members, [], "the log does not reach back to all of those that a charge may be")]
+    # Each charge goes to whoever may have been charged for the shortest time. So whoever waits longer takes none away
+    # from those whose charge would have shown by now.
+    over = [each for each in members if _still_to_wait(each, log) <= 0]
+    waiting = _Group([each for each in members if _still_to_wait(each, log) > 0], [])
+    if waiting.members:
+        _wait_for(waiting, max(_still_to_wait(each, log) for each in waiting.members), log)
+    return [_Group(over, [pair for pair in pairs if any(pair[0] is each for each in over)]), waiting]
 
 
 def _withhold(groups: Sequence[_Group], log: Log) -> None:
@@ -270,14 +295,12 @@ def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) ->
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
     wait = _still_to_wait(each, log)
-    # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
-    oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
     if wait > 0:
         return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
     if each.nearby:  # a long upload, a process that was stopped, or one that has got the charge of another
         early = all(charge.at - offset < each.begun for charge in each.nearby)
         return _stays(each, f"a charge that is too {'early' if early else 'late'} may be it: {_names(each.nearby)}")
-    if len(log.charges) >= LOG_ROWS and (oldest is None or oldest > each.begun - SLACK):
+    if _is_cut_off(log, each.begun, offset):
         return _stays(each, "the log does not reach back to it")
     if each.unreadable:
         return _stays(each, "the log has a row that can't be read, and that may be its charge")
@@ -285,6 +308,13 @@ def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) ->
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
     return Settle(key=row.key, index=row.index, state="failed", error=error)
+
+
+def _is_cut_off(log: Log, begun: float, offset: float) -> bool:
+    """Whether the log may have lost a charge from that time: it holds so many rows and no more."""
+    # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
+    oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
+    return len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - SLACK)
 
 
 def _names(charges: Sequence[Charge]) -> str:
