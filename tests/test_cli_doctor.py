@@ -17,6 +17,7 @@ from typing import Any
 import forked
 import pytest
 
+from apimaster._transport import environment
 from apimaster.cli import connectivity
 from apimaster.cli.app import run
 from apimaster.emulator import Emulator
@@ -198,8 +199,8 @@ def test_certificates_that_are_not_there(
     [
         ("http://user:secret@127.0.0.1:{closed}", "127.0.0.1:{closed} does not answer"),
         ("user:secret@127.0.0.1:{closed}", "127.0.0.1:{closed} does not answer"),
-        ("http://user:secret@127.0.0.1:port", "is not a URL"),
-        ("http://", "is not a URL"),
+        ("http://user:secret@127.0.0.1:port", "not the URL of a proxy"),
+        ("http://", "not the URL of a proxy"),
     ],
 )
 def test_a_proxy_of_the_environment_is_what_is_tried(
@@ -214,7 +215,7 @@ def test_a_proxy_of_the_environment_is_what_is_tried(
 
 
 def test_a_socks_proxy_needs_a_package(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connectivity, "supports_socks", lambda: False)
+    monkeypatch.setattr(environment, "supports_socks", lambda: False)
     monkeypatch.setenv("APIMASTER_KEY", "sk-made-up")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     code, findings = diagnose(capsys, "--base-url", "http://gateway.test/v1")

@@ -795,29 +795,6 @@ def closed(build: Build) -> httpx.Client | httpx.AsyncClient:
     return client
 
 
-PROXIES = [
-    {},
-    {"HTTP_PROXY": "http://proxy.test:3128"},
-    {"HTTPS_PROXY": "proxy.test:3128", "NO_PROXY": "internal.test,.example.org,localhost"},
-    {"ALL_PROXY": "http://proxy.test:1", "NO_PROXY": "10.0.0.1, ::1 ,https://only.test"},
-    {"ALL_PROXY": "http://proxy.test:1", "HTTP_PROXY": "http://other.test:2", "no_proxy": "a.test,*"},
-    {"HTTP_PROXY": "http://user:pass@proxy.test", "NO_PROXY": "192.168.0.0/16,,"},
-]
-
-
-@pytest.mark.parametrize("environment", PROXIES)
-def test_proxies_come_from_the_environment_as_in_httpx(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from httpx._utils import get_environment_proxies
-
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert clients.proxies_from_environment() == get_environment_proxies()
-
-
 @pytest.mark.parametrize("make", [build_client, build_async_client, build_aiohttp_client])
 def test_a_proxy_gets_all_requests_but_those_to_excepted_hosts(
     serve: Callable[..., Server], make: Build, monkeypatch: pytest.MonkeyPatch

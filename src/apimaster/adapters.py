@@ -24,6 +24,8 @@ places
 ``is_reserved_file_name`` whether Windows refuses or changes a file name
 ``check_public_url``      refuses a URL that leads to a private address; raises ``ForbiddenAddress``
 ``shared_ssl_context``    the one TLS context of the process
+``tls_context``           a new one, from what the environment says now; raises ``BadSetting``
+``proxy_for``             the proxy of the environment for a URL: a ``Proxy``, whose ``url()`` checks it
 clients
 ``APIMaster.as_async``    an asyncio client with the same settings (a method of the client)
 ``client.retry_policy``   how often and how patiently a client repeats: a ``RetryPolicy``
@@ -41,14 +43,16 @@ from ._storage.file_names import is_reserved_file_name
 from ._storage.file_names import safe_stem as safe_file_stem
 from ._storage.sinks import as_os_errors
 from ._storage.target import Target as SaveTarget
-from ._transport import ForbiddenAddress, shared_ssl_context
+from ._transport import BadSetting, ForbiddenAddress, Proxy, proxy_for, shared_ssl_context, tls_context
 from ._transport import check_url as check_public_url
 from .errors import describe_charge, sentence
 
 __all__ = [
+    "BadSetting",
     "ForbiddenAddress",
     "NotAPicture",
     "Picture",
+    "Proxy",
     "RetryPolicy",
     "SaveTarget",
     "as_os_errors",
@@ -59,9 +63,11 @@ __all__ = [
     "inspect_picture",
     "is_reserved_file_name",
     "picture_in",
+    "proxy_for",
     "read_resolution",
     "read_size",
     "safe_file_stem",
     "sentence",
     "shared_ssl_context",
+    "tls_context",
 ]

@@ -27,7 +27,8 @@ from .._flows.operations import (
 from .._transport import LeanAsyncClient, build_aiohttp_client, build_async_client
 from .._transport.per_loop import PerLoop
 from ..errors import APIMasterError
-from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
+from .departure import Departure
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors
 from .mailbox import Mailbox
 from .sync import check_open, log, notify
 
@@ -120,9 +121,12 @@ class AsyncDriver:
 
     async def _exchange(self, client: httpx.AsyncClient, operation: Send) -> Reply:
         body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
-        with mapped_errors():
-            request = self._codec.request(client, operation)
+        # aiohttp reports no steps; its errors are mapped where they are raised.
+        departure = Departure(reports=self._given is None and self._transport == "httpx")
+        with mapped_errors(departure):
+            request = departure.hand_over(self._codec.request(client, operation), asynchronous=True)
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        with broken_replies():
             try:
                 body = b"".join([body_limit.check(piece, time.monotonic()) async for piece in response.aiter_bytes()])
             finally:
@@ -131,12 +135,15 @@ class AsyncDriver:
 
     async def _fetch(self, operation: Fetch) -> Reply:
         body_limit = BodyLimit(operation.max_bytes, time.monotonic() + operation.timeout)
-        with mapped_errors():
-            client = self._session().outside
+        client = self._session().outside
+        departure = Departure(reports=self._given is None)
+        with mapped_errors(departure):
             request = self._codec.download(client, operation)
             if self._given is not None:
                 await asyncio.to_thread(self._codec.check_address, operation.url)
+            departure.hand_over(request, asynchronous=True)
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        with broken_replies():
             try:
                 pieces: list[bytes] = []
                 if response.is_success:

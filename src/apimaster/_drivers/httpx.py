@@ -16,8 +16,10 @@ from urllib.parse import quote
 import httpx
 
 from .._flows.operations import Body, Broken, Call, Fetch, NotSent, Refused, Reply, Send
-from .._transport import AddressGuard, ForbiddenAddress
-from ..errors import BadRequestError
+from .._transport import AddressGuard, BadSetting, ForbiddenAddress
+from ..errors import APIMasterError, BadRequestError
+from ..settings import DEFAULT_BASE_URL
+from .departure import Departure
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -56,8 +58,14 @@ class HttpxCodec:
 
     def __init__(self, settings: Settings) -> None:
         self.base_url = settings.base_url
-        base = httpx.URL(settings.base_url)
-        self._origin = _origin(base)
+        try:
+            base = httpx.URL(settings.base_url)
+            self._origin = _origin(base)
+        except (httpx.InvalidURL, ValueError) as error:  # httpx takes fewer hosts than urllib
+            raise BadRequestError(
+                f"The base URL from {settings.base_url_source} is not a URL: {error}. "
+                f"Accepted: an http or https URL such as {DEFAULT_BASE_URL}."
+            ) from None
         self._key = settings.api_key.get_secret_value()
         # A key of a few letters, as for a local gateway, is part of many words, and is no secret.
         self._secret = self._key.encode() if len(self._key) >= _SHORTEST_SECRET else None
@@ -132,18 +140,36 @@ class BodyLimit:
 
 
 @contextmanager
-def mapped_errors() -> Iterator[None]:
-    """Translate httpx's exceptions by the one question that matters: had the request gone out?"""
+def mapped_errors(departure: Departure) -> Iterator[None]:
+    """Translate whatever fails until a response begins by the one question that matters: had the request gone out?
+
+    The connection answers it (``departure``). Only a client of the caller's own may not: then the type of the error has
+    to, and one that says nothing counts as sent.
+    """
     try:
         yield
+    except (APIMasterError, NotSent, Broken, Refused):  # a reference that can't be read, or an answer of this kind
+        raise
     except ForbiddenAddress as error:
         raise Refused(str(error)) from None
-    except _BEFORE_SENDING as error:
-        raise NotSent(_describe(error)) from error
-    except httpx.RequestError as error:  # the connection broke, or Content-Encoding does not match the body
+    except BadSetting as error:
+        raise NotSent(str(error), advice=error.advice) from error
+    except Exception as error:
+        if departure.certainly_stayed() or (not departure.left and isinstance(error, _BEFORE_SENDING)):
+            raise NotSent(_describe(error)) from error
         raise Broken(_describe(error)) from error
-    except httpx.InvalidURL as error:
-        raise Refused(f"not a URL: {error}") from None
+
+
+@contextmanager
+def broken_replies() -> Iterator[None]:
+    """Translate what fails while a response is read: the connection, or an encoding that does not match the body.
+
+    Other errors are those of the sink that a download writes into, and reach the flow as they are.
+    """
+    try:
+        yield
+    except httpx.RequestError as error:
+        raise Broken(_describe(error)) from error
 
 
 def checked(headers: Mapping[str, str]) -> dict[str, str]:

@@ -37,7 +37,8 @@ from .._flows.operations import (
 )
 from .._transport import build_client
 from ..errors import APIMasterError
-from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, headers_of, mapped_errors
+from .departure import Departure
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors
 
 T = TypeVar("T")
 
@@ -107,10 +108,12 @@ class SyncDriver:
 
     def _send(self, operation: Send) -> Reply:
         body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
-        with mapped_errors():
-            client = self._opened()[0]
-            request = self._codec.request(client, operation)
+        client = self._opened()[0]
+        departure = Departure(reports=self._given is None)
+        with mapped_errors(departure):
+            request = departure.hand_over(self._codec.request(client, operation), asynchronous=False)
             response = client.send(request, stream=True, auth=None, follow_redirects=False)
+        with broken_replies():
             try:
                 body = b"".join([body_limit.check(piece, time.monotonic()) for piece in response.iter_bytes()])
             finally:
@@ -119,12 +122,15 @@ class SyncDriver:
 
     def _fetch(self, operation: Fetch) -> Reply:
         body_limit = BodyLimit(operation.max_bytes, time.monotonic() + operation.timeout)
-        with mapped_errors():
-            client = self._opened()[1]
+        client = self._opened()[1]
+        departure = Departure(reports=self._given is None)
+        with mapped_errors(departure):
             request = self._codec.download(client, operation)
             if self._given is not None:
                 self._codec.check_address(operation.url)
+            departure.hand_over(request, asynchronous=False)
             response = client.send(request, stream=True, auth=None, follow_redirects=False)
+        with broken_replies():
             try:
                 if response.is_success:
                     for piece in response.iter_raw():

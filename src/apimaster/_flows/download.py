@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from .._images.inspect import NotAPicture
 from .._storage.target import MemorySink, SavedPicture, Target
 from .._wire.messages import output_path
-from ..errors import DownloadError, ResultExpiredError
+from ..errors import DownloadError, ResultExpiredError, sentence
 from ..request import ImageRequest
 from ..results import GeneratedImage
 from .context import Context
@@ -180,7 +180,12 @@ def _get(url: str, sink: Sink, timeout: float, context: Context) -> Flow[_Fault 
         sink.reset()
         try:
             reply: Reply = yield Fetch(url, sink, timeout, MAX_PICTURE_BYTES, keyed=redirects == 0)
-        except (NotSent, Broken) as error:
+        except NotSent as error:
+            if error.advice:
+                reason = f"{sentence(str(error))} {error.advice}"
+                return _Fault(reason, "a setting of this machine")
+            return _Fault(f"the connection failed: {error}", "a broken connection", passing=True)
+        except Broken as error:
             return _Fault(f"the connection failed: {error}", "a broken connection", passing=True)
         except (Refused, NotAPicture) as error:
             return _Fault(str(error), "a refusal by the client")

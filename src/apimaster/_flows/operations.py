@@ -84,7 +84,14 @@ class Instant:
 
 
 class NotSent(Exception):  # a fact about an exchange, not an error that a caller sees
-    """The connection never opened: nothing left this machine. Thrown into the flow."""
+    """Nothing left this machine. Thrown into the flow.
+
+    ``advice`` says which setting of this machine to correct; without one it is the network's doing, and may pass.
+    """
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class Broken(Exception):  # the same

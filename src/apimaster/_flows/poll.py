@@ -28,7 +28,7 @@ from ..errors import (
 from ..results import Task
 from .context import Context
 from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
-from .send import ASK_TIMEOUT, describe_fault, with_hint
+from .send import ASK_TIMEOUT, describe_fault, not_reached, with_hint
 
 _log = logging.getLogger("apimaster")
 
@@ -54,7 +54,9 @@ def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flo
     """
     try:
         reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
-    except (NotSent, Broken, Refused) as cause:
+    except NotSent as cause:
+        raise not_reached(f"Could not poll task {task.id}: {cause}.", cause, task=task) from None
+    except (Broken, Refused) as cause:
         raise APIConnectionError(f"Could not poll task {task.id}: {cause}.", task=task) from None
     if 200 <= reply.status < 300:
         try:
@@ -111,7 +113,8 @@ def poll_until_done(
             fault, faults = error, faults + 1
             _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))
             if not _may_pass(error, faults, fresh=begun is not None):
-                error.billed, error.advice = "yes", _AFTER_A_REFUSAL
+                own = f"{error.advice} " if isinstance(error, APIConnectionError) else ""
+                error.billed, error.advice = "yes", own + _AFTER_A_REFUSAL
                 raise
             now = yield Now()
             earliest = now.monotonic + _pause_after(context, error, faults, now.monotonic)
@@ -157,6 +160,8 @@ def _pause_after(context: Context, error: APIMasterError, faults: int, now: floa
 def _may_pass(error: APIMasterError, faults: int, *, fresh: bool) -> bool:
     if isinstance(error, NotFoundError):
         return fresh and faults < _PATIENCE_WITH_UNKNOWN
+    if isinstance(error, APIConnectionError) and not error.retryable:
+        return False  # a setting of this machine is wrong, which no later poll changes
     # A redirect is somebody in between (a page for maintenance, a login of the network), not the gateway's word.
     redirected = error.status_code is not None and 300 <= error.status_code < 400
     return redirected or isinstance(error, _PASSING)

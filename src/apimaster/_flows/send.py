@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from .._wire.errors import error_from
 from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, RateLimitError, sentence
@@ -92,7 +92,7 @@ def _exchange(
             )
         except NotSent as error:
             yield from _log_end(call, "not sent", started)
-            last = APIConnectionError(f"Could not reach {context.base_url}: {error}. Nothing was sent.")
+            last = not_reached(f"Could not reach {context.base_url}: {error}. Nothing was sent.", error)
         except (Broken, Refused) as error:  # a reply of a gigabyte counts as none
             yield from _log_end(call, "no reply", started)
             last = _broken(error, paid=paid)
@@ -116,6 +116,13 @@ def _log_end(call: Call, end: str, started: float) -> Flow[None]:
     if _log.isEnabledFor(logging.DEBUG):
         now: Instant = yield Now()
         _log.debug("%s %s: %s after %.2f s", call.method, call.path, end, now.monotonic - started)
+
+
+def not_reached(message: str, cause: NotSent, **details: Any) -> APIConnectionError:
+    """The error for a call that was not sent. A setting of this machine does not pass, so a retry can't help then."""
+    if cause.advice:
+        details |= {"advice": cause.advice, "retryable": False}
+    return APIConnectionError(message, **details)
 
 
 def _broken(error: Exception, *, paid: bool) -> APIMasterError:

@@ -7,7 +7,9 @@ request leases the idle connection that was used last, or opens a new one, and n
 ====================  =====================================================================
 module                what it holds
 ====================  =====================================================================
-``clients``           httpx clients made of the parts below; one TLS context; proxies of the environment
+``clients``           httpx clients made of the parts below; one TLS context
+``environment``       proxies and certificates of the environment, and what is wrong with them
+``routes``            sends each request directly or through its proxy
 ``lean_client``       httpx's clients without the features that the drivers don't use
 ``ssrf``              a guard against URLs that lead to private addresses
 ``lazy``              a transport that is made at its first request
@@ -24,17 +26,22 @@ Importing this package imports neither httpcore nor anyio; the first request doe
 """
 
 from .clients import build_aiohttp_client, build_async_client, build_client, shared_ssl_context
+from .environment import BadSetting, Proxy, proxy_for, tls_context
 from .lean_client import LeanAsyncClient
 from .ssrf import AddressGuard, ForbiddenAddress, check_url, resolve_and_check
 
 __all__ = [
     "AddressGuard",
+    "BadSetting",
     "ForbiddenAddress",
     "LeanAsyncClient",
+    "Proxy",
     "build_aiohttp_client",
     "build_async_client",
     "build_client",
     "check_url",
+    "proxy_for",
     "resolve_and_check",
     "shared_ssl_context",
+    "tls_context",
 ]

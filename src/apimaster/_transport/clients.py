@@ -1,25 +1,25 @@
 """httpx clients for the drivers: leased connections, one TLS context per process, proxies from the environment.
 
-httpx reads the proxies of the environment only when it makes its own transports. So this module reads them, by the same
-rules, and mounts them beside our transport: a proxied request goes through httpx's proxy transport, a direct one
-(``NO_PROXY`` included) through a lease. The expensive parts (TLS context, httpcore, connections) are made at first use.
+``environment`` says which proxy a URL needs: a proxied request goes through httpx's proxy transport, a direct one
+(``NO_PROXY`` included) through a lease. The expensive parts (TLS context, httpcore, connections) are made at first use,
+and so a setting that can't be used fails at the first request that needs it, and never while a client is built.
 """
 
 from __future__ import annotations
 
 import functools
-import ipaddress
 import ssl
 import threading
 from collections.abc import Callable
 from typing import Final
-from urllib.request import getproxies
 
 import httpx
 
 from .._version import VERSION
+from .environment import Proxy, ProxyChoice, tls_context
 from .lazy import AsyncLazyTransport, LazyTransport
 from .lean_client import LeanAsyncClient, LeanClient
+from .routes import AsyncRoutes, Routes
 from .ssrf import AddressGuard
 
 TIMEOUT: Final = httpx.Timeout(None, connect=15.0)
@@ -35,14 +35,15 @@ def shared_ssl_context() -> ssl.SSLContext:
     """The one TLS context of this process, made at the first call: making it takes longer than a request.
 
     It honours ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, as httpx does.
+
+    Raises:
+        BadSetting: the certificates that they name can't be used.
     """
     global _tls
     if _tls is None:
         with _tls_lock:
             if _tls is None:
-                context = httpx.create_ssl_context()
-                context.set_alpn_protocols(["http/1.1"])
-                _tls = context
+                _tls = tls_context()
     return _tls
 
 
@@ -62,33 +63,6 @@ def connections_to_spare() -> int | None:
     return None if files == resource.RLIM_INFINITY else max(files * 3 // 4, 1)
 
 
-def proxies_from_environment() -> dict[str, str | None]:
-    """The proxy URL for each of httpx's mount patterns, by its rules; None for hosts without a proxy."""
-    found = getproxies()
-    mounts: dict[str, str | None] = {}
-    for scheme in ("http", "https", "all"):
-        proxy = found.get(scheme)
-        if proxy:
-            mounts[f"{scheme}://"] = proxy if "://" in proxy else f"http://{proxy}"
-    for entry in found.get("no", "").split(","):
-        host = entry.strip()
-        if host == "*":
-            return {}
-        if host:
-            mounts[_direct_pattern(host)] = None
-    return mounts
-
-
-def _direct_pattern(host: str) -> str:
-    if "://" in host:
-        return host
-    try:
-        address = ipaddress.ip_address(host.partition("/")[0])
-    except ValueError:
-        return f"all://{host}" if host.lower() == "localhost" else f"all://*{host}"
-    return f"all://[{host}]" if address.version == 6 else f"all://{host}"
-
-
 def build_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> httpx.Client:
     """A client whose requests lease their connections.
 
@@ -103,14 +77,17 @@ def build_client(*, guard: AddressGuard | None = None, max_connections: int | No
 
         return LeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
 
-    def proxied(url: str) -> httpx.BaseTransport:
-        return httpx.HTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
+    def proxied(proxy: Proxy) -> httpx.BaseTransport:
+        return httpx.HTTPTransport(proxy=proxy.url(), verify=shared_ssl_context(), limits=LIMITS)
 
-    mounts = {
-        pattern: None if url is None else LazyTransport(functools.partial(proxied, url), guard)
-        for pattern, url in proxies_from_environment().items()
-    }
-    return LeanClient(LazyTransport(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
+    choice = ProxyChoice.of_environment()
+    transport: httpx.BaseTransport = LazyTransport(direct)
+    if choice.proxies:
+        transports = {
+            proxy: LazyTransport(functools.partial(proxied, proxy), guard) for proxy in choice.proxies.values()
+        }
+        transport = Routes(choice, transport, transports)
+    return LeanClient(transport, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
 
 
 def build_async_client(*, guard: AddressGuard | None = None, max_connections: int | None = None) -> LeanAsyncClient:
@@ -122,8 +99,8 @@ def build_async_client(*, guard: AddressGuard | None = None, max_connections: in
 
         return AsyncLeaseTransport(shared_ssl_context, guard=guard, max_connections=most)
 
-    def proxied(url: str) -> httpx.AsyncBaseTransport:
-        return httpx.AsyncHTTPTransport(proxy=url, verify=shared_ssl_context(), limits=LIMITS)
+    def proxied(proxy: Proxy) -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(proxy=proxy.url(), verify=shared_ssl_context(), limits=LIMITS)
 
     return _async_client(direct, proxied, guard)
 
@@ -139,16 +116,20 @@ def build_aiohttp_client(*, max_connections: int | None = None) -> LeanAsyncClie
     except ImportError as error:
         raise ImportError("this client needs the extra aiohttp: pip install 'apimaster[aiohttp]'") from error
     make = functools.partial(transport, shared_ssl_context, max_connections or connections_to_spare())
-    return _async_client(make, lambda url: make(url), None)
+    return _async_client(make, lambda proxy: make(proxy.url(socks=False)), None)
 
 
 def _async_client(
     direct: Callable[[], httpx.AsyncBaseTransport],
-    proxied: Callable[[str], httpx.AsyncBaseTransport],
+    proxied: Callable[[Proxy], httpx.AsyncBaseTransport],
     guard: AddressGuard | None,
 ) -> LeanAsyncClient:
-    mounts = {
-        pattern: None if url is None else AsyncLazyTransport(functools.partial(proxied, url), guard)
-        for pattern, url in proxies_from_environment().items()
-    }
-    return LeanAsyncClient(AsyncLazyTransport(direct), mounts, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)
+    choice = ProxyChoice.of_environment()
+    to_host = AsyncLazyTransport(direct)
+    transport: AsyncLazyTransport | AsyncRoutes = to_host
+    if choice.proxies:
+        transports = {
+            proxy: AsyncLazyTransport(functools.partial(proxied, proxy), guard) for proxy in choice.proxies.values()
+        }
+        transport = AsyncRoutes(choice, to_host, transports)
+    return LeanAsyncClient(transport, headers={"user-agent": USER_AGENT}, timeout=TIMEOUT)

@@ -1,33 +1,31 @@
 """httpx's clients without auth flows, redirects, event hooks and cookies.
 
 The drivers use none of these, and they take an eighth of the time of a whole request. So a request goes straight to the
-transport, unless proxies are mounted: then httpx chooses among them. The clients keep no cookies: a session on a shared
+transport. The clients keep no cookies: a session on a shared
 client would tie one caller's requests to another's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
 
 from .lazy import AsyncLazyTransport
+from .routes import AsyncRoutes
 
 
 class LeanClient(httpx.Client):
-    """A blocking client on ``direct``; ``mounts`` and ``options`` are those of httpx."""
+    """A blocking client on ``transport``; ``options`` are those of httpx."""
 
-    def __init__(
-        self, direct: httpx.BaseTransport, mounts: Mapping[str, httpx.BaseTransport | None], **options: Any
-    ) -> None:
-        super().__init__(transport=direct, mounts=mounts, trust_env=False, **options)
-        self._direct = None if mounts else direct
+    def __init__(self, transport: httpx.BaseTransport, **options: Any) -> None:
+        super().__init__(transport=transport, trust_env=False, **options)
+        self._only_transport = transport
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        if self._direct is None or self.is_closed:
+        if self.is_closed:  # httpx says so
             return super().send(request, stream=stream, **options)
-        response = self._direct.handle_request(request)
+        response = self._only_transport.handle_request(request)
         response.request = request
         if not stream:
             try:
@@ -48,22 +46,18 @@ class LeanClient(httpx.Client):
 class LeanAsyncClient(httpx.AsyncClient):
     """The same for asyncio."""
 
-    def __init__(
-        self, direct: AsyncLazyTransport, mounts: Mapping[str, AsyncLazyTransport | None], **options: Any
-    ) -> None:
-        super().__init__(transport=direct, mounts=mounts, trust_env=False, **options)
-        self._direct = None if mounts else direct
-        self._transports = [direct, *filter(None, mounts.values())]
+    def __init__(self, transport: AsyncLazyTransport | AsyncRoutes, **options: Any) -> None:
+        super().__init__(transport=transport, trust_env=False, **options)
+        self._only_transport = transport
 
     def abandon(self) -> None:
         """Close without awaiting, for an event loop that can't run any more."""
-        for each in self._transports:
-            each.abandon()
+        self._only_transport.abandon()
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        if self._direct is None or self.is_closed:
+        if self.is_closed:
             return await super().send(request, stream=stream, **options)
-        response = await self._direct.handle_async_request(request)
+        response = await self._only_transport.handle_async_request(request)
         response.request = request
         if not stream:
             try:

@@ -4,6 +4,7 @@ before there is a task                          →  this image         the othe
 ----------------------------------------------     -----------------  -----------------------------------
 too many requests                                  again              all pause; fewer at once
 the gateway can't be reached                       again              all pause
+a setting of this machine is wrong                 planned again      no more submits
 the gateway reports its own failure                again, few times   go on
 refused: prompt, reference, parameters             failed             go on
 key, permission, balance, wrong base URL, ledger   planned again      no more submits
@@ -55,7 +56,7 @@ def action_before_task(error: APIMasterError) -> ErrorAction:
     if isinstance(error, RateLimitError):
         return "slow_down"
     if isinstance(error, APIConnectionError):
-        return "wait_for_network"
+        return "wait_for_network" if error.retryable else "stop"
     if isinstance(error, (*_STOPPING, NotFoundError, LedgerError)):
         return "stop"
     if isinstance(error, BadRequestError):

@@ -6,21 +6,17 @@ what to do. The check ends with the first finding that is wrong.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from ..adapters import shared_ssl_context
+from ..adapters import BadSetting, Proxy, proxy_for, sentence, shared_ssl_context, tls_context
 from .exit_codes import UNREACHABLE
 from .findings import Finding
 
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-_CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _CHECK_CLOCK: Final = "Check this machine's clock; if it is right, the server's certificate is at fault."
 _SET_AUTHORITY: Final = (
     "Something on the way, such as a company's proxy, answers with a certificate of its own: "
@@ -41,64 +37,48 @@ _CERTIFICATE_ADVICE: Final[dict[int, str]] = {
 
 def check_connection(url: str, timeout: float) -> Iterator[Finding]:
     """Findings on the way to ``url``, or to the proxy in front of it; ``timeout`` is in seconds for each step."""
-    for name in _CERTIFICATE_VARIABLES:
-        place = os.environ.get(name)
-        if place and not os.path.exists(place):
-            yield _wrong("certificates", f"{name} is {place}, which does not exist.", "Unset it, or name a file.")
-            return
-    proxy = _proxy_for(url)
-    if proxy is not None:
-        finding = _check_proxy(proxy)
-        yield finding
-        if finding.state == "wrong":
-            return
-    target = _target(proxy or url)
-    if target is None:
-        # The base URL was checked before, so this is the proxy's. It may hold a password, so the finding leaves it out.
-        yield _wrong("proxy", "The proxy in the environment is not a URL.", "Set it to a URL like http://host:port.")
-        return
-    yield from _connect(*target, timeout, tls=(proxy or url).startswith("https:"))
-
-
-def _target(url: str) -> tuple[str, int] | None:
-    parts = urlsplit(url)
     try:
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
-    return (parts.hostname, port) if parts.hostname and port else None
+        proxy = proxy_for(url)
+        proxy_url = None if proxy is None else proxy.url()
+    except BadSetting as fault:
+        yield _wrong("proxy", sentence(str(fault)), fault.advice)
+        return
+    if proxy is not None:
+        detail = f"{proxy.shown}, from {proxy.variable}; NO_PROXY lists hosts that bypass it"
+        yield Finding("proxy", "right", detail)
+    try:
+        tls_context()
+    except BadSetting as fault:
+        if url.startswith("https:") or proxy is not None:
+            yield _wrong("certificates", sentence(str(fault)), fault.advice)
+            return
+        yield Finding("certificates", "odd", sentence(str(fault)), fault.advice)
+    target = _target(proxy_url or url)
+    yield from _connect(*target, timeout, tls=(proxy_url or url).startswith("https:"), proxy=proxy)
 
 
-def _proxy_for(url: str) -> str | None:
+def _target(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    found = getproxies()
-    proxy = found.get(parts.scheme) or found.get("all")
-    if not proxy or proxy_bypass(parts.hostname or ""):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
-def _check_proxy(proxy: str) -> Finding:
-    parts = urlsplit(proxy)
-    # Without the user and the password that the URL may hold.
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    if parts.scheme.startswith("socks") and not supports_socks():
-        return _wrong("proxy", f"{shown} needs a package that is missing.", 'Install it: pip install "httpx[socks]".')
-    return Finding("proxy", "right", f"{shown}, from the environment; NO_PROXY lists hosts that bypass it")
-
-
-def _connect(host: str, port: int, timeout: float, *, tls: bool) -> Iterator[Finding]:
+def _connect(host: str, port: int, timeout: float, *, tls: bool, proxy: Proxy | None) -> Iterator[Finding]:
+    about_proxy = "" if proxy is None else f"Check {proxy.variable}, or list the gateway's host in NO_PROXY."
     try:
         addresses = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError) as fault:  # UnicodeError: a text that no name can be, such as a..b
-        advice = "Check the spelling of the base URL, and whether this machine can resolve names at all."
+        advice = about_proxy or (
+            "Check the spelling of the base URL, and whether this machine can resolve names at all."
+        )
         yield _wrong("name", f"{host} has no address here: {getattr(fault, 'strerror', None) or fault}.", advice)
         return
     yield Finding("name", "right", f"{host} is {', '.join(addresses[:3])}")
     try:
         connection = socket.create_connection((host, port), timeout)
     except OSError as fault:
-        advice = "A firewall may block it, or the network may need a proxy: set HTTPS_PROXY to its URL."
+        advice = about_proxy or (
+            "A firewall may block it, or the network may need a proxy: set HTTPS_PROXY to its URL."
+        )
         yield _wrong("connection", f"{host}:{port} does not answer: {fault.strerror or fault}.", advice)
         return
     with connection:
@@ -124,11 +104,6 @@ def _handshake(connection: socket.socket, host: str) -> Finding:
 def certificate_advice(verify_code: int) -> str:
     """What to do about a certificate that OpenSSL refused with this number; empty if nothing helps on this side."""
     return _CERTIFICATE_ADVICE.get(verify_code, "")
-
-
-def supports_socks() -> bool:
-    """Whether httpx can go through a SOCKS proxy here."""
-    return importlib.util.find_spec("socksio") is not None
 
 
 def _wrong(subject: str, detail: str, advice: str) -> Finding:
