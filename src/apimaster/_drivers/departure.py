@@ -23,11 +23,12 @@ class Departure:
         handed_over: True as soon as a client has got the request.
     """
 
-    __slots__ = ("_reports", "_seen", "handed_over", "left")
+    __slots__ = ("_left_before", "_reports", "_seen", "handed_over", "left")
 
     def __init__(self, *, reports: bool) -> None:
         self._reports = reports
         self._seen = False
+        self._left_before = False
         self.handed_over = False
         self.left = False
 
@@ -44,13 +45,15 @@ class Departure:
     def _step(self, name: str, info: dict[str, Any]) -> None:
         self._seen = True
         if name.endswith("send_request_headers.started"):
+            self._left_before = self.left  # a transport may try more than once
             # A request to open a tunnel goes to the proxy only, and holds nothing of ours.
             self.left = self.left or getattr(info.get("request"), "method", None) != b"CONNECT"
         elif name.endswith("send_request_headers.failed"):
             import httpcore  # at the first fault, since importing it takes time
 
             if isinstance(info.get("exception"), httpcore.LocalProtocolError):
-                self.left = False  # a header that can't be written: h11 refuses it before it hands out a byte
+                # A header that can't be written: h11 refuses it before it hands out a byte.
+                self.left = self._left_before
 
     async def _async_step(self, name: str, info: dict[str, Any]) -> None:
         self._step(name, info)
