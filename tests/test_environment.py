@@ -153,6 +153,16 @@ def repair() -> None:
             del os.environ[name]
 
 
+@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere"), ("HTTPS_PROXY", "http://[::1")],
+)
+def test_what_an_https_url_needs(kind: str, name: str, value: str, emu: Emulator, monkeypatch: Any) -> None:
+    monkeypatch.setenv(name, value)
+    check(Door(kind, emu, base_url="https://127.0.0.1:9/v1").error("generate", "a cat"), name)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_purchase_with_a_key_stays_free_to_buy(broken: str, kind: str, emu: Emulator, tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db") as ledger:

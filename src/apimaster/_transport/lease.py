@@ -102,10 +102,12 @@ class LeaseTransport(httpx.BaseTransport):
 
     def _open(self, origin: httpcore.Origin, seconds: float | None) -> SyncPooled:
         host = origin.host.decode("ascii")
+        # First, so that certificates that can't be used are named even where nothing answers.
+        tls = self._tls() if origin.scheme == b"https" else None
         stream = self._dial(host, origin.port, seconds)
-        if origin.scheme == b"https":
+        if tls is not None:
             try:
-                stream = stream.start_tls(self._tls(), server_hostname=host, timeout=seconds)
+                stream = stream.start_tls(tls, server_hostname=host, timeout=seconds)
             except BaseException:
                 stream.close()
                 raise
