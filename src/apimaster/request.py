@@ -6,6 +6,7 @@ the request is sent.
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
@@ -135,6 +136,7 @@ class ImageRequest(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> ImageRequest:
+        self._check_texts()
         spec = self.spec
         ratio, resolution = sizes.read_size(spec, self.aspect_ratio, self.resolution)
         # The model is frozen for callers; here it is still being built.
@@ -150,6 +152,18 @@ class ImageRequest(BaseModel):
                     f"extra_body must not hold {name!r}", advice=f"Use the argument {argument}= for it."
                 )
         return self
+
+    def _check_texts(self) -> None:
+        """Refuse what no request body and no ledger can hold, wherever the request comes from."""
+        for name in ("prompt", "model", "client_reference_id"):
+            if fault := text_fault(getattr(self, name) or ""):
+                raise BadRequestError(f"{name} {fault}", advice="Take the character out.")
+        try:
+            written = json.dumps(self.extra_body, ensure_ascii=False, allow_nan=False) if self.extra_body else ""
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadRequestError(f"extra_body can't be written as JSON: {error}") from None
+        if fault := text_fault(written):
+            raise BadRequestError(f"extra_body {fault}", advice="Take the character out.")
 
     @property
     def spec(self) -> ModelSpec:
@@ -176,6 +190,18 @@ class ImageRequest(BaseModel):
                 return prompt
             return cls(**{name: getattr(prompt, name) for name in cls.model_fields} | given)
         return cls(prompt=prompt, **given)
+
+
+def text_fault(text: str) -> str:
+    """What keeps a text out of a request and a ledger: half of a surrogate pair, or a NUL. Empty if nothing does."""
+    if "\0" in text:
+        return f"holds a NUL character at position {text.index(chr(0)) + 1}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ord(text[error.start])
+        return f"holds half of a character (the lone surrogate U+{half:04X}) at position {error.start + 1}"
+    return ""
 
 
 def _as_bad_request(invalid: ValidationError) -> BadRequestError:

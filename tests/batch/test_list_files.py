@@ -1,4 +1,4 @@
-"""Lists of images: three formats, every fault with its line, ids that stay the same."""
+"""Lists of images: every fault with its line, ids that stay the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def prompts(text: str, **options: Any) -> list[str]:
     ("text", "form", "expected"),
     [
         ("a cat\n\n  a dog \r\n", None, ["a cat", "a dog"]),
-        ("# a heading is a prompt too\n", None, ["# a heading is a prompt too"]),
+        ("# a comment\na cat\n", None, ["a cat"]),
+        ("\\# begins with a sign\n", None, ["# begins with a sign"]),
         ("a\u2028b\n", None, ["a\u2028b"]),
         ('{"prompt": "a cat"}\n\n{"prompt": "a dog", "resolution": "2k"}', None, ["a cat", "a dog"]),
         ("prompt,resolution\na cat,2K\n\na dog,\n", None, ["a cat", "a dog"]),

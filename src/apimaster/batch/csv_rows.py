@@ -5,41 +5,90 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .image_list import ACCEPTED_FIELDS, LineFault
+from .image_list import ACCEPTED_FIELDS, LineFault, Record
 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _BOOLEAN_FIELDS: Final = frozenset({"google_search", "google_image_search"})
 DELIMITERS: Final = (",", ";", "\t")
 
 
-def read_rows(text: str) -> Iterator[tuple[int, Any]]:
-    """The line number of each row, with its fields or with the fault in it."""
-    header = next((line for line in split_lines(text) if line.strip()), "")
-    delimiter = max(DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def read_rows(text: str) -> Iterator[Record]:
+    """The line number of each row, with its fields or with the fault in it.
+
+    Excel's ``sep=;`` may stand before the header, and so may comment lines, which begin with ``#``.
+    """
+    start, skipped, named = _start_of_header(text)
+    header = re.split(r"[\r\n]", text[start : start + 100_000], maxsplit=1)[0]
+    delimiter = named or delimiter_of(header)
+    reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter, strict=True)
     names: list[str] | None = None
-    before = 0
+    before = skipped
     try:
         for row in reader:
-            number, before = before + 1, reader.line_num
+            number, before = before + 1, skipped + reader.line_num
             if not any(cell.strip() for cell in row):
                 continue
             if names is None:
-                names = [cell.strip().lower() for cell in row]
+                names = column_names(row)
                 faults = list(_header_faults(names, number))
-                yield from ((number, fault) for fault in faults)
+                yield from (Record(number, fault) for fault in faults)
                 if faults:
                     return
             elif len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
                 advice = f"Put quotes around a cell that holds {delimiter!r}."
-                yield number, LineFault(number, f"{len(row)} cells under {len(names)} columns", advice)
+                fault = LineFault(number, f"{len(row)} cells under {len(names)} columns", advice)
+                yield Record(number, fault)
             else:
-                yield number, _read_cells(names, row, number)
+                yield Record(number, _read_cells(names, row, number))
     except csv.Error as error:
-        yield before + 1, LineFault(before + 1, f"not CSV: {error}")
+        yield Record(before + 1, LineFault(before + 1, f"not CSV: {error}"))
+
+
+def column_names(row: list[str]) -> list[str]:
+    """The cells of a header as names of fields: ``Aspect ratio`` stands for ``aspect_ratio``."""
+    return [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in row]
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
+    """The cells of one line; those of a line that is no CSV, as well as they can be told."""
+    try:
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def delimiter_of(header: str) -> str:
+    """What separates the cells of a header: what makes the most known names, else what it has the most of."""
+
+    def merit(delimiter: str) -> tuple[int, int]:
+        names = column_names(cells_of(header, delimiter))
+        return sum(name in ACCEPTED_FIELDS for name in names), len(names)
+
+    return max(DELIMITERS, key=merit)
+
+
+def named_delimiter(line: str) -> str | None:
+    """The delimiter that a line ``sep=;`` names; None for another line."""
+    found = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n \ufeff"), re.IGNORECASE)
+    return found.group(1) if found is not None else None
+
+
+def _start_of_header(text: str) -> tuple[int, int, str | None]:
+    """Where the header begins, how many lines are before it, and the delimiter that one of them names."""
+    start = skipped = 0
+    named = None
+    while start < len(text):
+        end = re.compile(r"\r\n|\r|\n").search(text, start)
+        line = text[start : end.start() if end else len(text)]
+        if line.strip() and not line.lstrip().startswith("#") and named_delimiter(line) is None:
+            break
+        named = named_delimiter(line) or named
+        start, skipped = (end.end() if end else len(text)), skipped + 1
+    return start, skipped, named
 
 
 def _header_faults(names: list[str], number: int) -> Iterator[LineFault]:
@@ -61,8 +110,9 @@ def _read_cells(names: list[str], row: list[str], number: int) -> dict[str, Any]
             continue
         try:
             entry[name] = _read_cell(name, text)
-        except ValueError as error:
-            return LineFault(number, f"{name} {text!r}: {error}")
+        except (ValueError, RecursionError) as error:
+            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            return LineFault(number, f"{name} {shown!r}: {error}")
     return entry
 
 
@@ -83,9 +133,3 @@ def _read_cell(name: str, text: str) -> Any:
     if name == "extra_body" or (name == "webhook" and text.startswith("{")):
         return json.loads(text)
     return text
-
-
-def split_lines(text: str) -> list[str]:
-    """The lines of a file."""
-    # Not splitlines(): a prompt may contain U+2028 and the like, which end no line in a file.
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

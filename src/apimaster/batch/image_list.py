@@ -12,11 +12,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..adapters import is_reserved_file_name
 from ..errors import APIMasterError, BadRequestError, describe_charge, sentence
-from ..request import ImageRequest
+from ..request import ImageRequest, text_fault
 from .items import request_json
 
 _ID: Final = re.compile(r"[^\W_][\w.-]{0,99}")
@@ -33,30 +33,46 @@ ACCEPTED_FIELDS: Final = (*OWN_FIELDS, *ImageRequest.model_fields)
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One image to make. ``line`` is the number of its line or entry in the list, from 1."""
+    """One image to make. ``line`` is the number of its line or entry in the list, from 1, and ``item`` the number of
+    its entry where several share a line; 0: they don't."""
 
     line: int
     id: str
     request: ImageRequest
     tags: tuple[str, ...] = ()
+    item: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LineFault:
-    """What is wrong with a line, and what to do about it where that differs from one fault to the next."""
+    """What is wrong with a line, and what to do about it where that differs from one fault to the next. ``item`` is the
+    number of the entry in a JSON or YAML list, ``column`` that of the character in the line; 0: not known."""
 
     line: int
     message: str
     advice: str = ""
+    item: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"line {self.line}: {f'{sentence(self.message)} {self.advice}' if self.advice else self.message}"
+        place = f"line {self.line}"
+        place += f", item {self.item}" if self.item else ""
+        place += f", column {self.column}" if self.column else ""
+        return f"{place}: {f'{sentence(self.message)} {self.advice}' if self.advice else self.message}"
 
     @classmethod
-    def of(cls, line: int, error: APIMasterError) -> LineFault:
+    def of(cls, line: int, error: APIMasterError, item: int = 0) -> LineFault:
         """The fault that ``error`` describes."""
         # The advice of the class, such as "Correct the request.", is said once for all faults, below them.
-        return cls(line, error.message, error.advice if error.has_own_advice else "")
+        return cls(line, error.message, error.advice if error.has_own_advice else "", item)
+
+
+class Record(NamedTuple):
+    """What a reader of lists found: an entry, or the fault in its place."""
+
+    line: int
+    entry: Any
+    item: int = 0
 
 
 class InvalidLines(BadRequestError):
@@ -72,14 +88,14 @@ class InvalidLines(BadRequestError):
         return f"{self.message}\n{describe_charge(self.billed)} {self.advice}"  # the message is one line for each fault
 
 
-def invalid_lines(faults: Iterable[LineFault]) -> InvalidLines:
-    """The error that lists these faults, line by line."""
-    ordered = tuple(sorted(faults, key=lambda fault: fault.line))
+def invalid_lines(faults: Iterable[LineFault], name: str = "the list") -> InvalidLines:
+    """The error that lists these faults, line by line; ``name`` is that of the file."""
+    ordered = tuple(sorted(faults, key=lambda fault: (fault.line, fault.item)))
     shown = "\n".join(f"  {fault}" for fault in ordered[:_SHOWN_FAULTS])
     more = len(ordered) - _SHOWN_FAULTS
     tail = f"\n  … and {more} more" if more > 0 else ""
     count = "1 fault" if len(ordered) == 1 else f"{len(ordered)} faults"
-    return InvalidLines(f"{count} in the list:\n{shown}{tail}", faults=ordered)
+    return InvalidLines(f"{count} in {name}:\n{shown}{tail}", faults=ordered)
 
 
 Entry = str | ImageRequest | Mapping[str, Any]
@@ -91,20 +107,22 @@ class ImageListBuilder:
 
     Args:
         defaults: fields of ``ImageRequest`` for entries that don't set them.
+        name: what errors call the list.
     """
 
-    def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, defaults: Mapping[str, Any] | None = None, name: str = "the list") -> None:
+        self._name = name
         self._defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
         self._line_of_id: dict[str, int] = {}
         self.images: list[PlannedImage] = []
         self.faults: list[LineFault] = []
 
-    def add(self, line: int, entry: Entry) -> None:
+    def add(self, line: int, entry: Entry, item: int = 0) -> None:
         """Add the images of one entry, or note what is wrong with it."""
         try:
-            self._add(line, entry)
+            self._add(line, entry, item)
         except BadRequestError as error:
-            self.faults.append(LineFault.of(line, error))
+            self.faults.append(LineFault.of(line, error, item))
 
     def finish(self) -> list[PlannedImage]:
         """All images.
@@ -113,10 +131,10 @@ class ImageListBuilder:
             InvalidLines: some entries can't be used; the error lists every fault.
         """
         if self.faults:
-            raise invalid_lines(self.faults)
+            raise invalid_lines(self.faults, self._name)
         return self.images
 
-    def _add(self, line: int, entry: Entry) -> None:
+    def _add(self, line: int, entry: Entry, item: int) -> None:
         own: dict[str, Any] = {}
         if isinstance(entry, ImageRequest):
             request = entry
@@ -125,11 +143,9 @@ class ImageListBuilder:
         elif isinstance(entry, Mapping):
             own = {name: entry[name] for name in OWN_FIELDS if entry.get(name) is not None}
             fields = {name: value for name, value in entry.items() if name not in OWN_FIELDS}
-            unknown = sorted(set(fields) - set(ACCEPTED_FIELDS))
+            unknown = sorted(_shown(name) for name in fields if name not in ACCEPTED_FIELDS)
             if unknown:
-                raise BadRequestError(
-                    f"{', '.join(map(repr, unknown))} not known; accepted: {', '.join(ACCEPTED_FIELDS)}"
-                )
+                raise BadRequestError(f"{', '.join(unknown)} not known; accepted: {', '.join(ACCEPTED_FIELDS)}")
             request = _request({**self._defaults, **fields})
         else:
             raise BadRequestError(f"an entry is a prompt, a request or its fields, not {type(entry).__name__!r}")
@@ -140,7 +156,7 @@ class ImageListBuilder:
         for index in range(request.n):
             name = base if request.n == 1 else f"{base}-{index + 1}"
             unique = self._unique_id(name, line, given=given_id is not None)
-            self.images.append(PlannedImage(line, unique, single, tags))
+            self.images.append(PlannedImage(line, unique, single, tags, item))
 
     def _unique_id(self, base: str, line: int, *, given: bool) -> str:
         name, again = base, 1
@@ -164,15 +180,23 @@ def _checked_id(value: object) -> str:
     text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     # Somebody may copy the folder to Windows later, so its rules apply on every system.
     if not _ID.fullmatch(text) or is_reserved_file_name(text):
-        raise BadRequestError(f"id {value!r} can't name a file; accepted: {_ACCEPTED_IDS}")
+        raise BadRequestError(f"id {_shown(value)} can't name a file; accepted: {_ACCEPTED_IDS}")
     return unicodedata.normalize("NFC", text)
 
 
 def _tags(value: object) -> tuple[str, ...]:
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, (list, tuple)) or not all(isinstance(tag, (str, int, float)) for tag in listed):
-        raise BadRequestError(f"tags must be a text or a list of texts, not {value!r}")
+        raise BadRequestError(f"tags must be a text or a list of texts, not {_shown(value)}")
+    for tag in listed:
+        if fault := text_fault(str(tag)):
+            raise BadRequestError(f"tag {_shown(tag)} {fault}", advice="Take the character out.")
     return tuple(dict.fromkeys(text for tag in listed if (text := str(tag).strip())))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _made_id(request: ImageRequest) -> str:

@@ -1,71 +1,89 @@
 """Reads a list of images from a file or from stdin. The error for a bad list names every fault, line by line.
 
 =========  ===============================================================================================
-format     a line is
+format     what it holds
 =========  ===============================================================================================
-jsonl      an object with the fields of ``ImageRequest``, and optionally ``id`` and ``tags``
-csv        a row; the header names the same fields; commas, semicolons or tabs; empty cells set nothing
-text       a prompt
+jsonl      in each line an object with the fields of ``ImageRequest``, and optionally ``id`` and ``tags``
+json       an array of such objects or of prompts, alone or below ``images``, ``prompts``, ``requests`` or ``items``
+yaml       the same as YAML, with the extra ``yaml``
+csv        rows; the header names the same fields; commas, semicolons or tabs; empty cells set nothing
+text       a prompt in each line; a line that begins with ``#`` is a comment, and ``\\#`` begins a prompt with ``#``
 =========  ===============================================================================================
 
+The content decides, whatever the file's ending. In JSON and YAML, an entry may also be a line of OpenAI's batch files.
 In a CSV cell, ``|`` separates references or tags; a JSON list works too. Relative paths of reference images count from
 the folder of the list, so that a list works in any current folder.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, get_args
 
 from ..adapters import check_reference
 from ..errors import BadRequestError, ReferenceImageError
 from ..request import Reference
-from .csv_rows import DELIMITERS, read_rows, split_lines
-from .image_list import ACCEPTED_FIELDS, ImageListBuilder, LineFault, PlannedImage, invalid_lines
+from .csv_rows import read_rows
+from .image_list import ImageListBuilder, LineFault, PlannedImage, Record, invalid_lines
+from .json_lists import read_json, read_json_lines
+from .list_formats import Format, count_comments, format_of, read_prompts
+from .list_text import STDIN, name_of, read_text
+from .openai_batch import from_openai, is_openai_request
+from .yaml_lists import read_yaml
 
-Format = Literal["jsonl", "csv", "text"]
 
-STDIN: Final = "-"
-MAX_BYTES: Final = 512 * 1024 * 1024
-_BY_ENDING: Final[dict[str, Format]] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-}
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """What a file lists.
+
+    Attributes:
+        images: the images.
+        form: the format as which it was read.
+        comments: how many comment lines of a text were left out.
+    """
+
+    images: list[PlannedImage]
+    form: Format
+    comments: int = 0
 
 
 def read_list_file(
     source: str, *, form: Format | None = None, defaults: Mapping[str, Any] | None = None
 ) -> list[PlannedImage]:
+    """The images of ``read_image_list``."""
+    return read_image_list(source, form=form, defaults=defaults).images
+
+
+def read_image_list(source: str, *, form: Format | None = None, defaults: Mapping[str, Any] | None = None) -> ImageList:
     """All images that a file or stdin (``-``) lists, checked, reference images included. Blocking; sends nothing.
 
     Args:
         source: a path, or ``-``.
-        form: ``"jsonl"``, ``"csv"`` or ``"text"``; None: by the file's ending, else by its first line.
+        form: ``"jsonl"``, ``"json"``, ``"yaml"``, ``"csv"`` or ``"text"``; None: by the content, else by the file's
+            ending.
         defaults: fields of ``ImageRequest`` for lines that don't set them.
 
     Raises:
         InvalidLines: some lines can't be used; the error lists every fault with its line.
         BadRequestError: the file can't be read, or lists nothing.
     """
+    name = name_of(source)
     path = None if source == STDIN else Path(source)
-    text = _read_text(path)
-    if form is None:
-        form = _BY_ENDING.get(path.suffix.lower()) if path is not None else None
-    images = parse_list(text, form=form, defaults=defaults, folder=path.parent if path is not None else Path())
+    text = read_text(source)
+    ending = path.suffix.lower() if path is not None else ""
+    chosen = form or format_of(_with_plain_line_ends(text), ending)
+    images = _parse(text, chosen, defaults, path.parent if path is not None else Path(), name, checked=form is None)
+    comments = count_comments(_with_plain_line_ends(text)) if chosen == "text" else 0
     if not images:
-        raise BadRequestError(
-            f"{'stdin' if path is None else path} holds no lines", advice="Write one image per line into it."
-        )
-    check_references(images)
-    return images
+        what = "holds no lines" if not comments else f"holds no lines but {comments} comment lines (#)"
+        advice = "Write one image per line into it."
+        if comments:
+            advice += " A prompt that begins with # is written \\#."
+        raise BadRequestError(f"{name} {what}", advice=advice)
+    check_references(images, name)
+    return ImageList(images, chosen, comments)
 
 
 def parse_list(
@@ -76,20 +94,45 @@ def parse_list(
     Raises:
         InvalidLines: some lines can't be used; the error lists every fault with its line.
     """
-    form = form or _guess_format(text)
+    chosen = form or format_of(_with_plain_line_ends(text), "")
+    return _parse(text, chosen, defaults, folder or Path(), "the list", checked=form is None)
+
+
+def _parse(
+    text: str, form: Format, defaults: Mapping[str, Any] | None, folder: Path, name: str, *, checked: bool
+) -> list[PlannedImage]:
     if form not in get_args(Format):
         raise BadRequestError(f"format {form!r} is not known; accepted: {', '.join(get_args(Format))}")
-    builder = ImageListBuilder(defaults)
-    entries = {"jsonl": _read_objects, "csv": read_rows, "text": _read_prompts}[form](text)
-    for number, entry in entries:
+    builder = ImageListBuilder(defaults, name)
+    for line, entry, item in _records(text, form, checked=checked):
         if isinstance(entry, LineFault):
             builder.faults.append(entry)
+            continue
+        try:
+            if isinstance(entry, dict) and is_openai_request(entry) and form != "csv":
+                entry = from_openai(entry)
+        except BadRequestError as error:
+            builder.faults.append(LineFault.of(line, error, item))
         else:
-            builder.add(number, _with_absolute_paths(entry, folder or Path()))
+            builder.add(line, _with_absolute_paths(entry, folder), item)
     return builder.finish()
 
 
-def check_references(images: Iterable[PlannedImage]) -> None:
+def _records(text: str, form: Format, *, checked: bool) -> Iterator[Record]:
+    if form == "csv":
+        return read_rows(text)  # in a cell, a line break stays as it is
+    plain = _with_plain_line_ends(text)
+    if form == "text":
+        return read_prompts(plain, checked=checked)
+    return {"jsonl": read_json_lines, "json": read_json, "yaml": read_yaml}[form](plain)
+
+
+def _with_plain_line_ends(text: str) -> str:
+    # Not splitlines(): a prompt may contain U+2028 and the like, which end no line in a file.
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def check_references(images: Iterable[PlannedImage], name: str = "the list") -> None:
     """Check every reference image once. Blocking: opens the files.
 
     Raises:
@@ -104,10 +147,10 @@ def check_references(images: Iterable[PlannedImage]) -> None:
                 checked[key] = _reference_error(reference, position, image)
             error = checked[key]
             if error is not None:
-                faults.append(LineFault.of(image.line, error))
+                faults.append(LineFault.of(image.line, error, image.item))
     if faults:
         # A line for several images is several entries here; its fault is one.
-        raise invalid_lines(dict.fromkeys(faults))
+        raise invalid_lines(dict.fromkeys(faults), name)
 
 
 def _reference_error(reference: Reference, position: int, image: PlannedImage) -> ReferenceImageError | None:
@@ -116,62 +159,6 @@ def _reference_error(reference: Reference, position: int, image: PlannedImage) -
     except ReferenceImageError as error:
         return error
     return None
-
-
-def _read_text(path: Path | None) -> str:
-    name = "stdin" if path is None else str(path)
-    try:
-        if path is not None and path.stat().st_size > MAX_BYTES:
-            raise BadRequestError(f"{name} is larger than {MAX_BYTES // 1024 // 1024} MB", advice="Split it.")
-        data = sys.stdin.buffer.read(MAX_BYTES + 1) if path is None else path.read_bytes()
-    except OSError as error:
-        raise BadRequestError(f"{name} can't be read: {error.strerror or error}") from None
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadRequestError(f"{name}, line {line}: not UTF-8 text", advice="Save the list as UTF-8.") from None
-
-
-def _guess_format(text: str) -> Format:
-    first = next((line for line in text.splitlines() if line.strip()), "").strip()
-    if first.startswith("{"):
-        return "jsonl"
-    for delimiter in DELIMITERS:
-        names = {cell.strip().lower() for cell in first.split(delimiter)}
-        if "prompt" in names and names <= set(ACCEPTED_FIELDS):
-            return "csv"
-    return "text"
-
-
-def _read_prompts(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(split_lines(text), start=1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def _read_objects(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(split_lines(text), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line, object_pairs_hook=_without_repeated_fields)
-        except json.JSONDecodeError as error:
-            yield number, LineFault(number, f"not JSON: {error.msg} at column {error.colno}")
-        except ValueError as error:
-            yield number, LineFault(number, str(error))
-        else:
-            if isinstance(entry, dict):
-                yield number, entry
-            else:
-                yield number, LineFault(number, f"an object with a prompt is expected, not {line.strip()[:60]!r}")
-
-
-def _without_repeated_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a field is given twice")
-    return found
 
 
 def _with_absolute_paths(entry: Any, folder: Path) -> Any:

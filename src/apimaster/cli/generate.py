@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
+from ..batch.list_text import STDIN, name_of, read_text
 from ..errors import BadRequestError
 from . import options, printing
 from .client_runner import open_endpoint, run_with_client
@@ -27,7 +28,12 @@ class ModeName(str, Enum):
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to draw.", show_default=False)],
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to draw; - reads it from stdin.", show_default=False)
+    ] = None,
+    prompt_file: Annotated[
+        str | None, typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from a file; - for stdin.")
+    ] = None,
     aspect_ratio: options.AspectRatio = None,
     resolution: options.Resolution = None,
     ref: Annotated[
@@ -74,7 +80,7 @@ def generate(
         "google_search": google_search or None,
         "google_image_search": google_image_search or None,
     }
-    request = ImageRequest.build(prompt, fields)
+    request = ImageRequest.build(_prompt_of(prompt, prompt_file), fields)
     if emulator and (ledger, idempotency_key, budget) != (None, None, None):
         raise BadRequestError(
             "--emulator excludes --ledger, --idempotency-key and --budget: it sells nothing",
@@ -109,6 +115,24 @@ def generate(
     if emulator:
         printing.print_message("Drawn by the emulator on this machine: no money was spent.")
     return exit_code_for_failures(result.failures)
+
+
+def _prompt_of(prompt: str | None, file: str | None) -> str:
+    """The prompt of the command line, or the whole text of a file or of stdin."""
+    if (prompt is None) == (file is None):
+        given = "both are given" if prompt is not None else "neither is given"
+        raise BadRequestError(
+            f"generate takes a PROMPT or --prompt-file, and {given}",
+            advice="Say what to draw, or name a file that does; - is stdin.",
+        )
+    source = STDIN if prompt == STDIN else file
+    if source is None:
+        assert prompt is not None
+        return prompt
+    text = read_text(source).replace("\r\n", "\n").strip()
+    if not text:
+        raise BadRequestError(f"{name_of(source)} holds no prompt", advice="Say in it what to draw.")
+    return text
 
 
 def _print(result: ImageResult, unfinished: list[str]) -> None:

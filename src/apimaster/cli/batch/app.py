@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from ...batch.list_files import is_local_path, read_list_file
+from ...batch.list_files import ImageList, is_local_path, read_image_list
+from ...batch.list_text import name_of
 from ...batch.options import check_options
 from ...batch.place import place_of
 from ...errors import BadRequestError
 from .. import options
 from ..client_runner import open_endpoint
 from ..exit_codes import OK
-from ..printing import print_json, print_message
+from ..printing import print_json, print_message, shortened
 from . import status as status_commands
 from .run import BatchCommand, run_batch
 
@@ -38,7 +39,9 @@ class FormatName(str, Enum):
     """The values of ``run --format``."""
 
     JSONL = "jsonl"
+    JSON = "json"
     CSV = "csv"
+    YAML = "yaml"
     TEXT = "text"
 
 
@@ -88,7 +91,9 @@ _Timeout = Annotated[
 
 @batch_app.command("run")
 def run(
-    file: Annotated[str, typer.Argument(help="JSONL, CSV, or a prompt per line; - for stdin.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(help="JSON, JSONL, CSV, YAML, or a prompt per line; - for stdin.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The batch's folder.", show_default=False)],
     aspect_ratio: options.AspectRatio = None,
     resolution: options.Resolution = None,
@@ -105,7 +110,7 @@ def run(
     ] = False,
     model: options.Model = None,
     form: Annotated[
-        FormatName | None, typer.Option("--format", help="Format of FILE; default: by its ending or first line.")
+        FormatName | None, typer.Option("--format", help="Format of FILE; default: by its content.")
     ] = None,
     concurrency: _Concurrency = 32,
     max_cost: _MaxCost = None,
@@ -146,12 +151,24 @@ def run(
         retry_failed=retry_failed,
         retry_unknown=retry_unknown,
     )
-    images = read_list_file(file, form=form.value if form is not None else None, defaults=defaults)
+    found = read_image_list(file, form=form.value if form is not None else None, defaults=defaults)
+    if found.form == "text":
+        print_message(_reading_as_prompts(name_of(file), found))
     can_ask = file != "-" and sys.stdin.isatty()
     command = BatchCommand(
-        out, images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, name=name
+        out, found.images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, name=name
     )
     return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
+
+
+def _reading_as_prompts(name: str, found: ImageList) -> str:
+    """What is about to be bought of a free text, for somebody whose file is none."""
+    first = shortened(found.images[0].request.prompt, 80)
+    left_out = ""
+    if found.comments:
+        lines = "1 comment line" if found.comments == 1 else f"{found.comments:,} comment lines"
+        left_out = f"; {lines} (#) left out"
+    return f"Reading {name} as one prompt per line; first: {first}{left_out}"
 
 
 @batch_app.command("resume")
