@@ -255,7 +255,7 @@ def test_the_command_says_what_it_found_out(
     assert apimaster(words) == 7
     printed = capsys.readouterr().err
     assert printed.count("The usage log told nothing of 2 images: ") == 1
-    assert f"apimaster batch resume {tmp_path} asks the account's usage log" in " ".join(printed.split())
+    assert f"apimaster batch resume {tmp_path} --yes asks the account's usage log" in " ".join(printed.split())
     assert apimaster([*words, "--json"]) == 6
     _, settled, *_ = map(json.loads, capsys.readouterr().out.splitlines())
     assert settled == {"event": "settled", "recovered": 1, "not_charged": 1, "still_unknown": 0, "note": None}

@@ -68,6 +68,7 @@ class AsyncBatch:
         max_images: int | None = None,
         retry_failed: bool = False,
         retry_unknown: bool = False,
+        continue_elsewhere: bool = False,
     ) -> AsyncRun:
         """Make the images: iterate the result to get each as it ends, in any order.
 
@@ -82,11 +83,13 @@ class AsyncBatch:
             max_images: images that this folder may pay for, over all runs; None: as in the last run.
             retry_failed: try failed images again; they cost nothing so far.
             retry_unknown: try again what is still unknown then: each may be charged a second time.
+            continue_elsewhere: go on although the client's base URL is not the one at which this folder was bought.
 
         Raises:
             InvalidLines: some requests can't be used; the error lists all faults.
             BadRequestError: a limit is not accepted.
 
+        The first step raises ``BadRequestError`` if the folder was bought elsewhere.
         The iteration raises what stopped it early: ``InsufficientBalanceError``, ``AuthenticationError``,
         ``BudgetExceededError`` and so on; by then it has collected everything that was paid for.
         """
@@ -97,6 +100,7 @@ class AsyncBatch:
             max_images=max_images,
             retry_failed=retry_failed,
             retry_unknown=retry_unknown,
+            continue_elsewhere=continue_elsewhere,
         )
         return AsyncRun(self._client, self._place, _planned_images(self._client.model, requests), options)
 
@@ -141,6 +145,7 @@ class Batch:
         max_images: int | None = None,
         retry_failed: bool = False,
         retry_unknown: bool = False,
+        continue_elsewhere: bool = False,
     ) -> BatchRun:
         """Make the images: iterate the result to get each as it ends. See ``AsyncBatch.run``."""
         options = check_options(
@@ -150,6 +155,7 @@ class Batch:
             max_images=max_images,
             retry_failed=retry_failed,
             retry_unknown=retry_unknown,
+            continue_elsewhere=continue_elsewhere,
         )
         return BatchRun(self._client, self._place, _planned_images(self._client.model, requests), options)
 

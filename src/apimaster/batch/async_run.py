@@ -75,7 +75,7 @@ class AsyncRun:
         Raises:
             BadRequestError: there is nothing to resume, an image contradicts the ledger, or a limit can't be kept.
         """
-        return await self._folder.plan()
+        return await self._folder.plan(self._client.base_url)
 
     @property
     def tally(self) -> Tally | None:

@@ -16,6 +16,16 @@ from typing import TYPE_CHECKING, Final
 from ..adapters import inspect_picture
 from ..errors import BadRequestError
 from ..request import ImageRequest, Reference
+from .bought_at import (
+    BASE_URL,
+    BOUGHT_AT,
+    EMULATOR,
+    check_place,
+    forget_emulator,
+    is_same,
+    place_in,
+    put_pictures_aside,
+)
 from .image_list import PlannedImage
 from .items import IMAGES
 from .ledger import BatchLedger
@@ -33,7 +43,6 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
 
 REFERENCES: Final = "references"
-_BASE_URL: Final = "base_url"
 
 
 class BatchFolder:
@@ -73,9 +82,13 @@ class BatchFolder:
     ) -> None:
         await asyncio.shield(asyncio.to_thread(self._close))
 
-    async def plan(self) -> Plan:
-        """What a run would do. Writes nothing."""
-        return await asyncio.to_thread(self._plan)
+    async def plan(self, base_url: str) -> Plan:
+        """What a run at ``base_url`` would do. Writes nothing.
+
+        Raises:
+            BadRequestError: images of this folder are bought at another place.
+        """
+        return await asyncio.to_thread(self._plan, base_url)
 
     async def begin(self, base_url: str) -> Plan:
         """Enter the list and the limits into the ledger. ``base_url`` is the gateway of this run.
@@ -83,7 +96,7 @@ class BatchFolder:
         Unknown images are not planned again yet: ``retry_unknown`` does it, when the usage log was asked about them.
 
         Raises:
-            BadRequestError: images of this folder are under way at another base URL.
+            BadRequestError: images of this folder are bought at another place.
         """
         return await asyncio.to_thread(self._begin, base_url)
 
@@ -97,14 +110,46 @@ class BatchFolder:
 
     # --- blocking -------------------------------------------------------------------------------------
 
-    def _plan(self) -> Plan:
+    def _plan(self, base_url: str) -> Plan:
         self._check_exists()
         alone = not self._lock.in_use()[0]
         copy = self.place.copy()
         try:
+            known = self._check_place(copy, base_url, alone=alone)
+            if known == EMULATOR:
+                keep = self._options.emulated
+                path = str(self.place.path)
+                forget_emulator(copy.lines.connection, path, keep_saved=keep)
             return self._apply_options(copy, alone=alone, retry_unknown=self._options.retry_unknown)
         finally:
             copy.close()
+
+    def _here(self, base_url: str) -> str:
+        return EMULATOR if self._options.emulated else base_url
+
+    def _check_place(self, batch: BatchLedger, base_url: str, *, alone: bool) -> str | None:
+        """Where the folder is bought so far, if this run may go on at ``base_url``."""
+        known, here = place_in(batch.lines), self._here(base_url)
+        if known is not None and not is_same(known, here):
+            check_place(known, here, open_there=batch.is_open(), elsewhere=self._options.continue_elsewhere)
+        if known == EMULATOR and not alone:
+            raise BadRequestError(
+                "another command draws the pictures of this folder with its own emulator",
+                advice="Wait until it has ended.",
+            )
+        return known
+
+    def _forget_emulator(self) -> None:
+        """Plan again what an emulator that has ended did not deliver, or everything if a gateway goes on."""
+        keep = self._options.emulated
+        self.batch.close()
+        self._open = False
+        if not keep:
+            put_pictures_aside(self.directory)
+            (self.directory / IMAGES).mkdir(exist_ok=True)
+        self.place.forget_emulator(keep_saved=keep)
+        self.batch, self.ledger = self.place.open()
+        self._open = True
 
     def _check_exists(self) -> None:
         """If there is no batch in the folder, there must be a list."""
@@ -128,13 +173,10 @@ class BatchFolder:
             self._images = [self._with_stored_references(image) for image in self._images]
         self.batch, self.ledger = self.place.open()
         self._open = True
-        stored = self.batch.lines.setting(_BASE_URL)
-        if stored not in (None, base_url) and self.batch.is_under_way():
-            raise BadRequestError(
-                f"images of this folder are under way at {stored}, and {base_url} would not know their tasks",
-                advice=f"First resume the batch with the base URL {stored}.",
-            )
-        self.batch.lines.store_settings({_BASE_URL: base_url})
+        if self._check_place(self.batch, base_url, alone=alone) == EMULATOR:
+            self._forget_emulator()
+        here = self._here(base_url)
+        self.batch.lines.store_settings({BASE_URL: here, BOUGHT_AT: here})
         plan = self._apply_options(self.batch, alone=alone, retry_unknown=False)
         self.batch.set_limits(plan.terms.max_cost, plan.terms.max_images)
         if alone:

@@ -198,9 +198,9 @@ class BatchLedger:
         """The living processes that are at work on this batch."""
         return self.store.run(lambda backend: backend.workers(self._all, lease))
 
-    def is_under_way(self) -> bool:
-        """Whether an image is paid for and not saved."""
-        where = Where(key_prefix=self._prefix, states=("submitted", "delivered"))
+    def is_open(self) -> bool:
+        """Whether there is an image of which only its gateway knows what became of it."""
+        where = Where(key_prefix=self._prefix, states=("submitting", "submitted", "delivered", "unknown"))
         return bool(self.store.run(lambda backend: backend.rows(where, None, 1)))
 
     # --- reading: what is left to do ------------------------------------------------------------------

@@ -92,6 +92,11 @@ class Lines:
         self._path = path
         self._lock = threading.Lock()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for whoever is alone with it."""
+        return self._connection
+
     def create_tables(self) -> None:
         """Make the tables if there are none."""
         with self._transaction() as execute:

@@ -19,6 +19,8 @@ class RunOptions:
         max_images: images that the folder may pay for over all runs; None: likewise.
         retry_failed: plan failed images again; they cost nothing so far.
         retry_unknown: plan unknown images again; each may be charged a second time.
+        continue_elsewhere: go on at another gateway than before; all that an emulator drew is bought.
+        emulated: this is an emulator that ends with the command.
     """
 
     concurrency: int = 32
@@ -27,6 +29,8 @@ class RunOptions:
     max_images: int | None = None
     retry_failed: bool = False
     retry_unknown: bool = False
+    continue_elsewhere: bool = False
+    emulated: bool = False
 
 
 def check_options(
@@ -37,6 +41,8 @@ def check_options(
     max_images: int | None = None,
     retry_failed: bool = False,
     retry_unknown: bool = False,
+    continue_elsewhere: bool = False,
+    emulated: bool = False,
 ) -> RunOptions:
     """The options, checked.
 
@@ -47,7 +53,16 @@ def check_options(
         raise BadRequestError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
     if max_images is not None and (isinstance(max_images, bool) or not isinstance(max_images, int) or max_images < 0):
         raise BadRequestError(f"max_images must be a whole number, 0 or more, not {max_images!r}")
-    return RunOptions(concurrency, timeout, read_max_cost(max_cost), max_images, retry_failed, retry_unknown)
+    return RunOptions(
+        concurrency=concurrency,
+        timeout=timeout,
+        max_cost=read_max_cost(max_cost),
+        max_images=max_images,
+        retry_failed=retry_failed,
+        retry_unknown=retry_unknown,
+        continue_elsewhere=continue_elsewhere,
+        emulated=emulated,
+    )
 
 
 def read_max_cost(value: Decimal | int | str | float | None) -> Decimal | None:

@@ -19,6 +19,8 @@ from ..ledger.location import Location
 from ..ledger.migrations import newer_version
 from ..ledger.schema import VERSION, Where
 from ..ledger.sqlite import SQLiteBackend, bring_up_to_date, immediate, version_of
+from ..request import text_fault
+from .bought_at import forget_emulator
 from .items import BatchItem
 from .ledger import BatchLedger, budget_name
 from .lines import Lines, as_ledger_errors, connect, connect_to_read
@@ -182,6 +184,15 @@ class Place:
             _copy_rows(self._named(lines, shared), backend)
         return self._named(lines, PlainStore(backend))
 
+    def forget_emulator(self, *, keep_saved: bool) -> None:
+        """Plan again what an emulator of an earlier run drew; nobody else may be at work on the folder."""
+        with as_ledger_errors(self.path):
+            connection = connect(self.path)
+            try:
+                forget_emulator(connection, str(self.path), keep_saved=keep_saved)
+            finally:
+                connection.close()
+
     # --- inside ---------------------------------------------------------------------------------------
 
     def _on(self, connection: sqlite3.Connection) -> tuple[Lines, SQLiteBackend]:
@@ -259,9 +270,13 @@ def place_of(
     """The place of a batch; ``ledger`` may be the path or the URL of a ledger.
 
     Raises:
-        BadRequestError: the ledger's place or the name is not accepted.
+        BadRequestError: the ledger's place, the name or the folder is not accepted.
     """
     from ..ledger import Ledger
+
+    if fault := text_fault(str(directory.absolute())):
+        # The ledger writes down the path of each picture, after it was bought.
+        raise BadRequestError(f"the name of the folder {str(directory)!r} {fault}", advice="Use another folder.")
 
     given = ledger if ledger is None or isinstance(ledger, Ledger) else Ledger.shared(ledger)
     return Place(directory.absolute(), given, default, name)

@@ -14,6 +14,18 @@ from ..errors import APIMasterError
 from ..results import Task
 
 
+def shell_line(words: Iterable[str]) -> str:
+    """A command line, ready to paste into a shell, also where a name holds what a terminal can't show."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():  # half characters, which stand for bytes that are no text, are not
+        return shlex.quote(word)
+    letters = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(letters)}'"
+
+
 @dataclass(frozen=True, slots=True)
 class ResumeCommand:
     """Writes ``apimaster task ID --wait …`` lines with the options that the first command got.
@@ -39,7 +51,7 @@ class ResumeCommand:
             words += ["--base-url", self.base_url]
         if self.ledger is not None and ":" not in urlsplit(self.ledger).netloc.rpartition("@")[0]:
             words += ["--ledger", self.ledger]
-        return shlex.join(words)
+        return shell_line(words)
 
     def for_tasks(self, tasks: Iterable[tuple[int, Task]]) -> list[str]:
         """A command line for each task, by the number of its image, that still has something to give."""

@@ -73,6 +73,13 @@ _RetryUnknown = Annotated[
     bool,
     typer.Option("--retry-unknown", help="Submit unknown images again: each of them may be charged a second time."),
 ]
+_Elsewhere = Annotated[
+    bool,
+    typer.Option(
+        "--continue-elsewhere",
+        help="Buy here although the folder was bought at another gateway; what an emulator drew is all bought.",
+    ),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the run would do and cost, and stop.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed if nobody can answer.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event on stdout, and nothing else.")]
@@ -117,6 +124,7 @@ def run(
     max_images: _MaxImages = None,
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
+    continue_elsewhere: _Elsewhere = False,
     timeout: _Timeout = None,
     ledger: _Ledger = None,
     name: Annotated[
@@ -150,13 +158,23 @@ def run(
         max_images=max_images,
         retry_failed=retry_failed,
         retry_unknown=retry_unknown,
+        continue_elsewhere=continue_elsewhere,
+        emulated=emulator,
     )
     found = read_image_list(file, form=form.value if form is not None else None, defaults=defaults)
     if found.form == "text":
         print_message(_reading_as_prompts(name_of(file), found))
     can_ask = file != "-" and sys.stdin.isatty()
     command = BatchCommand(
-        out, found.images, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, name=name
+        out,
+        found.images,
+        run_options,
+        ask=not yes,
+        can_ask=can_ask,
+        as_json=as_json,
+        ledger=ledger,
+        name=name,
+        base_url=base_url,
     )
     return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 
@@ -179,10 +197,12 @@ def resume(
     max_images: _MaxImages = None,
     retry_failed: _RetryFailed = False,
     retry_unknown: _RetryUnknown = False,
+    continue_elsewhere: _Elsewhere = False,
     timeout: _Timeout = None,
     ledger: _Ledger = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
+    emulator: options.Emulator = False,
     base_url: options.BaseUrl = None,
     as_json: _AsJson = False,
 ) -> int:
@@ -194,13 +214,22 @@ def resume(
         max_images=max_images,
         retry_failed=retry_failed,
         retry_unknown=retry_unknown,
+        continue_elsewhere=continue_elsewhere,
+        emulated=emulator,
     )
     can_ask = sys.stdin.isatty()
-    command = BatchCommand(directory, None, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger)
-    return _run(command, dry_run=dry_run, emulator=False, base_url=base_url)
+    command = BatchCommand(
+        directory, None, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, base_url=base_url
+    )
+    return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 
 
 def _run(command: BatchCommand, *, dry_run: bool, emulator: bool, base_url: str | None) -> int:
+    if emulator and command.ledger is not None:
+        raise BadRequestError(
+            "--emulator excludes --ledger: a ledger would take the emulator's pictures for bought ones",
+            advice="Leave one of them out.",
+        )
     with open_endpoint(emulator=emulator, base_url=base_url) as endpoint:
         code = run_batch(command, endpoint, dry_run=dry_run)
     if emulator and not dry_run and not command.as_json:

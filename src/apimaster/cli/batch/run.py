@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -30,17 +29,17 @@ from ...batch.runner import Runner
 from ...errors import APIMasterError, BadRequestError, sentence
 from ...ledger import Ledger, Settlement
 from ...ledger.location import LEDGER_VARIABLE
+from ...settings import find_base_url
 from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
 from ..printing import print_json, print_message
+from ..resume import shell_line
 from ..signals import stop_signals
 from . import wording
 from .display import Display, LiveDisplay, PlainDisplay
 
 if TYPE_CHECKING:
     from ..client_runner import Endpoint
-
-_RESUME: Final = "apimaster batch resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,7 @@ class BatchCommand:
         as_json: events as JSON lines on stdout, and nothing for people.
         ledger: the place of a shared ledger; None: the folder's, or that of the environment.
         name: the batch's name; None: the folder's.
+        base_url: the value of ``--base-url``, if it was given.
     """
 
     directory: Path
@@ -66,17 +66,27 @@ class BatchCommand:
     as_json: bool
     ledger: str | None = None
     name: str | None = None
+    base_url: str | None = None
 
     @property
     def resume_command(self) -> str:
-        """The command that goes on with the batch."""
-        return f"{_RESUME} {shlex.quote(str(self.directory))}"
+        """The command that goes on with the batch where it was, ready to paste into a shell."""
+        directory = str(self.directory)
+        words = ["apimaster", "batch", "resume", f"./{directory}" if directory.startswith("-") else directory]
+        if self.options.emulated:
+            words.append("--emulator")
+        if self.base_url is not None:
+            words += ["--base-url", self.base_url]
+        if not self.ask:
+            words.append("--yes")
+        return shell_line(words)
 
 
 def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> int:
     """Run a batch at ``endpoint``, and give the command's exit code."""
     place = place_of(command.directory, command.ledger, _default_ledger(endpoint), command.name)
-    plan = asyncio.run(_make_plan(command, place))
+    at = endpoint.base_url if endpoint.emulated else find_base_url(endpoint.base_url, env=os.environ)[0]
+    plan = asyncio.run(_make_plan(command, place, at or ""))
     _print_plan(command, plan)
     if dry_run:
         return OK
@@ -97,9 +107,9 @@ def _default_ledger(endpoint: Endpoint) -> Ledger | None:
     return Ledger.shared(place) if place and not endpoint.emulated else None
 
 
-async def _make_plan(command: BatchCommand, place: Place) -> Plan:
+async def _make_plan(command: BatchCommand, place: Place, base_url: str) -> Plan:
     async with BatchFolder(place, command.images, command.options) as folder:
-        return await folder.plan()
+        return await folder.plan(base_url)
 
 
 async def _run(command: BatchCommand, place: Place, client: AsyncAPIMaster) -> int:
@@ -258,11 +268,11 @@ def _print_end(command: BatchCommand, run: AsyncRun, error: APIMasterError | Non
             "exit_code": code,
         }
         if error is not None:
-            document |= error_document(error, code, resume_with=_RESUME)
+            document |= error_document(error, code, resume_with=command.resume_command)
         print_json(document)
         return code
     if error is not None:  # without its charge, which is that of one image: the next line has the sum
-        print_message(f"Stopped: {sentence(error.message)} {command_advice(error, resume_with=_RESUME)}")
+        print_message(f"Stopped: {sentence(error.message)} {command_advice(error, resume_with=command.resume_command)}")
     for line in wording.end_lines(tally, command.resume_command):
         print_message(line)
     print_message(f"Gallery: {gallery}")

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ...batch.bought_at import EMULATOR, place_in
 from ...batch.items import STATES
 from ...batch.lock import DirectoryLock
 from ...batch.manifest import ManifestFormat, amount_text, as_csv, as_jsonl
@@ -41,7 +42,7 @@ _MEANINGS: Final = {
 
 def status_document(place: Place) -> dict[str, Any]:
     """The state of a batch as one JSON object."""
-    tally, holder = _read_state(place)
+    tally, holder, bought_at = _read_state(place)
     return {
         **{str(state): count for state, count in tally.counts.items()},
         "total": tally.total,
@@ -49,6 +50,7 @@ def status_document(place: Place) -> dict[str, Any]:
         "spent_usd": amount_text(tally.spent),
         "to_come_usd": amount_text(tally.to_come),
         "unpriced": tally.unpriced,
+        "bought_at": bought_at,
         "running_in": holder,
     }
 
@@ -63,8 +65,8 @@ def watch_status(place: Place) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            tally, holder = _read_state(place)
-            table = _status_table(place.directory, tally, holder)
+            tally, holder, bought_at = _read_state(place)
+            table = _status_table(place.directory, tally, holder, bought_at)
             if live is not None:
                 live.update(table, refresh=True)
             if tally.ended == tally.total or holder is None:
@@ -74,18 +76,19 @@ def watch_status(place: Place) -> None:
         console.print(table)
 
 
-def _read_state(place: Place) -> tuple[Tally, str | None]:
-    """The counts of a batch, and the processes that run it, such as ``process 12 on host``; None if none does."""
+def _read_state(place: Place) -> tuple[Tally, str | None, str | None]:
+    """The counts of a batch; the processes that run it, such as ``process 12 on host``, or None if none does; and where
+    it is bought."""
     with place.reading() as batch:
-        tally = Tally(batch.counts(), time.monotonic())
+        tally, bought_at = Tally(batch.counts(), time.monotonic()), place_in(batch.lines)
         in_use, holder = DirectoryLock(place.directory).in_use()
         if not in_use or holder is not None:
-            return tally, holder
+            return tally, holder, bought_at
         names = [f"process {worker.pid} on {worker.host}" for worker in batch.workers(LEASE)]
-        return tally, ", ".join(names) or "another process"
+        return tally, ", ".join(names) or "another process", bought_at
 
 
-def _status_table(directory: Path, tally: Tally, holder: str | None) -> RenderableType:
+def _status_table(directory: Path, tally: Tally, holder: str | None, bought_at: str | None) -> RenderableType:
     grid = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     grid.add_column("state")
     grid.add_column("images", justify="right")
@@ -102,7 +105,7 @@ def _status_table(directory: Path, tally: Tally, holder: str | None) -> Renderab
     money = f"{dollars(tally.spent)} spent or possibly spent"
     if tally.to_come:
         money += f", {dollars(tally.to_come)} to come"
-    parts.append(Text(money))
+    parts.append(Text(money if bought_at != EMULATOR else "drawn by the emulator: no money was spent"))
     if tally.set_aside:
         parts.append(Text(f"{tally.set_aside:,} of an earlier list are set aside", style="dim"))
     parts.append(Text(f"running now: {holder}" if holder else "not running", style="dim"))
