@@ -156,6 +156,11 @@ REFUSED = [
     ("<prompts>\n<p>x</p>\n", ["line 1", "XML"]),
     ("[pictures]\nprompt = x\n", ["line 1", "line 2", "settings file"]),
     ('prompts = [\n"a",\n]\n', ["line 1", "line 2", "line 3"]),
+    ('("a cat", "a dog")', ["line 1", "code"]),
+    ("['a cat', 'a dog']", ["line 1", "JSON or a settings file"]),
+    ("[[images]]\nprompt = 'x'\n", ["line 1", "not JSON"]),
+    ("- text: a cat\n- text: a dog\n", ["item 1", "'text' not known", "item 2"]),
+    ('"a cat"\n{"prompt": "x"}', ["line 2", "JSON"]),
     ("// mine\na cat\n", ["line 1", "comments begin with #"]),
     ("| prompt | size |\n|---|---|\n| a | b |\n", ["line 1"]),
     ("```\na cat\n```\n", ["line 1", "Markdown"]),
@@ -230,6 +235,13 @@ def test_format_text_buys_each_line_as_it_is(prompt: str, tmp_path: Path) -> Non
     path = tmp_path / "list.txt"
     path.write_text(prompt)
     assert read_image_list(str(path), form="text").images[0].request.prompt == prompt
+
+
+def test_a_lone_text_is_no_json_list(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text('"a cat"')
+    with pytest.raises(InvalidLines, match='an object with a prompt, is expected, not "a cat"'):
+        read_image_list(str(path))
 
 
 def test_yaml_without_pyyaml_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,9 @@ class _Walk:
             value, end = _DECODER.raw_decode(self._text, position)
             self.item += 1
             if not isinstance(value, dict):
-                yield Record(line, entry_fault(line, None if isinstance(value, str) else value, self.item))
+                shown = self._text[position : min(end, position + 60)]
+                message = f"a list, or an object with a prompt, is expected, not {shown}"
+                yield Record(line, LineFault(line, message, item=self.item))
             elif lists := lists_in(value):
                 fault = wrapper_fault(line, list(value), lists)
                 if fault is not None:

@@ -40,6 +40,7 @@ _PLAIN_FIELD: Final = re.compile(r"""(-\s+)?(["']?[a-z_][a-z0-9_-]*["']?:\s+\S|[
 _STRUCTURE: Final = (
     (re.compile(r"[{}]|\[\s*($|[\"'{\[\]])|\],?$|\[[^\]]*\],?$"), "JSON or a settings file"),
     (re.compile(r"""("[^"]*"|'[^']*')\s*(:|,$)"""), "a part of JSON"),
+    (re.compile(r"""\(\s*($|["'(])|\),?$"""), "code"),
     (re.compile(r"-($|\s)|---|%YAML|\.\.\.$"), "YAML, or a list of Markdown"),
     (_FIELD, "YAML"),
     (_PLAIN_FIELD, "YAML"),
