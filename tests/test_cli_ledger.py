@@ -211,6 +211,14 @@ def test_a_ledger_must_be_named_and_be_there(command: Any, emulator: Emulator, m
     assert run(["ledger", "list"]) == 0
 
 
+def test_a_folder_whose_name_is_no_text(command: Any, emulator: Emulator) -> None:
+    buy = ["generate", "a castle", "--ledger", PLACE, "--idempotency-key", "k", "-o", "odd \udcff/"]
+    assert command(*buy)[0] == 0
+    assert len(list(Path("odd \udcff").iterdir())) == 1
+    assert command(*buy)[0] == 0
+    assert len(emulator.bill.charges) == 1
+
+
 def test_the_emulator_writes_no_ledger(command: Any, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APIMASTER_LEDGER", PLACE)
     assert command("generate", "a castle", "--emulator", "-r", "0.5K", "-o", "e.png")[0] == 0

@@ -106,10 +106,19 @@ _IMAGES: TypeAdapter[tuple[GeneratedImage, ...]] = TypeAdapter(
 def images_json(images: tuple[GeneratedImage, ...]) -> str:
     """Pictures as a row stores them: paths are absolute, and a picture that came inside a reply has no bytes."""
     placed = tuple(
-        image.model_copy(update={"path": image.path.absolute()}) if isinstance(image.path, Path) else image
+        image.model_copy(update={"path": _writable(image.path.absolute())}) if isinstance(image.path, Path) else image
         for image in images
     )
     return _IMAGES.dump_json(placed, exclude_defaults=True).decode()
+
+
+def _writable(path: Path) -> Path | None:
+    """The path, or None if its bytes are no text: a row can't hold it, and the picture is bought already."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return None
+    return path
 
 
 def images_of(row: Row) -> tuple[GeneratedImage, ...]:
