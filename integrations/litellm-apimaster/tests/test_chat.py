@@ -255,3 +255,12 @@ def test_the_call_overrides_the_image_config_of_a_deployment(deploy, gateway):
     router.image_generation(model="image", prompt="a", resolution="1K")
     bodies = [purchase.body for purchase in gateway.requests_to("submit")]
     assert [(body["size"], body["resolution"]) for body in bodies] == [("1:1", "4K"), ("1:1", "1K")]
+
+
+def test_what_litellm_adds_after_a_failed_stream_is_not_drawn(account, gateway):
+    added = [
+        {"role": "system", "content": "Your response should be in continuation of this text: "},
+        {"role": "assistant", "content": "", "prefix": True},
+    ]
+    complete(account, [{"role": "user", "content": "a kite"}, *added])
+    assert gateway.requests_to("submit")[-1].body["prompt"] == "a kite"

@@ -95,6 +95,8 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
         if IMAGE in handler_arguments:  # an edit: the argument may be positional, and LiteLLM writes [None] for nothing
             images = [each for each in handler_arguments[IMAGE] or () if each is not None]
             given[IMAGE] = (given.get(IMAGE) or images) if images else None
+            if images:
+                given.pop(f"{IMAGE}[]", None)  # older proxies leave the last of these uploads there, too
         arguments = nest_bracketed_fields(given, is_reference_name)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)

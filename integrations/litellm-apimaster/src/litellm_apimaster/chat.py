@@ -78,7 +78,7 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
         BadRequestError: no user message has a text, or a part of the last one is neither a text nor an image.
         ReferenceImageError: an image can't be read or fetched.
     """
-    conversation = [_as_dict(message) for message in messages]
+    conversation = _without_continuation([_as_dict(message) for message in messages])
     last = next((message for message in reversed(conversation) if message.get("role") == _USER), None)
     if last is None:
         raise BadRequestError("messages contains no user message", advice="Add one: its text is the prompt.")
@@ -90,6 +90,16 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     images += [image for images_of_message in reversed(earlier) for image in images_of_message]
     prompt = "\n\n".join([*(each for each in said if each.strip()), text])
     return ChatPrompt(prompt, reference_images.from_urls(list(dict.fromkeys(images))))
+
+
+def _without_continuation(conversation: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The caller's own messages: after a stream that failed, LiteLLM adds two that ask a text model to go on.
+
+    With them, the fallback of a request would be another request, and would be bought again.
+    """
+    if len(conversation) > 2 and conversation[-1].get("prefix") is True and conversation[-2].get("role") in _SYSTEM:
+        return conversation[:-2]
+    return conversation
 
 
 def chat_response(response: Any, bought: Bought) -> Any:
