@@ -15,6 +15,8 @@ AUTH = """
 from litellm.proxy._types import UserAPIKeyAuth
 
 async def accept(request, api_key):
+    if api_key.startswith("jwt-"):  # as LiteLLM does with a JWT: there is no virtual key
+        return UserAPIKeyAuth(api_key=None, user_id=api_key, team_id="team")
     return UserAPIKeyAuth(api_key=api_key)
 """
 CONFIG = """

@@ -176,13 +176,14 @@ def test_a_marked_retry_joins_through_a_deployment_with_other_defaults(proxies, 
     assert len(urls) == len(gateway.bill.charges) == 1
 
 
-def test_two_virtual_keys_never_share_a_picture(proxies, gateway):
+@pytest.mark.parametrize("kind", ["sk", "jwt"])
+def test_two_callers_never_share_a_picture(kind, proxies, gateway):
     header = {"Idempotency-Key": "order 18"}
     retry = {"x-stainless-retry-count": "1"}
     urls = [
         url_of(generate(client_of(proxies, key), extra_headers=headers))
         for headers in (header, retry)
-        for key in ("sk-one", "sk-two")
+        for key in (f"{kind}-one", f"{kind}-two")
     ]
     # the first retry of either key joins that key's own purchase of the same body
     assert urls[2:] == urls[:2]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +33,8 @@ _KEY_HEADER: Final = "idempotency-key"
 _RETRY_HEADER: Final = "x-stainless-retry-count"
 _METADATA: Final = ("metadata", "litellm_metadata")
 _CALLER: Final = "user_api_key_hash"
+# Who somebody is that came without a virtual key: with a JWT, or through an authentication of the operator's own.
+_PERSON: Final = ("user_api_key_user_id", "user_api_key_team_id", "user_api_key_org_id", "user_api_key_end_user_id")
 _FAILED_ATTEMPTS: Final = "previous_models"
 _EXCEPTION_CLASS: Final = "exception_type"
 _LONGEST_PLAIN_NAME: Final = 120
@@ -80,7 +83,7 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
     digest = _digest(_without_model(asked))
     scope = f"litellm/{_digest(caller)}"
     key = _idempotency_key(arguments, headers)
-    call_id = str(arguments.get("litellm_call_id") or "")
+    call_id = str(arguments.get("litellm_call_id") or uuid.uuid4())  # an empty id is no id
     alias = None
     if isinstance(client, Mapping):
         alias = f"litellm/{_digest([caller, named_model, digest])}"
@@ -131,7 +134,7 @@ def _client_headers(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _caller(arguments: Mapping[str, Any]) -> list[str]:
-    """The virtual key's hash in each of the places where a proxy may write it.
+    """The virtual key's hash in each of the places where a proxy may write it; without one, the user and the team.
 
     The proxy fills one of the two, depending on the route, and a client may fill the other. So both count, each in its
     place: nobody can take the place of another caller by writing that caller's hash into a request.
@@ -139,7 +142,14 @@ def _caller(arguments: Mapping[str, Any]) -> list[str]:
     if FROM_PROXY not in arguments:
         return []
     places = [arguments.get(name) for name in _METADATA]
-    return [str(place.get(_CALLER) or "") if isinstance(place, Mapping) else "" for place in places]
+    return [_named(place) if isinstance(place, Mapping) else "" for place in places]
+
+
+def _named(place: Mapping[str, Any]) -> str:
+    if place.get(_CALLER):
+        return str(place[_CALLER])
+    person = [str(place.get(name) or "") for name in _PERSON]
+    return json.dumps(person) if any(person) else ""
 
 
 def _without_model(asked: ImageRequest) -> Any:
