@@ -46,6 +46,18 @@ def test_a_body_that_does_not_match_its_content_encoding(door: Door, server: Emu
     assert len(door("generate", "a cat").images) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_of_a_purchase_is_named(status: int, door: Door, server: Emulator) -> None:
+    target = {"location": "https://elsewhere.test/v1/images/generations?secret=1"}
+    server.script("reply", status=status, body="<html>Moved</html>", headers=target)
+    error = door.error("generate", "a cat")
+    assert type(error) is BadRequestError
+    assert error.billed == "no"
+    assert f"redirects to https://elsewhere.test/v1/images/generations (HTTP {status})" in error.message
+    assert "base URL" in error.advice
+    assert "secret" not in str(error)
+
+
 def test_an_endless_reply(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("_drivers.sync", "_drivers.aio"):
         monkeypatch.setattr(f"apimaster.{module}.MAX_REPLY_BYTES", 20_000)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidatorFunctionWrapHandler, field_validator
 
-from .errors import Billed
+from .errors import BadRequestError, Billed
 from .request import ImageRequest
 
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ class GeneratedImage(_Frozen):
     def has_bytes(self) -> bool:
         """Whether the picture came inside the reply and is still in memory, so that it can be saved without a URL."""
         return self._data is not None
+
+    def as_reference(self) -> Path | str | bytes:
+        """What a request sends of it as a reference: its file, else its bytes, else its URL.
+
+        Raises:
+            BadRequestError: it has none of them.
+        """
+        if isinstance(self.path, Path):
+            return self.path
+        found = self._data or self.url
+        if found is None:
+            raise BadRequestError(
+                f"a picture at {self.path} can't be sent as a reference" if self.path else "an empty GeneratedImage",
+                advice="Pass a local file, bytes or a URL.",
+            )
+        return found
 
 
 class Task(_Frozen):
@@ -153,6 +169,18 @@ class ImageResult(_Frozen):
     request: ImageRequest | None = None
     replayed: bool = False
     replayed_cost: Decimal = Decimal(0)
+
+    def as_reference(self) -> Path | str | bytes:
+        """What a request sends of its only picture as a reference; see ``GeneratedImage.as_reference``.
+
+        Raises:
+            BadRequestError: it has none, or several.
+        """
+        if len(self.images) != 1:
+            raise BadRequestError(
+                f"a result with {len(self.images)} pictures is not one reference", advice="Name one: result.images[0]."
+            )
+        return self.images[0].as_reference()
 
 
 class Progress(_Frozen):

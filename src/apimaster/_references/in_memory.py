@@ -1,21 +1,19 @@
 """Picture bytes that are in memory, or will be at first use: bytes, an open file, a PIL image.
 
-An open file is read once, from its current position, and an image is encoded once. The bytes are kept, since a request
+An open file is read once, from its current position (from its beginning, if that is its end), and an image is encoded
+once. The bytes are kept, since a request
 may be sent several times (four images of one prompt, a retry), and not every file can be read twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
-from typing import Any, BinaryIO, Final, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from ..catalog import MAX_REFERENCE_BYTES
 from ..errors import ReferenceImageError
-
-# Modes that PNG can store as they are; images of others (CMYK, Lab, float) are converted to RGB first.
-_PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+from .pillow import png_of
 
 
 @runtime_checkable
@@ -53,7 +51,7 @@ class PictureInMemory:
         with self._lock:
             if not isinstance(self._source, bytes):
                 source = self._source
-                self._source = _encoded(source) if isinstance(source, ImageLike) else _read(source, self.name, limit)
+                self._source = png_of(source) if isinstance(source, ImageLike) else _read(source, self.name, limit)
             return self._source
 
     def digest(self) -> str:
@@ -71,23 +69,27 @@ class PictureInMemory:
 
 
 def _read(file: BinaryIO, name: str, limit: int) -> bytes:
-    found = bytearray()
+    """The rest of the file; all of it if nothing is left and it can be read again: somebody has just written it."""
     try:
-        while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
-            found += piece
+        found = _rest(file, limit)
+        if not found and _can_seek(file):
+            file.seek(0)
+            found = _rest(file, limit)
     except (OSError, ValueError, TypeError) as error:
         raise ReferenceImageError(f"reference {name} can't be read: {error}") from error
+    return found
+
+
+def _rest(file: BinaryIO, limit: int) -> bytes:
+    found = bytearray()
+    while len(found) <= limit and (piece := file.read(limit + 1 - len(found))):
+        found += piece
     return bytes(found)
 
 
-def _encoded(image: ImageLike) -> bytes:
-    out = io.BytesIO()
-    try:
-        drawable = image if image.mode in _PNG_MODES else image.convert("RGB")
-        drawable.save(out, format="PNG")
-    except (OSError, ValueError, TypeError, SyntaxError) as error:  # PIL reports broken files as all of these
-        raise ReferenceImageError(f"a reference that is a PIL image can't be encoded as PNG: {error}") from error
-    return out.getvalue()
+def _can_seek(file: BinaryIO) -> bool:
+    seekable = getattr(file, "seekable", None)
+    return bool(seekable()) if callable(seekable) else False
 
 
 def _name(source: bytes | BinaryIO | ImageLike) -> str:

@@ -10,7 +10,8 @@ given                          written as                  read, when the reques
 path                           the path                    in pieces, while it is sent
 bytes, ``data:`` URI           ``sha256:…``                they are in memory
 binary file                    ``sha256:…``                once, from its current position, and kept
-PIL image                      ``sha256:…``                encoded as PNG once, and kept
+PIL image, array of bytes      ``sha256:…``                encoded as PNG once, and kept
+``GeneratedImage``             its path, bytes or URL      as that
 =============================  ==========================  ====================================================
 
 A reference that was loaded from a ``sha256:…`` text has the digest of its bytes, but not the bytes: it can be compared,
@@ -29,12 +30,15 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ReferenceImageError
 from .base64_text import decoded
 from .in_memory import ImageLike, PictureInMemory
+from .pillow import image_of_array
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-_ACCEPTED: Final = "a path, an http(s) URL, a data URI, bytes, a binary file or a PIL image"
+_ACCEPTED: Final = (
+    "a path, an http(s) URL, a data URI, bytes, a binary file, a PIL image, an array of bytes or a GeneratedImage"
+)
 # Patterns are compiled when they are first used: importing should cost next to nothing.
 _DIGEST: Final = "sha256:[0-9a-f]{64}"
 _SCHEME: Final = "([A-Za-z][A-Za-z0-9+.-]+):(//)?"
@@ -140,6 +144,14 @@ def _parse(value: object) -> tuple[str, PictureInMemory | None]:
         raise ReferenceImageError(
             "a reference is a file in text mode", advice="Open the picture in binary mode: open(path, 'rb')."
         )
+    named = getattr(value, "as_reference", None)
+    if callable(named):  # a picture that this client made
+        return _parse(named())
+    if not isinstance(value, ImageLike) and hasattr(value, "__array_interface__"):  # which makes Pillow's load
+        value = image_of_array(value)
+    upload = getattr(value, "file", None)  # Starlette's uploads read asynchronously; the file within them does not
+    if callable(getattr(upload, "read", None)) and hasattr(value, "filename"):
+        value = upload
     if callable(getattr(value, "read", None)) or isinstance(value, ImageLike):
         return "", PictureInMemory(value)  # type: ignore[arg-type]  # checked just now
     raise ReferenceImageError(f"a reference can't be made from a {type(value).__name__}; accepted: {_ACCEPTED}")

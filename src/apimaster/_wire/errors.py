@@ -7,6 +7,7 @@ the gateway; HTML, an empty body or a proxy's status leave the outcome unknown.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .._flows.operations import Reply
@@ -46,6 +47,7 @@ _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     404: NotFoundError,
     405: NotFoundError,
 }
+_LONGEST_ADDRESS: Final = 200
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
 
 
@@ -56,10 +58,23 @@ def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
     code = text_of(error.get("code")) or text_of(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
     details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    if 300 <= reply.status < 400:
+        return _redirect(reply, details)
     if kind is RateLimitError:
         wait = parse_retry_after(reply.headers.get("retry-after"), wall)
         return RateLimitError(message, retry_after=wait, **details)
     return kind(message, **details)  # type: ignore[arg-type]  # each value has its own type
+
+
+def _redirect(reply: Reply, details: Mapping[str, Any]) -> BadRequestError:
+    """A redirect is not followed: the gateway did not take the request, and the key is meant for its address only."""
+    to = reply.headers.get("location", "").partition("?")[0]
+    where = f" to {to[:_LONGEST_ADDRESS]}" if to else ""
+    return BadRequestError(
+        f"the gateway's address redirects{where} (HTTP {reply.status}), and a call with a key is not redirected",
+        advice="Set the base URL to the address that answers, with its scheme and /v1.",
+        **details,
+    )
 
 
 def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:

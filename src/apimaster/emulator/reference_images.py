@@ -14,7 +14,13 @@ from PIL import Image, UnidentifiedImageError
 from ..catalog import MEBIBYTE, REFERENCE_MEDIA_TYPES
 from .records import ReceivedReference
 
-_FORMATS: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+_OPENED: Final = ("PNG", "JPEG", "WEBP")
+_FORMATS: Final = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a phone's JPEG with a second picture behind it
+    "WEBP": "image/webp",
+}
 
 
 class UnusableReference(ValueError):
@@ -55,7 +61,7 @@ def _data_uri(value: str, max_bytes: int) -> tuple[ReceivedReference, bytes]:
     if len(data) > max_bytes:
         raise UnusableReference(f"the image is {len(data)} bytes, at most {max_bytes // MEBIBYTE} MB are allowed")
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as image:
+        with Image.open(io.BytesIO(data), formats=_OPENED) as image:
             media_type, (width, height) = _FORMATS[image.format or ""], image.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
         raise UnusableReference("the image could not be decoded; use JPEG, PNG or WebP") from None
