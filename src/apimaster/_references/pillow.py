@@ -33,9 +33,9 @@ def png_of(image: ImageLike) -> bytes:
     out = io.BytesIO()
     try:
         _with_eight_bits(_upright(image)).save(out, format="PNG")
+    except ReferenceImageError:
+        raise
     except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error) as error:  # PIL: a broken file
-        if isinstance(error, ReferenceImageError):
-            raise
         raise ReferenceImageError(f"a reference that is a PIL image can't be encoded as PNG: {error}") from error
     return out.getvalue()
 

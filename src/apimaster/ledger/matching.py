@@ -18,6 +18,10 @@ SLACK: Final = 30.0
 """Seconds by which the two clocks may differ after they were compared."""
 ABOUT: Final = 900.0
 """Seconds: what "about that time" means."""
+HAVE_PICTURES: Final = ("delivered", "saved")
+
+_MAYBE_CHARGES: Final = ("charge", "other")
+_LONGEST_ONE_SHOT: Final = one_shot_limit("4K")
 
 
 @dataclass(slots=True)
@@ -65,6 +69,70 @@ class Candidate:
     def is_from_about_its_time(self, at: float) -> bool:
         """The same with 15 minutes more on both sides."""
         return self.begun - ABOUT <= at <= self.latest + ABOUT
+
+    def look_at(self, charges: Sequence[Charge], offset: float) -> None:
+        """Note which of these charges, which belong to nobody, may be this purchase.
+
+        ``offset`` is seconds by which the gateway's clock is ahead.
+        """
+        for charge in charges:
+            at = charge.at - offset
+            # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
+            if charge.at <= 0:
+                self.unreadable |= charge.kind in _MAYBE_CHARGES and may_fit(charge, self.request)
+            elif charge.kind == "other":
+                self.unreadable |= self._is_about(charge, at)
+            elif charge.kind == "charge" and self.is_from_its_time(at):
+                if charge.prompt is None:
+                    self.vague |= may_fit(charge, self.request)
+                elif fits(charge, self.request):
+                    self.charges.append(charge)
+            elif charge.kind == "charge" and not charge.refunded and self._is_about(charge, at):
+                self.nearby.append(charge)
+
+    def _is_about(self, charge: Charge, at: float) -> bool:
+        return charge.prompt is not None and self.is_from_about_its_time(at) and fits(charge, self.request)
+
+    def compare_with(self, on_their_way: Sequence[Rival], unnamed: Sequence[Rival], offset: float) -> None:
+        """Note whether a charge of this purchase may be that of one which does not say which charge is its own."""
+        for rival in on_their_way:
+            self.contested |= self.row.id != rival.row.id and any(
+                charge.at - offset >= rival.begun - SLACK and rival.may_own(charge) for charge in self.charges
+            )
+        for rival in unnamed:
+            self.of_another |= any(
+                rival.begun - SLACK <= charge.at - offset <= rival.latest + SLACK and rival.may_own(charge)
+                for charge in self.charges
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A purchase that may own a charge, and is not looked for: what it asked for, if this version can read it."""
+
+    row: Row
+    request: ImageRequest | None
+
+    @classmethod
+    def of(cls, row: Row) -> Rival:
+        """The rival that a row is. Its request is read once, whatever it is compared with."""
+        return cls(row, request_of(row))
+
+    @property
+    def begun(self) -> float:
+        """Unix seconds: when its request went out."""
+        return begun_of(self.row)
+
+    @property
+    def latest(self) -> float:
+        """Unix seconds: when the gateway has charged it at the latest."""
+        if self.row.state in HAVE_PICTURES:
+            return self.row.updated_at
+        return unknown_since(self.row) + (_LONGEST_ONE_SHOT if self.row.one_shot else 0.0)
+
+    def may_own(self, charge: Charge) -> bool:
+        """Whether a charge may be for what it asked for."""
+        return self.request is None or fits(charge, self.request)
 
 
 def begun_of(row: Row) -> float:

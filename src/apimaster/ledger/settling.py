@@ -22,20 +22,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ..catalog import one_shot_limit
 from ..results import GeneratedImage, Task
 from .matching import (
     ABOUT,
+    HAVE_PICTURES,
     SLACK,
     Candidate,
+    Rival,
     begun_of,
     charges_of,
     connected,
     divided,
-    fits,
-    may_fit,
     request_of,
-    unknown_since,
 )
 from .purchase import images_json, images_of, task_json
 from .rows import Row
@@ -47,9 +45,6 @@ if TYPE_CHECKING:
 LOG_ROWS: Final = 1000
 """The log holds so many rows; if it has fewer, it reaches back to the first charge."""
 
-_HAVE_PICTURES: Final = ("delivered", "saved")
-_MAYBE_CHARGES: Final = ("charge", "other")
-_LONGEST_ONE_SHOT: Final = one_shot_limit("4K")
 _OTHERS_MAY_SHOW: Final = "the charge that fits may be that of another purchase of the same, which may still show"
 
 
@@ -102,12 +97,16 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
             readable.append(Candidate(row, request))
     steps += [_of_own_task(each, log) for each in readable if each.row.task_id is not None]
     candidates = [each for each in readable if each.row.task_id is None]
-    of_bytes = [row for row in log.known if _is_of_bytes(row)]
-    slow = any(row.task_id is None and not row.one_shot and row.state in _HAVE_PICTURES for row in log.known)
+    in_reply = [row for row in log.known if row.task_id is None and row.state in HAVE_PICTURES]
+    of_bytes = [row for row in in_reply if not any(image.url for image in images_of(row))]
+    slow = any(not row.one_shot for row in in_reply)
+    free = [charge for charge in log.charges if id(charge) not in seen]
+    on_their_way = [Rival.of(row) for row in log.on_their_way]
+    unnamed = [Rival.of(row) for row in (*newer, *of_bytes)]
     for each in candidates:
         each.slow = slow  # a channel that answers a submit with the picture charges it when it is drawn
-        _look(each, [charge for charge in log.charges if id(charge) not in seen], offset)
-        _compare(each, log.on_their_way, [*newer, *of_bytes], offset)
+        each.look_at(free, offset)
+        each.compare_with(on_their_way, unnamed, offset)
     groups = [group for members in connected(candidates) for group in _groups(members, log, offset)]
     _withhold(groups, log)
     given = {id(charge) for group in groups if not group.stay for _, charge in group.pairs}
@@ -155,53 +154,6 @@ def _clock(log: Log) -> tuple[float, list[float]]:
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
     # One that was charged by another clock, before it was set right, says nothing of the log at its own time.
     return offset, [begun_of(row) for at, row in shared if abs(at - offset - begun_of(row)) <= ABOUT]
-
-
-def _look(each: Candidate, charges: Sequence[Charge], offset: float) -> None:
-    """Note which of the charges that belong to nobody may be this purchase."""
-    for charge in charges:
-        at = charge.at - offset
-        # A row whose time can't be read was perhaps not read at all: then its kind says nothing either.
-        if charge.at <= 0:
-            each.unreadable |= charge.kind in _MAYBE_CHARGES and may_fit(charge, each.request)
-        elif charge.kind == "other":
-            each.unreadable |= _is_about(each, charge, at)
-        elif charge.kind == "charge" and each.is_from_its_time(at):
-            if charge.prompt is None:
-                each.vague |= may_fit(charge, each.request)
-            elif fits(charge, each.request):
-                each.charges.append(charge)
-        elif charge.kind == "charge" and not charge.refunded and _is_about(each, charge, at):
-            each.nearby.append(charge)
-
-
-def _is_about(each: Candidate, charge: Charge, at: float) -> bool:
-    return charge.prompt is not None and each.is_from_about_its_time(at) and fits(charge, each.request)
-
-
-def _is_of_bytes(row: Row) -> bool:
-    """Whether it has pictures, and neither a task nor a URL by which the log would name it."""
-    no_name = row.task_id is None and not any(image.url for image in images_of(row))
-    return no_name and row.state in _HAVE_PICTURES
-
-
-def _compare(each: Candidate, on_their_way: Sequence[Row], others: Sequence[Row], offset: float) -> None:
-    """Note whether a charge of this purchase may be that of one which does not say which charge is its own."""
-    for row in on_their_way:
-        request = request_of(row)
-        each.contested |= each.row.id != row.id and any(
-            charge.at - offset >= begun_of(row) - SLACK and (request is None or fits(charge, request))
-            for charge in each.charges
-        )
-    for row in others:
-        request = request_of(row)
-        latest = row.updated_at if row.state in _HAVE_PICTURES else unknown_since(row)
-        if row.one_shot and row.state not in _HAVE_PICTURES:
-            latest += _LONGEST_ONE_SHOT
-        each.of_another |= any(
-            begun_of(row) - SLACK <= charge.at - offset <= latest + SLACK and (request is None or fits(charge, request))
-            for charge in each.charges
-        )
 
 
 # --- who gets which -------------------------------------------------------------------------------------------------
@@ -252,10 +204,9 @@ def _withhold(groups: Sequence[_Group], log: Log) -> None:
 
 
 def _wait_for(group: _Group, wait: float, log: Log) -> None:
-    """Let all of a group stay unknown, if there is something to wait for."""
-    if wait > 0:
-        group.stay = f"{_OTHERS_MAY_SHOW}: look again in {wait:.0f} s"
-        group.soon = wait <= log.settle_after
+    """Let all of a group stay unknown for so many seconds."""
+    group.stay = f"{_OTHERS_MAY_SHOW}: look again in {wait:.0f} s"
+    group.soon = wait <= log.settle_after
 
 
 def _still_to_wait(each: Candidate, log: Log) -> float:
