@@ -17,7 +17,7 @@ from typing import Any
 import forked
 import pytest
 
-from apimaster._transport import environment
+from apimaster._transport import proxies
 from apimaster.cli import connectivity
 from apimaster.cli.app import run
 from apimaster.emulator import Emulator
@@ -215,7 +215,7 @@ def test_a_proxy_of_the_environment_is_what_is_tried(
 
 
 def test_a_socks_proxy_needs_a_package(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "supports_socks", lambda: False)
+    monkeypatch.setattr(proxies, "supports_socks", lambda: False)
     monkeypatch.setenv("APIMASTER_KEY", "sk-made-up")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     code, findings = diagnose(capsys, "--base-url", "http://gateway.test/v1")

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster._flows.operations import Call
-from apimaster._transport import BadSetting, clients, environment
-from apimaster._transport.environment import Proxy, ProxyChoice, tls_context
+from apimaster._transport import BadSetting, clients, proxies
+from apimaster._transport.certificates import tls_context
+from apimaster._transport.proxies import Proxy, ProxyChoice
 from apimaster.batch import AsyncBatch
 from apimaster.cli.app import run as run_command
 from apimaster.emulator import Emulator
@@ -104,7 +105,7 @@ def variable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     _, values, name = request.param
     for each, value in values.items():
         monkeypatch.setenv(each, value)
-    monkeypatch.setattr(environment, "supports_socks", lambda: False)
+    monkeypatch.setattr(proxies, "supports_socks", lambda: False)
     return str(name)
 
 
@@ -142,7 +143,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """The same for a few of them, where the door is what matters."""
     for name, value in request.param.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(environment, "supports_socks", lambda: False)
+    monkeypatch.setattr(proxies, "supports_socks", lambda: False)
     return str(list(request.param)[-1])
 
 
@@ -313,7 +314,7 @@ def test_such_a_list_breaks_no_client(no_proxy: str, kind: str, emu: Emulator, m
     ],
 )
 def test_the_proxy_of_a_url(values: dict[str, str], url: str, expected: str | None, monkeypatch: Any) -> None:
-    monkeypatch.setattr(environment, "supports_socks", lambda: True)
+    monkeypatch.setattr(proxies, "supports_socks", lambda: True)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     proxy = ProxyChoice.of_environment().proxy_for(url)

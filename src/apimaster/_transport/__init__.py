@@ -8,7 +8,9 @@ request leases the idle connection that was used last, or opens a new one, and n
 module                what it holds
 ====================  =====================================================================
 ``clients``           httpx clients made of the parts below; one TLS context
-``environment``       proxies and certificates of the environment, and what is wrong with them
+``proxies``           the proxies of the environment, and what is wrong with them
+``certificates``      a TLS context with the certificates of the environment
+``bad_setting``       the error for what is wrong with them
 ``routes``            sends each request directly or through its proxy
 ``lean_client``       httpx's clients without the features that the drivers don't use
 ``ssrf``              a guard against URLs that lead to private addresses
@@ -25,9 +27,11 @@ module                what it holds
 Importing this package imports neither httpcore nor anyio; the first request does.
 """
 
+from .bad_setting import BadSetting
+from .certificates import tls_context
 from .clients import build_aiohttp_client, build_async_client, build_client, shared_ssl_context
-from .environment import BadSetting, Proxy, proxy_for, tls_context
 from .lean_client import LeanAsyncClient
+from .proxies import Proxy, proxy_for
 from .ssrf import AddressGuard, ForbiddenAddress, check_url, resolve_and_check
 
 __all__ = [

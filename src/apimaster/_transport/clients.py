@@ -1,6 +1,6 @@
 """httpx clients for the drivers: leased connections, one TLS context per process, proxies from the environment.
 
-``environment`` says which proxy a URL needs: a proxied request goes through httpx's proxy transport, a direct one
+``proxies`` says which proxy a URL needs: a proxied request goes through httpx's proxy transport, a direct one
 (``NO_PROXY`` included) through a lease. The expensive parts (TLS context, httpcore, connections) are made at first use,
 and so a setting that can't be used fails at the first request that needs it, and never while a client is built.
 """
@@ -16,9 +16,10 @@ from typing import Final
 import httpx
 
 from .._version import VERSION
-from .environment import Proxy, ProxyChoice, tls_context
+from .certificates import tls_context
 from .lazy import AsyncLazyTransport, LazyTransport
 from .lean_client import LeanAsyncClient, LeanClient
+from .proxies import Proxy, ProxyChoice
 from .routes import AsyncRoutes, Routes
 from .ssrf import AddressGuard
 

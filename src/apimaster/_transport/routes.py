@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import httpx
 
-from .environment import Proxy, ProxyChoice
 from .lazy import AsyncLazyTransport
+from .proxies import Proxy, ProxyChoice
 
 _NOT_OPENED: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 

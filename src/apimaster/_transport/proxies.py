@@ -1,4 +1,4 @@
-"""Proxies and certificates of the environment: which one counts for a URL, and what is wrong with it.
+"""The proxies of the environment: which one counts for a URL, and what is wrong with it.
 
 httpx reads the same variables, and fails on them while a client is built: with an error of any kind, which names no
 variable and may show a password. Here nothing fails before a request needs the setting: a broken ``HTTPS_PROXY`` does
@@ -14,7 +14,6 @@ import importlib.util
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,32 +21,20 @@ from urllib.request import getproxies
 
 import httpx
 
+from .bad_setting import BadSetting
+
 _INSTALL_SOCKS: Final = 'pip install "httpx[socks]"'
 
-_ABSENT: Final = "which does not exist"
 _SCHEMES: Final = ("http", "https", "all")
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PORT: Final = re.compile(r"[0-9]{1,5}/?")
 _LONGEST_SHOWN: Final = 200
-_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names under which OpenSSL looks for an authority
 _ENTRY: Final = re.compile(
     r"(?:(?P<scheme>[a-z0-9+.-]*)://)?"
     r"(?:\[(?P<v6>[^\[\]]*)\](?P<v6_prefix>/\d+)?|(?P<host>[^\[\]:]*))"
     r"(?::(?P<port>\d{1,5}))?/?"
 )
-
-
-class BadSetting(Exception):  # a fact for the drivers, not an error that a caller sees
-    """A variable of the environment that can't be used. Nothing was sent.
-
-    Attributes:
-        advice: what the variable may hold.
-    """
-
-    def __init__(self, message: str, advice: str) -> None:
-        super().__init__(message)
-        self.advice = advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,76 +157,6 @@ def proxy_for(url: str) -> Proxy | None:
 def supports_socks() -> bool:
     """Whether httpx can go through a SOCKS proxy here."""
     return importlib.util.find_spec("socksio") is not None
-
-
-def tls_context() -> ssl.SSLContext:
-    """A new TLS context, which honours ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as httpx does: the file wins.
-
-    Raises:
-        BadSetting: the certificates that they name can't be used.
-    """
-    # A client must not trust other authorities than the caller names, and none at all fails later, without a reason.
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if not file and folder:
-        _check_folder(folder)
-    try:
-        context = httpx.create_ssl_context()
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        if file:
-            _check_file(file)
-        log = os.environ.get("SSLKEYLOGFILE")
-        if log:
-            raise BadSetting(
-                f"SSLKEYLOGFILE is {log!r}, which can't be written", "Unset it, or name a file that can be written."
-            ) from error
-        raise BadSetting(
-            f"the certificates can't be loaded: {error}", "Set SSL_CERT_FILE to a file of certificates."
-        ) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _check_file(path: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except (OSError, ValueError) as error:
-        if not os.path.exists(path):
-            fault = _ABSENT
-        elif os.path.isdir(path):
-            fault = "which is a folder"
-        elif isinstance(error, ssl.SSLError):
-            fault = "which holds no certificates that can be read"
-        else:
-            fault = f"which can't be read ({getattr(error, 'strerror', None) or type(error).__name__})"
-        raise BadSetting(
-            f"SSL_CERT_FILE is {path!r}, {fault}", "Unset it, or name a file of certificates (PEM)."
-        ) from error
-
-
-def _check_folder(places: str) -> None:
-    faults = [_folder_fault(place or ".") for place in places.split(os.pathsep)]
-    if "" in faults:
-        return
-    fault = next((each for each in faults if each != _ABSENT), _ABSENT)
-    raise BadSetting(
-        f"SSL_CERT_DIR is {places!r}, {fault}",
-        "Unset it, or name a folder of certificates that `openssl rehash` has prepared.",
-    )
-
-
-def _folder_fault(place: str) -> str:
-    """What is wrong with one folder of certificates; empty if nothing is."""
-    try:
-        names = os.listdir(place)
-    except FileNotFoundError:
-        return _ABSENT
-    except NotADirectoryError:
-        return "which is not a folder"
-    except OSError as error:
-        return f"which can't be read ({error.strerror})"
-    if any(_HASHED_NAME.fullmatch(name) for name in names):
-        return ""
-    return "which holds no certificates under the names that OpenSSL looks for"
 
 
 def _variable(scheme: str) -> str:
