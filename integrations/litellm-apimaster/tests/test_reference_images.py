@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from apimaster import GeneratedImage
+
 NAMES = [
     *("image", "images", "image_url", "image_urls", "input_image", "input_images", "reference_image"),
     *("reference_images", "references", "imageUrls", "init_image"),
@@ -113,6 +115,13 @@ def test_the_pictures_of_a_call_take_the_place_of_a_deployments(deploy, gateway,
     assert received() == 2
     router.image_generation(model="image", prompt="x", images=[data_uri])
     assert received() == 1
+
+
+def test_a_picture_of_the_cores_client_arrives(account, gateway, png, received, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png)
+    litellm.image_edit(image=[GeneratedImage(path=path), GeneratedImage(url=URL)], prompt="x", **account)
+    assert received() == 2
 
 
 def test_a_path_is_read_only_under_the_name_image(account, gateway, png, received, tmp_path):

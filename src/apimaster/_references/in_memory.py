@@ -28,6 +28,12 @@ class ImageLike(Protocol):
     def convert(self, mode: str | None = None) -> Any: ...
 
 
+def file_within(value: object) -> object:
+    """The open file of an upload as web frameworks hand it over, whose own ``read`` is asynchronous; else ``value``."""
+    within = getattr(value, "file", None)
+    return within if callable(getattr(within, "read", None)) and hasattr(value, "filename") else value
+
+
 class PictureInMemory:
     """The bytes behind one reference. Safe to share between threads."""
 

@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ReferenceImageError
 from .base64_text import decoded
-from .in_memory import ImageLike, PictureInMemory
+from .in_memory import ImageLike, PictureInMemory, file_within
 from .pillow import image_of_array
 
 if TYPE_CHECKING:
@@ -149,9 +149,7 @@ def _parse(value: object) -> tuple[str, PictureInMemory | None]:
         return _parse(named())
     if not isinstance(value, ImageLike) and hasattr(value, "__array_interface__"):  # which makes Pillow's load
         value = image_of_array(value)
-    upload = getattr(value, "file", None)  # Starlette's uploads read asynchronously; the file within them does not
-    if callable(getattr(upload, "read", None)) and hasattr(value, "filename"):
-        value = upload
+    value = file_within(value)
     if callable(getattr(value, "read", None)) or isinstance(value, ImageLike):
         return "", PictureInMemory(value)  # type: ignore[arg-type]  # checked just now
     raise ReferenceImageError(f"a reference can't be made from a {type(value).__name__}; accepted: {_ACCEPTED}")

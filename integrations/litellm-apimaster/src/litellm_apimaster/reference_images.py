@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
-from apimaster.adapters import NotAPicture, decode_base64, inspect_picture, picture_in
+from apimaster.adapters import NotAPicture, decode_base64, file_within, inspect_picture, picture_in
 from apimaster.catalog import MAX_REFERENCE_BYTES
 from apimaster.errors import BadRequestError, ReferenceImageError
 
@@ -187,9 +187,9 @@ def _reference(value: Any, local_paths: bool) -> Any:
         return _from_text(value, local_paths)
     if isinstance(value, os.PathLike):
         return value if local_paths else _url(str(value))
-    upload = getattr(value, "file", None)  # Starlette's uploads read asynchronously; the file within them does not
-    if callable(getattr(upload, "read", None)):
-        value = upload
+    value = file_within(value)
+    if callable(getattr(value, "as_reference", None)):  # a picture that the core's client made
+        return value
     if callable(getattr(value, "read", None)):
         return _file_content(value)
     if isinstance(value, Mapping) or callable(getattr(value, "model_dump", None)):
