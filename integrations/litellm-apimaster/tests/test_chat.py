@@ -217,7 +217,8 @@ def test_a_deployment_may_answer_only_requests_for_an_image(deploy, gateway):
             router.completion(model="image", messages=messages, **modalities)
     assert not gateway.requests
     router.completion(model="image", messages=messages, modalities=["image", "text"])
-    assert set(gateway.requests_to("submit")[-1].body) == {"model", "prompt"}
+    router.image_generation(model="image", prompt="a kite")  # which is a request for an image by itself
+    assert [set(purchase.body) for purchase in gateway.requests_to("submit")] == [{"model", "prompt"}] * 2
 
 
 CONFIGS = {

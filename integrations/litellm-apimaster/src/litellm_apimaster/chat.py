@@ -18,7 +18,7 @@ from apimaster.adapters import picture_in
 from apimaster.errors import BadRequestError
 
 from . import reference_images
-from .parameter_values import boolean
+from .parameter_values import ONLY_ON_REQUEST, boolean
 from .pictures_in_text import take_pictures
 from .responses import Bought, ImageContent, add_metadata, data_uri
 
@@ -30,10 +30,7 @@ UNSUPPORTED: Final = frozenset(
         *("function_call", "tool_choice", "parallel_tool_calls", "reasoning_effort", "thinking", "audio", "prediction"),
     }
 )
-ONLY_ON_REQUEST: Final = "only_image_requests"
-"""A deployment's parameter: answer only requests whose ``modalities`` hold ``image``."""
-
-_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities", ONLY_ON_REQUEST)
+_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities")
 _IMAGE_PART: Final = "image_url"
 _TEXT_PART: Final = "text"
 _TEXT_PARTS: Final = (_TEXT_PART, "input_text", "output_text")

@@ -17,6 +17,8 @@ SIZE: Final = "size"
 QUALITY: Final = "quality"
 ASPECT_RATIO: Final = "aspect_ratio"
 RESOLUTION: Final = "resolution"
+ONLY_ON_REQUEST: Final = "only_image_requests"
+"""A deployment's parameter: in a conversation, answer only requests whose ``modalities`` hold ``image``."""
 URL: Final = "url"
 BASE64: Final = "b64_json"
 

@@ -43,6 +43,7 @@ from .parameter_values import (
     ASPECT_RATIO,
     BASE64,
     IMAGE_CONFIGS,
+    ONLY_ON_REQUEST,
     QUALITY,
     RESOLUTION,
     SIZE,
@@ -67,7 +68,7 @@ _SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_B
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
-# They change the form of the answer, or what is drawn on: without them the caller pays for something else.
+# They change the form of the answer: without them, the caller pays and waits for something else.
 _NEVER_DROPPED: Final = frozenset({"partial_images", "stream"})
 _UNSUPPORTED: Final = (
     _PASSED_TO_OTHER_MODELS
@@ -91,7 +92,7 @@ _NOT_FOR_THE_GATEWAY: Final = frozenset(
         *("api_key", "api_base", "api_version", "base_url", "headers", "extra_headers", EXTRA_BODY),
         *("custom_llm_provider", "async_call", "aimg_generation", "acompletion", "max_retries", "request_timeout"),
         *("deployment_id", "organization", "default_headers"),
-        *("drop_params", "additional_drop_params", "allowed_openai_params"),
+        *("drop_params", "additional_drop_params", "allowed_openai_params", ONLY_ON_REQUEST),
     }
 )
 
