@@ -172,6 +172,28 @@ def test_a_log_that_cannot_be_read_is_not_asked_by_each_call(
     assert len(emulator.bill.charges) == 2
 
 
+def test_calls_that_look_again_leave_readings_for_others(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    """While an equal request is on its way, the charge may be its own: each call has to look again."""
+    first, second = client_for(ledger), client_for(ledger)
+    lose(first, emulator, "k")
+    emulator.script("slow_body", seconds=4)
+    with ThreadPoolExecutor(1) as pool:
+        on_its_way = pool.submit(second.generate, "castle k")
+        while len(emulator.bill.charges) < 2:
+            assert not on_its_way.done()
+        for _ in range(20):
+            with pytest.raises(OutcomeUnknownError):
+                first.generate("castle k", idempotency_key="k")
+        with pytest.raises(OutcomeUnknownError, match="Other calls have just read it, and it is read again in"):
+            first.generate("castle k", idempotency_key="k")
+        assert on_its_way.result(60).images
+    assert len(emulator.requests_to("log")) == 2
+    assert keys(first.settle().recovered) == ["k"], "who asks by hand need not wait"
+    assert len(emulator.bill.charges) == 2
+
+
 def test_a_request_on_its_way_keeps_its_charge(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
     """Of an equal request: the first one was never charged, and must not get the picture of the second one."""
     first, second = client_for(ledger), client_for(ledger)

@@ -60,10 +60,14 @@ def charges_for_caller(context: Context, timeout: float) -> Flow[tuple[Charge, .
     return (yield from charges(context, timeout))
 
 
-def reserve_log_read(ledger: LedgerLike, name: str, limit: int, period: float, *, count: bool = True) -> Flow[float]:
+def reserve_log_read(
+    ledger: LedgerLike, name: str, limit: int, period: float, *, pause: float = 0.0, count: bool = True
+) -> Flow[float]:
     """Seconds to wait before the next reading of the log that is counted under ``name``; 0: it is counted."""
     wait: float = yield Await(
-        lambda: ledger.call(lambda each: each.reserve_log_read(name, limit=limit, period=period, count=count))
+        lambda: ledger.call(
+            lambda each: each.reserve_log_read(name, limit=limit, period=period, pause=pause, count=count)
+        )
     )
     return wait
 

@@ -11,7 +11,7 @@ from ..account import Charge
 from ..errors import APIMasterError
 from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
-from ..ledger.schema import PAGE, Where, failed_reads, page_key
+from ..ledger.schema import PAGE, Where, calls_reads, failed_reads, page_key
 from ..ledger.settling import Log, settle_steps
 from ..ledger.steps import Settle
 from .account import LOG_PERIOD, reserve_log_read
@@ -29,6 +29,14 @@ _log = logging.getLogger("apimaster")
 
 LOG_LIMIT: Final = 15
 """Readings in ``LOG_PERIOD``. The gateway answers about 20: some are left for other keys and ledgers at its address."""
+
+CALLS_LIMIT: Final = 12
+"""Readings in ``LOG_PERIOD`` that calls make by themselves: the others are left for people who ask."""
+
+CALLS_PAUSE: Final = 20.0
+"""Seconds between such readings: none before the third, and so many more before each later one of the period. Calls
+that have to look again soon would else use up all readings in a minute, and nothing could be settled for the next 19.
+"""
 
 ASK_AGAIN: Final = 120.0
 """Seconds after a reading that failed in which calls don't ask by themselves: so they leave some readings, too."""
@@ -83,6 +91,11 @@ def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str
     wait = yield from reserve_log_read(context.ledger, failed_reads(context.account), 1, ASK_AGAIN, count=False)
     if wait > 0:
         return f"It could not be read lately, and is asked again in {wait:.0f} s."
+    wait = yield from reserve_log_read(
+        context.ledger, calls_reads(context.account), CALLS_LIMIT, LOG_PERIOD, pause=CALLS_PAUSE
+    )
+    if wait > 0:
+        return f"Other calls have just read it, and it is read again in {wait:.0f} s."
     return (yield from _read_and_settle(context, None, timeout))
 
 

@@ -79,10 +79,14 @@ class Backend(Protocol):
     def prune(self, before: float) -> int:
         """Remove purchases that ended before this time; give how many."""
 
-    def reserve_log_read(self, account: str, *, limit: int, period: float, count: bool = True) -> float:
+    def reserve_log_read(
+        self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True
+    ) -> float:
         """Count one reading of an account's usage log: 0, or seconds to wait if there were too many.
 
-        Without ``count`` it only tells. ``failed_reads(account)`` in the account's place counts those that failed.
+        Without ``count`` it only tells. ``pause``: seconds by which the pauses grow from the third reading of a period
+        on. ``failed_reads(account)`` in the account's place counts those that failed, ``calls_reads(account)`` those of
+        calls.
         """
 
     def now(self) -> float:
@@ -114,9 +118,12 @@ def apply_group(books: Books, steps: Sequence[Step]) -> list[Answer]:
     return answers
 
 
-def count_log_read(stored: str | None, now: float, *, limit: int, period: float) -> tuple[float, str]:
+def count_log_read(
+    stored: str | None, now: float, *, limit: int, period: float, pause: float = 0.0
+) -> tuple[float, str]:
     """Seconds to wait before the next reading of a usage log, and the readings to store if there is nothing to wait."""
     reads = [at for at in json.loads(stored or "[]") if now - period < at <= now]
     if len(reads) >= limit:
         return reads[-limit] + period - now, json.dumps(reads)
-    return 0.0, json.dumps([*reads, now])
+    wait = reads[-1] + pause * (len(reads) - 1) - now if len(reads) > 1 else 0.0
+    return max(0.0, wait), json.dumps([*reads, now])

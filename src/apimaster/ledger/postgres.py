@@ -232,7 +232,9 @@ class PostgresBackend:
         query = prune_query("apimaster.purchase").replace("?", "%s")
         return self._transaction(lambda each: each.execute(query, (before,)).rowcount)
 
-    def reserve_log_read(self, account: str, *, limit: int, period: float, count: bool = True) -> float:
+    def reserve_log_read(
+        self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True
+    ) -> float:
         def transact(connection: Connection[Any]) -> float:
             connection.execute(
                 "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (account,)
@@ -241,7 +243,7 @@ class PostgresBackend:
                 "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE", (account,)
             ).fetchone()
             stored = found[0] if found else None
-            wait, reads = count_log_read(stored, _now(connection), limit=limit, period=period)
+            wait, reads = count_log_read(stored, _now(connection), limit=limit, period=period, pause=pause)
             if count and not wait:
                 connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (reads, account))
             return wait

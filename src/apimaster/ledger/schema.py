@@ -94,6 +94,11 @@ def failed_reads(account: str) -> str:
     return f"{account} failed"
 
 
+def calls_reads(account: str) -> str:
+    """The row under which the readings of an account's usage log are counted that calls made by themselves."""
+    return f"{account} calls"
+
+
 def looks(account: str) -> str:
     """The row under which is counted when processes looked for purchases that others had left behind."""
     return f"{account} looks"

@@ -168,11 +168,13 @@ class SQLiteBackend:
             removed: int = execute(prune_query("purchase"), (before,)).rowcount
             return removed
 
-    def reserve_log_read(self, account: str, *, limit: int, period: float, count: bool = True) -> float:
+    def reserve_log_read(
+        self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True
+    ) -> float:
         with self._transaction(durable=False) as execute:
             now = time.time()
             found = execute("SELECT log_reads FROM gateway WHERE account = ?", (account,)).fetchone()
-            wait, reads = count_log_read(found[0] if found else None, now, limit=limit, period=period)
+            wait, reads = count_log_read(found[0] if found else None, now, limit=limit, period=period, pause=pause)
             if count and not wait:
                 execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (account, reads))
             return wait
