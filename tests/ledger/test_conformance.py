@@ -29,6 +29,7 @@ from apimaster.ledger.steps import (
     Ended,
     Left,
     Release,
+    Settle,
     Step,
     Submitted,
     Submitting,
@@ -408,6 +409,65 @@ def test_whether_the_log_may_be_read_can_be_asked_without_counting(ledger: Ledge
 
     assert [wait(count=count) for count in (False, False, True)] == [0, 0, 0]
     assert 50 < wait(count=False) <= 60
+
+
+def test_calls_read_the_log_with_growing_pauses(ledger: Ledger) -> None:
+    """So some readings are left at any moment: a thousand calls at once use up three."""
+
+    def wait() -> float:
+        return ledger.call(lambda each: each.reserve_log_read("a", limit=12, period=1200.0, pause=20.0)).result()
+
+    assert [wait(), wait()] == [0, 0]
+    assert all(10 < wait() <= 20 for _ in range(1000))
+
+
+def unknown(ledger: Ledger, *names: str, one_shot: bool = False) -> None:
+    for name in names:
+        bought(ledger, name, one_shot=one_shot)
+        ledger.take(Ended(key=name, claim="me", state="unknown", error=ERROR)).result()
+
+
+TASK: dict[str, Any] = {"state": "submitted", "task_id": "t", "task": '{"id": "t", "model": "m"}'}
+PICTURE: dict[str, Any] = {"state": "delivered", "images": '[{"url": "https://cdn.test/t.png"}]'}
+
+
+@pytest.mark.parametrize("charge", [TASK, {**TASK, "state": "failed", "error": ERROR}, PICTURE])
+def test_a_charge_has_one_owner_whoever_gives_it_away(place: str, ledger: Ledger, charge: dict[str, Any]) -> None:
+    """Two processes settle at the same time, and the log has grown between their readings."""
+    pairs = [(f"one-{number}", f"two-{number}") for number in range(8)]
+    unknown(ledger, *[key for pair in pairs for key in pair], one_shot="task_id" not in charge)
+    with Ledger.open(place) as other:
+        for pair, number in zip(pairs, range(8), strict=True):
+            own = {name: str(value).replace('"t"', f'"t{number}"') for name, value in charge.items()}
+            if "task_id" in own:
+                own["task_id"] = f"t{number}"
+            else:
+                own["images"] = own["images"].replace("t.png", f"{number}.png")
+            settled = [
+                each.take(Settle(key=key, **own))  # type: ignore[arg-type]
+                for key, each in zip(pair, (ledger, other), strict=True)
+            ]
+            for future in settled:
+                future.result()
+            states = sorted(state_of(ledger, key) for key in pair)
+            assert states == sorted(["unknown", charge["state"]])
+            owner = next(key for key in pair if state_of(ledger, key) != "unknown")
+            assert ledger.take(Settle(key=owner, **own)).result().state == charge["state"]  # type: ignore[arg-type]
+
+
+def test_a_task_has_one_owner_in_one_group_too(ledger: Ledger) -> None:
+    unknown(ledger, "one", "two")
+    for future in [ledger.take(Settle(key=key, **TASK)) for key in ("one", "two")]:
+        future.result()
+    assert sorted([state_of(ledger, "one"), state_of(ledger, "two")]) == ["submitted", "unknown"]
+
+
+def test_a_person_cannot_give_a_task_away_twice(ledger: Ledger) -> None:
+    unknown(ledger, "one", "two")
+    ledger.resolve("one", task="t")
+    with pytest.raises(BadRequestError, match="another purchase has the task 't'"):
+        ledger.resolve("two", task="t")
+    assert state_of(ledger, "two") == "unknown"
 
 
 def test_a_newer_version_is_refused(place: str) -> None:

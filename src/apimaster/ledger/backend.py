@@ -18,7 +18,7 @@ from ..errors import APIMasterError, LedgerError
 from .rows import Books, BudgetRow, Row, RowCount, RowId
 from .rules import apply_step
 from .schema import PageKey, Where
-from .steps import Begin, Step
+from .steps import Begin, Settle, Step
 
 LEASE: Final = 60.0
 """Seconds without a sign of life after which a process is taken for dead, unless a ledger is opened with others."""
@@ -105,6 +105,18 @@ def budget_names(steps: Sequence[Step], rows: Sequence[Row]) -> list[str]:
 def row_ids(steps: Sequence[Step]) -> list[RowId]:
     """The rows that these steps name, in one order for all processes: so no two lock each other out."""
     return sorted({step.id for step in steps})
+
+
+def given_away(steps: Sequence[Step]) -> tuple[list[str], list[str]]:
+    """The tasks, and the pictures without tasks, that settling gives to purchases.
+
+    Two processes may settle at once, after one of them has read an older log. So who gives something away looks,
+    in its own transaction and while nobody else does, whether it has an owner.
+    """
+    settled = [step for step in steps if isinstance(step, Settle)]
+    tasks = {step.task_id for step in settled if step.task_id is not None}
+    pictures = {step.images for step in settled if step.task_id is None and step.images is not None}
+    return sorted(tasks), sorted(pictures)
 
 
 def apply_group(books: Books, steps: Sequence[Step]) -> list[Answer]:

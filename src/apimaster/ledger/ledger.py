@@ -243,7 +243,8 @@ class Ledger:
             task: the gateway's task, or its id: the next call with this key collects its picture.
 
         Raises:
-            BadRequestError: neither or both of ``charged`` and ``task`` are given, or there is nothing unknown.
+            BadRequestError: neither or both of ``charged`` and ``task`` are given, there is nothing unknown, or another
+                purchase has the task.
             LedgerError: the ledger can't be written.
         """
         if (charged is None) == (task is None):
@@ -261,7 +262,10 @@ class Ledger:
         steps = [resolved(row, charged, task) for row in unknown]
         for each in [self.take(step) for step in steps]:
             each.result()
-        return tuple(purchase for step in steps if (purchase := self.get(step.key, step.index)) is not None)
+        purchases = tuple(purchase for step in steps if (purchase := self.get(step.key, step.index)) is not None)
+        if task is not None and any(each.state == "unknown" for each in purchases):
+            raise BadRequestError(f"another purchase has the task {steps[0].task_id!r}, so {key!r} is still unknown")
+        return purchases
 
     def prune(self, older_than: float | datetime) -> int:
         """Remove purchases that ended (delivered, saved or failed); budgets keep what they counted. Give how many.

@@ -22,6 +22,7 @@ from .backend import (
     apply_group,
     budget_names,
     count_log_read,
+    given_away,
     row_ids,
 )
 from .migrations import pending_statements
@@ -32,6 +33,7 @@ from .schema import (
     PageKey,
     Where,
     count_query,
+    owner_queries,
     page_query,
     prune_query,
 )
@@ -44,6 +46,7 @@ T = TypeVar("T")
 
 _EPOCH: Final = "extract(epoch FROM clock_timestamp())::double precision"
 _LOCK: Final = 7_203_104_411  # any number that is no other program's: who migrates the tables holds it
+_SETTLE_LOCK: Final = _LOCK + 1  # who gives charges of the usage log away holds it
 _UPGRADE: Final = 60  # seconds to wait for a process that brings large tables up to date
 _ATTEMPTS: Final = 20
 _CONNECT: Final = 10  # seconds
@@ -127,6 +130,9 @@ class PostgresBackend:
                 connection.execute("SET LOCAL synchronous_commit = off")
             if beat:
                 connection.execute(_BEAT, (worker.id, worker.host, worker.pid))
+            given = owner_queries(*given_away(steps), table="apimaster.purchase")
+            if given:  # first, so that nobody who holds rows waits for it
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SETTLE_LOCK,))
             keys, indexes = zip(*row_ids(steps), strict=True)
             found = connection.execute(
                 f'SELECT {QUOTED} FROM apimaster.purchase WHERE ("key", "index") IN '  # noqa: S608
@@ -137,6 +143,9 @@ class PostgresBackend:
             for values in found:
                 row = Row(*values)
                 books.rows[row.id] = row
+            for query, wanted in given:
+                found = connection.execute(_translated(query), wanted).fetchall()
+                books.owners.update({each: (key, index) for each, key, index in found})
             names = budget_names(steps, list(books.rows.values()))
             if names:
                 for values in connection.execute(

@@ -110,6 +110,11 @@ def settle(books: Books, step: Settle) -> Row | None:
         return None
     if step.begun_at is not None and row.begun_at != step.begun_at:
         return row  # it has been bought again since the log was read
+    given = step.images if step.task_id is None else step.task_id
+    if step.state is not None and given is not None and row.state == "unknown":
+        if books.owners.get(given, row.id) != row.id:  # who settles at the same time has read another log
+            return write(books, row, row.but(settled_at=None), row.state)
+        books.owners[given] = row.id
     changed = row.but(settled_at=None if step.soon else books.now)
     if step.charge is not None:
         changed.charge = step.charge

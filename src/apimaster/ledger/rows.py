@@ -148,6 +148,7 @@ class Books:
         rows: the rows that the steps name, as far as they exist; the rules add new ones.
         budgets: the budgets that the rows or the steps name.
         alive: the workers among those of the rows that are alive.
+        owners: who has the tasks and the pictures that settling gives away.
         changed: rows to write.
         touched: budgets to write.
     """
@@ -157,6 +158,7 @@ class Books:
     rows: dict[RowId, Row] = field(default_factory=dict)
     budgets: dict[str, BudgetRow] = field(default_factory=dict)
     alive: frozenset[str] = frozenset()
+    owners: dict[str, RowId] = field(default_factory=dict)
     added: set[RowId] = field(default_factory=set)
     changed: set[RowId] = field(default_factory=set)
     touched: set[str] = field(default_factory=set)

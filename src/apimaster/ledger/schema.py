@@ -16,7 +16,7 @@ no exact decimals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -212,6 +212,19 @@ def count_query(where: Where, *, table: str) -> tuple[str, list[Any]]:
     condition, values = where.sql()
     alike = '"state", "billed", "price", "charge", "sunk"'
     return f"SELECT {alike}, count(*) FROM {table} WHERE {condition} GROUP BY {alike}", values  # noqa: S608
+
+
+def owner_queries(tasks: Sequence[str], pictures: Sequence[str], *, table: str) -> list[tuple[str, list[str]]]:
+    """The queries that tell who has these tasks, or these pictures without a task: each, with key and index."""
+    return [
+        (
+            f'SELECT "{column}", "key", "index" FROM {table} '  # noqa: S608 -- names of this package
+            f'WHERE "{column}" IN ({", ".join("?" * len(values))}){more}',
+            list(values),
+        )
+        for column, values, more in (("task_id", tasks, ""), ("images", pictures, ' AND "task_id" IS NULL'))
+        if values
+    ]
 
 
 def prune_query(table: str) -> str:

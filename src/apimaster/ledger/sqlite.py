@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import LedgerError
-from .backend import Answer, Worker, apply_group, budget_names, count_log_read, row_ids
+from .backend import Answer, Worker, apply_group, budget_names, count_log_read, given_away, row_ids
 from .migrations import pending_statements
 from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
 from .schema import (
@@ -28,6 +28,7 @@ from .schema import (
     PageKey,
     Where,
     count_query,
+    owner_queries,
     page_query,
     prune_query,
 )
@@ -85,6 +86,8 @@ class SQLiteBackend:
             for name in budget_names(steps, list(books.rows.values())):
                 for found in execute("SELECT * FROM budget WHERE name = ?", (name,)):
                     books.budgets[name] = _budget(found)
+            for query, wanted in owner_queries(*given_away(steps), table="purchase"):
+                books.owners.update({given: (key, index) for given, key, index in execute(query, wanted)})
             owners = {row.worker for row in books.rows.values() if row.worker not in (None, worker.id)}
             if owners:
                 alive = execute("SELECT id FROM worker WHERE seen > ?", (now - lease,))
