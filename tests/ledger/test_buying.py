@@ -21,6 +21,7 @@ from PIL import Image
 
 from apimaster import APIMaster, AsyncAPIMaster, GeneratedImage, ImageRequest, ImageResult
 from apimaster._flows.retry import RetryPolicy
+from apimaster.batch import Batch
 from apimaster.emulator import Emulator
 from apimaster.errors import (
     APIMasterError,
@@ -633,6 +634,29 @@ def test_prompts_can_be_left_out(place: str, emulator: Emulator, client_for: Cli
             assert "secret" not in stored
             assert "hidden" not in stored
             assert purchase.request.prompt.startswith("sha256:")
+
+
+@pytest.mark.parametrize("said", ["0", "false", "No", " off "])
+def test_prompts_can_be_left_out_of_each_ledger(
+    tmp_path: Path, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Also of one that is opened by its place, and of a batch's own."""
+    monkeypatch.setenv("APIMASTER_LEDGER_PROMPTS", said)
+    path = tmp_path / "purchases.db"
+    client_for(str(path)).generate("the secret castle", idempotency_key="k")
+    assert len(list(Batch(client_for(None), tmp_path / "batch").run(["the secret castle"]))) == 1
+    for place in (path, tmp_path / "batch" / "ledger.db"):
+        with Ledger.open(place) as ledger:
+            assert [purchase.request.prompt[:7] for purchase in ledger.purchases()] == ["sha256:"]
+
+
+def test_prompts_are_not_stored_because_of_a_misspelling(
+    tmp_path: Path, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APIMASTER_LEDGER_PROMPTS", "flase")
+    with pytest.raises(BadRequestError, match="APIMASTER_LEDGER_PROMPTS is 'flase'; accepted: 1, true"):
+        client_for(str(tmp_path / "purchases.db")).generate("a castle")
+    assert emulator.requests == []
 
 
 def test_no_key_is_stored(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:

@@ -494,6 +494,32 @@ def test_prompts_that_are_not_stored_are_found_by_their_digests(
         assert keys(client.settle().recovered) == ["k"]
 
 
+def test_the_log_of_another_account_is_not_asked(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    """Who asks with another API key is told so, instead of nothing."""
+    client = client_for(ledger)
+    lose(client, emulator, "k", "l")
+    key = "the-key-of-another-account"
+    with Emulator(api_keys=(key,)) as elsewhere, APIMaster(key, base_url=elsewhere.base_url, ledger=ledger) as other:
+        other.generate("a castle", idempotency_key="made")
+        found = other.settle("k", "made", "no such key")
+        assert (keys(found.still_unknown), found.note) == (["k"], "")
+        for said, expected in zip(
+            found.left_out,
+            (
+                "The purchase 'k' was bought with another API key",
+                "'made' [0] is delivered",
+                "there is no purchase 'no such key'",
+            ),
+            strict=True,
+        ):
+            assert expected in said
+        assert other.settle().left_out[0].startswith("2 unknown purchases were bought with another API key")
+        assert len(elsewhere.requests_to("log")) == 1, "for other.settle(); the three keys need no log"
+    assert emulator.requests_to("log") == []
+    found = client.settle()
+    assert (keys(found.recovered), found.left_out) == (["k", "l"], ())
+
+
 def test_what_a_person_resolved_is_collected(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
     client = client_for(ledger)
     lose(client, emulator, "k", "lost")

@@ -41,6 +41,8 @@ that have to look again soon would else use up all readings in a minute, and not
 ASK_AGAIN: Final = 120.0
 """Seconds after a reading that failed in which calls don't ask by themselves: so they leave some readings, too."""
 
+_ELSEWHERE: Final = "bought with another API key, or at another gateway: a client with that key there can settle it."
+
 _READ_TIMEOUT: Final = 60.0
 
 
@@ -54,13 +56,13 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
         yield RunBlocking(options.target.check)
     yield Await(ledger.start_reaping)
     unknown = yield from unknown_rows(context, ledger, keys)
-    if not unknown and keys:
-        return Settlement()
-    note = yield from _read_and_settle(context, {row.id for row in unknown} if keys else None)
+    elsewhere, left_out = yield from _left_out(ledger, keys, unknown)
+    wanted = {row.id for row in unknown} if keys else None
+    note = "" if keys and not unknown else (yield from _read_and_settle(context, wanted))
     timeout = _READ_TIMEOUT if options.timeout is None else options.timeout
     run = ImageRun(options, begun, begun.monotonic + timeout, total=len(unknown))
     found: list[Purchase] = []
-    for before in unknown:
+    for before in (*unknown, *elsewhere):
         purchase = yield from _purchase(ledger, before.id)
         if purchase is not None and purchase.task is not None and purchase.state == "submitted":
             record: Record = yield from record_of_task(ledger, purchase.task)
@@ -78,7 +80,31 @@ def settle(context: Context, keys: Sequence[str], options: CallOptions) -> Flow[
         not_charged=tuple(each for each in found if each.state == "failed"),
         still_unknown=tuple(each for each in found if each.state == "unknown"),
         note=note,
+        left_out=left_out,
     )
+
+
+def _left_out(
+    ledger: LedgerLike, keys: Sequence[str], unknown: Sequence[Row]
+) -> Flow[tuple[list[Row], tuple[str, ...]]]:
+    """Purchases of other accounts that were asked for by their keys; and why these, and other keys, are left out."""
+    own = {row.id for row in unknown}
+    if not keys:
+        others = [row for row in (yield from _rows(ledger, Where(states=("unknown",)))) if row.id not in own]
+        count = "One unknown purchase was" if len(others) == 1 else f"{len(others)} unknown purchases were"
+        return [], (f"{count} {_ELSEWHERE}",) if others else ()
+    own_keys = {row.key for row in unknown}
+    elsewhere: list[Row] = []
+    reasons = []
+    for key in dict.fromkeys(keys):
+        if key in own_keys:
+            continue
+        rows = yield from _rows(ledger, Where(key=key))
+        others = [row for row in rows if row.state == "unknown"]
+        elsewhere += others
+        known = ", ".join(f"{key!r} [{row.index}] is {row.state}" for row in rows) or f"there is no purchase {key!r}"
+        reasons.append(f"The purchase {key!r} was {_ELSEWHERE}" if others else f"Nothing is unknown: {known}.")
+    return elsewhere, tuple(reasons)
 
 
 def settle_unknown(context: Context, timeout: float = _READ_TIMEOUT) -> Flow[str]:

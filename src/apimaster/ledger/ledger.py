@@ -16,7 +16,7 @@ from ..results import Task
 from .backend import LEASE, Backend
 from .by_hand import dollars, resolved
 from .group_writer import GroupWriter
-from .location import Location, parse
+from .location import Location, parse, stores_prompts
 from .process import ProcessWriter
 from .purchase import Budget, Purchase, budget_from, purchase_from
 from .rows import Row
@@ -62,7 +62,7 @@ class Ledger:
         self,
         location: Location,
         *,
-        store_prompts: bool = True,
+        store_prompts: bool | None = None,
         heartbeat: float = HEARTBEAT,
         lease: float = LEASE,
         max_open_submits: int = MAX_OPEN_SUBMITS,
@@ -70,7 +70,7 @@ class Ledger:
         settle_after: float = SETTLE_AFTER,
     ) -> None:
         """Not for callers: ``open`` checks its argument."""
-        self.store_prompts = store_prompts
+        self.store_prompts = stores_prompts() if store_prompts is None else store_prompts
         self._location = location
         self.settle_after = settle_after
         self._next_look: float | None = None
@@ -89,7 +89,7 @@ class Ledger:
         cls,
         place: str | os.PathLike[str],
         *,
-        store_prompts: bool = True,
+        store_prompts: bool | None = None,
         heartbeat: float = HEARTBEAT,
         lease: float = LEASE,
         max_open_submits: int = MAX_OPEN_SUBMITS,
@@ -101,7 +101,8 @@ class Ledger:
         Args:
             place: a path or ``sqlite:///purchases.db`` (many processes on one machine), or
                 ``postgresql://user@host/database`` (many machines; needs the extra ``postgres``).
-            store_prompts: False stores digests in the place of prompts and references.
+            store_prompts: False stores digests in the place of prompts and references. None: as the variable
+                ``APIMASTER_LEDGER_PROMPTS`` says, else True.
             heartbeat: seconds between two signs of life of this process.
             lease: seconds without one after which others take it for dead. All processes should use the same.
             max_open_submits: requests of this process that may be open at once: so many images become unknown at most

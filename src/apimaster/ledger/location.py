@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from ..errors import BadRequestError
 
 LEDGER_VARIABLE: Final = "APIMASTER_LEDGER"
+PROMPTS_VARIABLE: Final = "APIMASTER_LEDGER_PROMPTS"
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _ACCEPTED: Final = "a path, sqlite:///path, or postgresql://user@host/database"
 _POSTGRES: Final = ("postgresql", "postgres")
 
@@ -50,6 +52,21 @@ def parse(place: str | os.PathLike[str]) -> Location:
         )
     # As in SQLAlchemy's URLs: three slashes for a relative path, four for an absolute one.
     return Location(Path(os.path.abspath(os.path.expanduser(unquote(parts.path[1:])))))
+
+
+def stores_prompts() -> bool:
+    """Whether ledgers store prompts if nobody says so in the program: what ``APIMASTER_LEDGER_PROMPTS`` says, else yes.
+
+    Raises:
+        BadRequestError: the variable says neither yes nor no. Prompts that were not to be stored must not be stored
+            because of a misspelling.
+    """
+    said = os.environ.get(PROMPTS_VARIABLE, "").strip()
+    if said.lower() in ("", *_YES):
+        return True
+    if said.lower() in _NO:
+        return False
+    raise BadRequestError(f"{PROMPTS_VARIABLE} is {said!r}; accepted: {', '.join((*_YES, *_NO))}")
 
 
 def data_folder() -> Path:

@@ -90,12 +90,14 @@ class Settlement(_Frozen):
         not_charged: they were not charged: the same key may buy again.
         still_unknown: nothing is proven yet; ``error`` of each says why.
         note: why nothing was looked up, if the usage log could not be read; empty otherwise.
+        left_out: why the log was not asked about a key, or about purchases of other accounts: a sentence for each.
     """
 
     recovered: tuple[Purchase, ...] = ()
     not_charged: tuple[Purchase, ...] = ()
     still_unknown: tuple[Purchase, ...] = ()
     note: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 _IMAGES: TypeAdapter[tuple[GeneratedImage, ...]] = TypeAdapter(

@@ -30,6 +30,8 @@ def settle_and_print(
             print_result(line)
     if found.note:
         print_message(f"The usage log told nothing: {one_line(found.note)}")
+    for reason in found.left_out:
+        print_message(one_line(reason))
     return UNKNOWN if found.still_unknown else OK
 
 
@@ -37,7 +39,7 @@ def _lines(found: Settlement) -> list[str]:
     lines = [f"recovered      {purchase_name(each)}  {_outcome(each)}" for each in found.recovered]
     lines += [f"not charged    {purchase_name(each)}  the same key may buy again" for each in found.not_charged]
     lines += [f"still unknown  {purchase_name(each)}  {_reason(each)}" for each in found.still_unknown]
-    return lines or ["Nothing is unknown."]
+    return lines or ([] if found.left_out else ["Nothing is unknown."])
 
 
 def _outcome(purchase: Purchase) -> str:
