@@ -26,7 +26,7 @@ PUBLIC_MODULES = {"", "adapters", "async_client", "client", "ledger", "webhooks"
 # The rules of the ledger, without its stores and its thread.
 LEDGER_RULES = {
     f"ledger.{name}"
-    for name in ("digest", "matching", "purchase", "rows", "schema", "settling", "settling_due", "steps")
+    for name in ("digest", "matching", "purchase", "rows", "schema", "settling", "settling_due", "steps", "usage_log")
 }
 MAY_IMPORT: dict[str, set[str]] = {
     # what callers import

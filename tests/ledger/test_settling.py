@@ -15,8 +15,9 @@ from apimaster.account import Charge
 from apimaster.ledger.digest import text_digest
 from apimaster.ledger.purchase import failure_of, images_json
 from apimaster.ledger.rows import Row
-from apimaster.ledger.settling import LOG_ROWS, Log, settle_steps
+from apimaster.ledger.settling import settle_steps
 from apimaster.ledger.steps import Settle
+from apimaster.ledger.usage_log import LOG_ROWS, Log
 from apimaster.results import GeneratedImage
 
 NOW = 10_000.0
@@ -335,6 +336,37 @@ def test_absence_that_proves_nothing(row: Row, log: dict[str, object], expected:
     step = settled([row], [], **log)["lost"]  # type: ignore[arg-type]
     assert step.state is None
     assert expected in reason(step)
+
+
+LATER = Row("later", 0, "d", "{}", state="saved", task_id="later", price=PRICE, account="own", begun_at=9010.0)
+
+
+def test_a_log_that_is_behind_proves_nothing() -> None:
+    """It holds what was bought before the lost purchase, and not what was bought after it."""
+    row = unknown(begun=9000.0)
+    step = settled([row], [], newest=[LATER])["lost"]
+    assert step.state is None
+    assert "the log is behind: it does not hold later yet" in reason(step)
+    shown = charge("later", "something else", at=9010)
+    assert settled([row], [shown], newest=[LATER])["lost"].state == "failed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"begun_at": 8990.0},
+        {"begun_at": NOW - 59},
+        {"begun_at": 9005.0 + 901},
+        {"begun_at": None},
+        {"account": ""},
+        {"one_shot": True},
+        {"unknown_since": 9012.0},
+        {"task_id": None},
+    ],
+    ids=["before", "just now", "long after", "no time", "of whom", "one-shot", "was unknown", "no task"],
+)
+def test_what_need_not_be_in_the_log_yet_says_nothing(changes: dict[str, object]) -> None:
+    assert settled([unknown(begun=9000.0)], [], newest=[LATER.but(**changes)])["lost"].state == "failed"
 
 
 def test_a_full_log_that_does_not_reach_back_proves_nothing() -> None:

@@ -494,6 +494,29 @@ def test_prompts_that_are_not_stored_are_found_by_their_digests(
         assert keys(client.settle().recovered) == ["k"]
 
 
+def test_a_log_that_is_behind_does_not_prove_that_nothing_was_charged(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway answers from a copy of its log that ends before the lost purchase."""
+    client = client_for(ledger)
+    client.generate("a witness")
+    (copied,) = client.charges()
+    lose(client, emulator, "k")
+    client.generate("another castle")
+
+    def copy(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
+        yield from read(context, timeout)
+        return (copied,)
+
+    read = settle_flow.read_charges
+    monkeypatch.setattr(settle_flow, "read_charges", copy)
+    (purchase,) = client.settle().still_unknown
+    assert "the log is behind" in reason(purchase)
+    monkeypatch.setattr(settle_flow, "read_charges", read)
+    assert keys(client.settle().recovered) == ["k"]
+    assert len(emulator.bill.charges) == 3
+
+
 def test_the_log_of_another_account_is_not_asked(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
     """Who asks with another API key is told so, instead of nothing."""
     client = client_for(ledger)

@@ -10,7 +10,8 @@ from usage_log import WITNESS, WITNESS_CHARGE, charge, unknown
 
 from apimaster.catalog import one_shot_limit
 from apimaster.ledger.rows import Row
-from apimaster.ledger.settling import Log, settle_steps
+from apimaster.ledger.settling import settle_steps
+from apimaster.ledger.usage_log import Log
 
 SETTLE_AFTER = 60.0
 START = 9000

@@ -12,8 +12,9 @@ from ..errors import APIMasterError
 from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
 from ..ledger.schema import PAGE, Where, calls_reads, failed_reads, page_key
-from ..ledger.settling import Log, settle_steps
+from ..ledger.settling import settle_steps
 from ..ledger.steps import Settle
+from ..ledger.usage_log import Log
 from .account import LOG_PERIOD, reserve_log_read
 from .account import charges as read_charges
 from .collect import collect, deliver
@@ -156,8 +157,10 @@ def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout
     unknown = {row.id: row for row in (yield from unknown_rows(context, ledger))}
     known = yield from _known(context, ledger, charges)
     unknown |= {row.id: row for row in known if row.id in unknown}
+    bought = Where(account=account, states=("submitted", "delivered", "saved"))
+    newest: list[Row] = yield Await(lambda: ledger.call(lambda each: each.rows(bought, None, PAGE, newest=True)))
     candidates = [row for row in unknown.values() if row.state == "unknown"]
-    log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way)
+    log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way, newest)
     verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(candidates, log))
     begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
     others = set() if wanted is None else {row.id for row in candidates} - set(wanted)

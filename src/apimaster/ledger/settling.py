@@ -11,7 +11,8 @@ charge counts for one purchase only, and never for a task that the ledger knows 
   known from then on, and would prove that the others were not charged.
 * A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
-  this ledger from about that time), it reaches back far enough, and enough time has passed.
+  this ledger from about that time), it is not behind (it holds those that were bought next), it reaches back far
+  enough, and enough time has passed.
 * A purchase that an older version made does not say which account bought it. A charge that fits is its own all the
   same, but no log proves that it was not charged: it may be another account's log.
 """
@@ -24,12 +25,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..results import GeneratedImage, Task
 from .matching import (
-    ABOUT,
     HAVE_PICTURES,
-    SLACK,
     Candidate,
     Rival,
-    begun_of,
     charges_of,
     connected,
     divided,
@@ -38,35 +36,12 @@ from .matching import (
 from .purchase import images_json, images_of, task_json
 from .rows import Row
 from .steps import Settle, error_json
+from .usage_log import Log, bought_later, clock, is_cut_off, still_to_wait
 
 if TYPE_CHECKING:
     from ..account import Charge
 
-LOG_ROWS: Final = 1000
-"""The log holds so many rows; if it has fewer, it reaches back to the first charge."""
-
 _OTHERS_MAY_SHOW: Final = "the charge that fits may be that of another purchase of the same, which may still show"
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The usage log, and what the ledger knows of it.
-
-    Attributes:
-        charges: all rows that the log gave.
-        known: purchases of the same account, or of nobody knows which, whose tasks or pictures the log may name.
-        now: unix seconds by the ledger's clock.
-        settle_after: seconds after which a submit must be in the log.
-        clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
-        on_their_way: purchases of the account whose requests were out when the log was read, or later.
-    """
-
-    charges: Sequence[Charge]
-    known: Sequence[Row]
-    now: float
-    settle_after: float = 60.0
-    clock_offset: float = 0.0
-    on_their_way: Sequence[Row] = ()
 
 
 @dataclass(slots=True)
@@ -86,7 +61,7 @@ class _Group:
 def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
     seen, steps = _known_charges(log, unknown)
-    offset, times = _clock(log)
+    offset, times = clock(log)
     readable, newer = [], []
     for row in unknown:
         request = request_of(row)
@@ -140,22 +115,6 @@ def _known_charges(log: Log, unknown: Sequence[Row]) -> tuple[set[int], list[Set
     return seen, steps
 
 
-def _clock(log: Log) -> tuple[float, list[float]]:
-    """Seconds by which the gateway's clock is ahead of the ledger's, and the times of the purchases that both know."""
-    # What was taken over from an older version may not say when its request went out.
-    own = {row.task_id: row for row in log.known if row.account and row.begun_at is not None}
-    shared = [
-        (charge.at, own[charge.task_id])
-        for charge in log.charges
-        if charge.task_id is not None and charge.task_id in own and charge.kind == "charge" and charge.at > 0
-    ]
-    # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
-    ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
-    offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
-    # One that was charged by another clock, before it was set right, says nothing of the log at its own time.
-    return offset, [begun_of(row) for at, row in shared if abs(at - offset - begun_of(row)) <= ABOUT]
-
-
 # --- who gets which -------------------------------------------------------------------------------------------------
 
 
@@ -176,14 +135,14 @@ def _groups(members: list[Candidate], log: Log, offset: float) -> list[_Group]:
     group = _Group(members, pairs)
     if not (pairs and (group.without_charge() or any(charge.refunded for _, charge in pairs))):
         return [group]
-    if _is_cut_off(log, min(each.begun for each in members), offset):  # the charge of one of them may be lost there
+    if is_cut_off(log, min(each.begun for each in members), offset):  # the charge of one of them may be lost there
         return [_Group(members, [], "the log does not reach back to all of those that a charge may be")]
     # Each charge goes to whoever may have been charged for the shortest time. So whoever waits longer takes none away
     # from those whose charge would have shown by now.
-    over = [each for each in members if _still_to_wait(each, log) <= 0]
-    waiting = _Group([each for each in members if _still_to_wait(each, log) > 0], [])
+    over = [each for each in members if still_to_wait(each, log) <= 0]
+    waiting = _Group([each for each in members if still_to_wait(each, log) > 0], [])
     if waiting.members:
-        _wait_for(waiting, max(_still_to_wait(each, log) for each in waiting.members), log)
+        _wait_for(waiting, max(still_to_wait(each, log) for each in waiting.members), log)
     return [_Group(over, [pair for pair in pairs if any(pair[0] is each for each in over)]), waiting]
 
 
@@ -197,7 +156,7 @@ def _withhold(groups: Sequence[_Group], log: Log) -> None:
         wanted = {id(charge) for group in groups for each in group.without_charge() for charge in each.nearby}
         again = False
         for group in groups:
-            waits = [_still_to_wait(owner, log) for owner, charge in group.pairs if id(charge) in wanted]
+            waits = [still_to_wait(owner, log) for owner, charge in group.pairs if id(charge) in wanted]
             if not group.stay and max(waits, default=0.0) > 0:
                 _wait_for(group, max(waits), log)
                 again = True
@@ -207,11 +166,6 @@ def _wait_for(group: _Group, wait: float, log: Log) -> None:
     """Let all of a group stay unknown for so many seconds."""
     group.stay = f"{_OTHERS_MAY_SHOW}: look again in {wait:.0f} s"
     group.soon = wait <= log.settle_after
-
-
-def _still_to_wait(each: Candidate, log: Log) -> float:
-    """Seconds until the lack of a charge counts; 0 or less: it does."""
-    return each.latest + log.settle_after - log.now
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------
@@ -245,27 +199,23 @@ def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) ->
     row = each.row
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
-    wait = _still_to_wait(each, log)
+    wait = still_to_wait(each, log)
     if wait > 0:
         return _stays(each, f"the charge may still show in the log: look again in {wait:.0f} s")
     if each.nearby:  # a long upload, a process that was stopped, or one that has got the charge of another
         early = all(charge.at - offset < each.begun for charge in each.nearby)
         return _stays(each, f"a charge that is too {'early' if early else 'late'} may be it: {_names(each.nearby)}")
-    if _is_cut_off(log, each.begun, offset):
+    if is_cut_off(log, each.begun, offset):
         return _stays(each, "the log does not reach back to it")
     if each.unreadable:
         return _stays(each, "the log has a row that can't be read, and that may be its charge")
     if not any(each.is_from_about_its_time(time) for time in times):
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
+    missing = bought_later(each, log)
+    if missing is not None:
+        return _stays(each, f"the log is behind: it does not hold {missing.task_id} yet, which was bought later")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
     return Settle(key=row.key, index=row.index, state="failed", error=error)
-
-
-def _is_cut_off(log: Log, begun: float, offset: float) -> bool:
-    """Whether the log may have lost a charge from that time: it holds so many rows and no more."""
-    # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
-    oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
-    return len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - SLACK)
 
 
 def _names(charges: Sequence[Charge]) -> str:

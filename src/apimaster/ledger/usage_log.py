@@ -1,0 +1,84 @@
+"""The gateway's usage log, and what it can prove: how far it reaches, and whether it is up to date. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from .matching import ABOUT, SLACK, Candidate, begun_of
+from .rows import Row
+
+if TYPE_CHECKING:
+    from ..account import Charge
+
+LOG_ROWS: Final = 1000
+"""The log holds so many rows; if it has fewer, it reaches back to the first charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The usage log, and what the ledger knows of it.
+
+    Attributes:
+        charges: all rows that the log gave.
+        known: purchases of the same account, or of nobody knows which, whose tasks or pictures the log may name.
+        now: unix seconds by the ledger's clock.
+        settle_after: seconds after which a submit must be in the log.
+        clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
+        on_their_way: purchases of the account whose requests were out when the log was read, or later.
+        newest: the newest purchases of the account that have a task.
+    """
+
+    charges: Sequence[Charge]
+    known: Sequence[Row]
+    now: float
+    settle_after: float = 60.0
+    clock_offset: float = 0.0
+    on_their_way: Sequence[Row] = ()
+    newest: Sequence[Row] = ()
+
+
+def clock(log: Log) -> tuple[float, list[float]]:
+    """Seconds by which the gateway's clock is ahead of the ledger's, and the times of the purchases that both know."""
+    # What was taken over from an older version may not say when its request went out.
+    own = {row.task_id: row for row in log.known if row.account and row.begun_at is not None}
+    shared = [
+        (charge.at, own[charge.task_id])
+        for charge in log.charges
+        if charge.task_id is not None and charge.task_id in own and charge.kind == "charge" and charge.at > 0
+    ]
+    # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
+    ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
+    offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
+    # One that was charged by another clock, before it was set right, says nothing of the log at its own time.
+    return offset, [begun_of(row) for at, row in shared if abs(at - offset - begun_of(row)) <= ABOUT]
+
+
+def still_to_wait(each: Candidate, log: Log) -> float:
+    """Seconds until the lack of a charge counts; 0 or less: it does."""
+    return each.latest + log.settle_after - log.now
+
+
+def is_cut_off(log: Log, begun: float, offset: float) -> bool:
+    """Whether the log may have lost a charge from that time: it holds so many rows and no more."""
+    # A row whose time can't be read has none, and tells nothing of how far the log reaches back.
+    oldest = min((charge.at - offset for charge in log.charges if charge.at > 0), default=None)
+    return len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - SLACK)
+
+
+def bought_later(each: Candidate, log: Log) -> Row | None:
+    """A purchase that was bought after this one, long enough ago, and that the log does not hold."""
+    shown = {charge.task_id for charge in log.charges}
+    until = min(each.latest + ABOUT, log.now - log.settle_after)
+    return next(
+        (
+            row
+            for row in log.newest
+            # What was bought in another way shows at another time.
+            if row.task_id is not None and row.account and row.begun_at is not None
+            if not row.one_shot and row.unknown_since is None
+            if each.begun <= row.begun_at <= until and row.task_id not in shown
+        ),
+        None,
+    )
