@@ -421,6 +421,15 @@ def test_a_charge_without_its_request_may_be_anything() -> None:
     assert "does not say" in reason(step)
 
 
+@pytest.mark.parametrize("at", [9000 - 60, 9005 + 60])
+def test_a_charge_without_its_request_may_be_late_or_early(at: int) -> None:
+    step = settled([unknown()], [charge(prompt=None, at=at)])["lost"]
+    assert step.state is None
+    assert "can't be read" in reason(step)
+    assert settled([unknown()], [charge(prompt=None, at=at, model="another")])["lost"].state == "failed"
+    assert settled([unknown()], [charge(prompt=None, at=9000 - 1000)])["lost"].state == "failed"
+
+
 def test_a_one_shot_call_is_delivered_by_the_log() -> None:
     step = settled([unknown(one_shot=True)], [charge(None, at=9170, result_url="https://cdn.test/a.png")])["lost"]
     assert step.state == "delivered"

@@ -38,7 +38,8 @@ class Candidate:
             newer version made, or whose pictures came as bytes.
         slow: the gateway draws the picture before it answers, and charges it then.
         vague: a charge from that time does not say what it was for.
-        unreadable: a row of the log that is no charge as far as this version knows may be one, and may be its own.
+        unreadable: a row of the log may be its own charge: it is of a kind that this version does not know, or a charge
+            from about that time that does not say what it was for.
     """
 
     row: Row
@@ -89,6 +90,8 @@ class Candidate:
                     self.charges.append(charge)
             elif charge.kind == "charge" and not charge.refunded and self._is_about(charge, at):
                 self.nearby.append(charge)
+            elif charge.kind == "charge" and charge.prompt is None and self.is_from_about_its_time(at):
+                self.unreadable |= may_fit(charge, self.request)
 
     def _is_about(self, charge: Charge, at: float) -> bool:
         return charge.prompt is not None and self.is_from_about_its_time(at) and fits(charge, self.request)
