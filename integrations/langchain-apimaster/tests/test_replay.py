@@ -459,3 +459,41 @@ def test_a_tenant_collects_no_task_that_nobody_knows(emu: Any, make_toolkit: Any
     refused = make_toolkit(namespace="one").get_tools()[-1].invoke(call)
     assert f"There is no task {task} here." in refused.content
     assert make_toolkit().get_tools()[-1].invoke(call).status == "success"
+
+
+@pytest.mark.parametrize("buy", ["generate_image", "submit_image"])
+@pytest.mark.parametrize("where", ["folder", "elsewhere"])
+def test_a_pruned_ledger_gives_no_task_of_a_tenant_away(
+    buy: str, where: str, emu: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path
+) -> None:
+    store = tmp_path / "store" if where == "folder" else f"memory://{tmp_path.name}/store"
+    alice = make_toolkit(namespace="alice", store=store)
+    by_name = {tool.name: tool for tool in alice.get_tools()}
+    (task,) = by_name[buy].invoke(tool_call(buy, prompt="a secret"), THREAD).artifact["tasks"]
+    call = tool_call("get_image", task_id=task)
+    (image,) = by_name["get_image"].invoke(call).artifact["images"]
+    assert alice.open_ledger.prune(0) == 1
+    for namespace in ("", "bob"):
+        refused = make_toolkit(namespace=namespace, store=store).get_tools()[-1].invoke(call)
+        assert f"There is no task {task} here." in refused.content
+        assert refused.artifact is None
+    lose(image)
+    assert by_name["get_image"].invoke(call).artifact["images"] == [image], "alice has it still"
+    assert len(emu.bill.charges) == 1
+
+
+def test_the_owner_of_a_task_is_known_without_records(
+    emu: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path
+) -> None:
+    """Neither the ledger nor the namespace's folder says any more whose task it was."""
+    alice = make_toolkit(namespace="alice")
+    made = alice.get_tools()[0].invoke(tool_call("generate_image", prompt="a secret"), THREAD)
+    call = tool_call("get_image", task_id=made.artifact["tasks"][0])
+    alice.open_ledger.prune(0)
+    for record in (tmp_path / "store").glob("alice-*/.apimaster/images/*"):
+        record.unlink()
+    answers = {name: make_toolkit(namespace=name).get_tools()[-1].invoke(call).status for name in ("", "bob", "alice")}
+    assert answers == {"": "error", "bob": "error", "alice": "success"}
+    (owner,) = (tmp_path / "store" / ".apimaster" / "owners").iterdir()
+    owner.write_text("{")
+    assert make_toolkit().get_tools()[-1].invoke(call).status == "error", "half a record names an owner, too"

@@ -26,8 +26,11 @@ from .progress import ProgressReporter
 from .purchase_keys import PREFIX, PurchaseKey
 from .records import TASK_ID, StoredImage
 from .results import ToolResult, store_images, stored_result
+from .store import digest_of
 
 if TYPE_CHECKING:
+    from apimaster.ledger.rows import Row
+
     from .call import Call
     from .context import ToolContext
 
@@ -212,9 +215,8 @@ def _look_up(context: ToolContext, task_id: str) -> _Known:
     """
     rows = list(context.ledger.get().rows(Where(task_id=task_id)))
     own = [row for row in rows if row.key.startswith(context.keys.prefix)]
-    of_others = any(row.key.startswith(PREFIX) for row in rows) or bool(context.keys.namespace)
     images = context.store.images_of(task_id)
-    if of_others and not own and not images:
+    if not own and not images and not _may_collect(context, task_id, rows):
         raise NotFoundError(f"There is no task {task_id} here.", advice="Give a task id as submit_image named it.")
     purchases = [purchase_from(row) for row in own or rows]
     task = next((purchase.task for purchase in purchases if purchase.task is not None), None)
@@ -224,6 +226,18 @@ def _look_up(context: ToolContext, task_id: str) -> _Known:
         is_complete=bool(images) and all(context.store.has_file(image) for image in images),
         is_counted=bool(images) or any(purchase.state == "saved" for purchase in purchases),
     )
+
+
+def _may_collect(context: ToolContext, task_id: str, rows: Sequence[Row]) -> bool:
+    """Whether a toolkit may collect a task that is not in the ledger as its own, and has no picture in its store.
+
+    A namespace collects what is provably its own. Without one, a task that nobody owns may have come from elsewhere.
+    """
+    namespace = context.keys.namespace
+    owner = context.store.owner_of(task_id)
+    if owner is not None:
+        return bool(namespace) and owner == digest_of(namespace)
+    return not namespace and not any(row.key.startswith(PREFIX) for row in rows)
 
 
 def _cost_to_report(context: ToolContext, task_id: str, otherwise: Decimal | None) -> Decimal | None:

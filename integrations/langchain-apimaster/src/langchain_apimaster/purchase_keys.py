@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .places import place_among_equals
+from .store import digest_of
 
 if TYPE_CHECKING:
     from .call import Call
@@ -132,7 +133,7 @@ class PurchaseKeys:
 
 def prefix_of(namespace: str) -> str:
     """How the keys of a namespace begin."""
-    return f"{PREFIX}{hashlib.sha256(namespace.encode()).hexdigest()[:12]}-"
+    return f"{PREFIX}{digest_of(namespace)}-"
 
 
 def _digest(facts: list[object]) -> str:

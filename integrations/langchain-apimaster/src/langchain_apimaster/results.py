@@ -84,7 +84,8 @@ def store_images(
     for image, id_ in zip(saved, _ids(context, saved, key), strict=True):
         cost = Decimal(0) if price is not None and image.task_id in charged else price
         stored.append(context.store.keep_image(image, id_, request=request, model=model, cost=cost))
-        if image.task_id:
+        if image.task_id and image.task_id not in charged:
+            context.store.own_task(image.task_id)
             charged.add(image.task_id)
     return tuple(stored)
 

@@ -4,13 +4,15 @@ Result URLs expire, so every picture is saved as it arrives. The store's folder 
 tasks, and small JSON files, ``.apimaster/images/img_….json``: a picture, found by the id that models use. Purchases and
 tasks are in the ledger, which lies in ``.apimaster`` too if nobody names another place for it.
 
-A namespace has a folder of its own within the store. Several processes may share a store. Everything in this module
-blocks.
+A namespace has a folder of its own within the store. Beside the records of the whole store,
+``.apimaster/owners/….json`` says which namespace a task belongs to, since a ledger that is pruned forgets it. Several
+processes may share a store. Everything in this module blocks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from decimal import Decimal
@@ -52,6 +54,7 @@ class Store:
         self.root = given if "://" in given else os.path.expanduser(given)
         self.place = f"{self.root.rstrip('/')}/{_folder_of(namespace)}" if namespace else self.root
         self._files = files_at(self.place)
+        self._root_files = files_at(self.root)
 
     @property
     def location(self) -> str:
@@ -61,7 +64,7 @@ class Store:
     @property
     def records(self) -> Path | None:
         """The folder of the whole store's records, where the ledger may lie; None if the store is elsewhere."""
-        return files_at(self.root).local(".apimaster")
+        return self._root_files.local(".apimaster")
 
     @property
     def save_to(self) -> str:
@@ -157,6 +160,34 @@ class Store:
             found.append(image)
         return tuple(found)
 
+    def own_task(self, task: str) -> None:
+        """Remember that a task belongs to this namespace; without one there is nothing to remember."""
+        if not self.namespace:
+            return
+        record = json.dumps({"namespace": digest_of(self.namespace)}).encode() + b"\n"
+        try:
+            if not self._root_files.exists(_owner_path(task)):
+                self._root_files.write(_owner_path(task), record)
+        except OSError:  # the picture is paid for: an error of the store must not keep it from the caller
+            _log.exception("the store at %s could not be written: the owner of task %s", self.root, task)
+
+    def owner_of(self, task: str) -> str | None:
+        """The digest of the namespace that a task belongs to, or None if no namespace of this store has collected it.
+
+        Raises:
+            BadRequestError: the store can't be read.
+        """
+        try:
+            data = self._root_files.read(_owner_path(task))
+        except OSError as wrong:
+            raise _unreadable(wrong) from wrong
+        if data is None:
+            return None
+        try:
+            return str(json.loads(data)["namespace"])
+        except (ValueError, LookupError, TypeError):
+            return ""  # a killed process wrote half of it: somebody owns the task
+
     def _whole(self, id: str) -> StoredImage | None:  # noqa: A002  # the same
         """A picture whose record can be made anew: another process may be writing it, and not all storage is atomic."""
         try:
@@ -203,7 +234,15 @@ def _record_path(id: str) -> str:  # noqa: A002  # the same
     return f".apimaster/images/{id}.json"
 
 
+def _owner_path(task: str) -> str:
+    return f".apimaster/owners/{hashlib.sha256(task.encode()).hexdigest()[:32]}.json"
+
+
+def digest_of(namespace: str) -> str:
+    """What stands for a namespace in names: of its folder, and of its purchases."""
+    return hashlib.sha256(namespace.encode()).hexdigest()[:12]
+
+
 def _folder_of(namespace: str) -> str:
     """The folder of a namespace: a name that people recognize, and a digest, since each must have one of its own."""
-    digest = hashlib.sha256(namespace.encode()).hexdigest()[:12]
-    return f"{safe_file_stem(namespace)[:40]}-{digest}"
+    return f"{safe_file_stem(namespace)[:40]}-{digest_of(namespace)}"
