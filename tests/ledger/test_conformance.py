@@ -629,3 +629,17 @@ def test_work_is_entered_once_and_two_processes_divide_it(place: str, ledger: Le
         assert len(list(ledger.rows(Where(keys=tuple(keys[:3]), owned=True)))) == 3
     freed = ledger.call(lambda backend: backend.workers(batch, 60.0)).result()
     assert len(freed) == 1, "who closes its ledger is at work no more"
+
+
+def test_notes_of_adapters(place: str, ledger: Ledger) -> None:
+    assert ledger.note("records") is None
+    ledger.set_note("records", "all")
+    with Ledger.open(place) as other:
+        assert other.note("records") == "all"
+        other.set_note("records", "some")
+    bought(ledger, "k")
+    deliver(ledger, "k")
+    ledger.prune(0)
+    assert (ledger.note("records"), ledger.note("others")) == ("some", None)
+    wait = ledger.call(lambda backend: backend.reserve_log_read("records", limit=1, period=60)).result()
+    assert wait == 0, "an account with the name of a note"

@@ -89,6 +89,12 @@ class Backend(Protocol):
         calls.
         """
 
+    def note(self, name: str) -> str | None:
+        """What was noted under a name; None: nothing."""
+
+    def set_note(self, name: str, text: str) -> None:
+        """Note a text under a name, which is not that of an account, in the place of what was noted before."""
+
     def now(self) -> float:
         """Unix seconds by the store's clock."""
 

@@ -327,6 +327,14 @@ class Ledger:
         """Free what dead processes left behind: what they were submitting becomes unknown."""
         self.start_reaping().result()
 
+    def note(self, name: str) -> str | None:
+        """What an adapter has noted under a name; None: nothing. Pruning keeps it."""
+        return self.call(lambda backend: backend.note(name)).result()
+
+    def set_note(self, name: str, text: str) -> None:
+        """Note a text under a name, for adapters, in the place of what was noted before."""
+        self.call(lambda backend: backend.set_note(name, text)).result()
+
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
         """The rows behind ``purchases``, for adapters; read in pieces."""
 

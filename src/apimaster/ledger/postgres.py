@@ -33,6 +33,7 @@ from .schema import (
     PageKey,
     Where,
     count_query,
+    noted,
     owner_queries,
     page_query,
     prune_query,
@@ -240,6 +241,23 @@ class PostgresBackend:
     def prune(self, before: float) -> int:
         query = prune_query("apimaster.purchase").replace("?", "%s")
         return self._transaction(lambda each: each.execute(query, (before,)).rowcount)
+
+    def note(self, name: str) -> str | None:
+        found = self._transaction(
+            lambda each: each.execute(
+                "SELECT log_reads FROM apimaster.gateway WHERE account = %s", (noted(name),)
+            ).fetchone()
+        )
+        return found[0] if found else None
+
+    def set_note(self, name: str, text: str) -> None:
+        self._transaction(
+            lambda each: each.execute(
+                "INSERT INTO apimaster.gateway VALUES (%s, %s) ON CONFLICT (account) DO UPDATE SET "
+                "log_reads = excluded.log_reads",
+                (noted(name), text),
+            )
+        )
 
     def reserve_log_read(
         self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True

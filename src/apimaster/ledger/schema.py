@@ -7,7 +7,7 @@ purchase    one row per image
 budget      limits, and what counts against them
 worker      one row per process, which it renews: whoever does not is taken for dead
 gateway     rows per account: when its usage log was read, since the gateway limits that, when it could not be read,
-            and when processes looked for what others had left behind
+            and when processes looked for what others had left behind; and the notes of adapters
 ==========  ===================================================================================================
 
 Column names are quoted, because some are words of SQL. Money is ``NUMERIC`` in PostgreSQL and text in SQLite, which has
@@ -97,6 +97,11 @@ def failed_reads(account: str) -> str:
 def calls_reads(account: str) -> str:
     """The row under which the readings of an account's usage log are counted that calls made by themselves."""
     return f"{account} calls"
+
+
+def noted(name: str) -> str:
+    """The row under which adapters note something."""
+    return f"note {name}"
 
 
 def looks(account: str) -> str:

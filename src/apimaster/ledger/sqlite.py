@@ -28,6 +28,7 @@ from .schema import (
     PageKey,
     Where,
     count_query,
+    noted,
     owner_queries,
     page_query,
     prune_query,
@@ -181,6 +182,16 @@ class SQLiteBackend:
             if count and not wait:
                 execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (account, reads))
             return wait
+
+    def note(self, name: str) -> str | None:
+        with self._errors():
+            query = "SELECT log_reads FROM gateway WHERE account = ?"
+            found = self._connection.execute(query, (noted(name),)).fetchone()
+            return found[0] if found else None
+
+    def set_note(self, name: str, text: str) -> None:
+        with self._transaction(durable=True) as execute:
+            execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (noted(name), text))
 
     def now(self) -> float:
         return time.time()
