@@ -6,6 +6,7 @@ tasks left open. One file is damaged, and one call was cut off by a kill in the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from apimaster import APIMaster
 from apimaster.ledger import Ledger
 from apimaster.ledger.schema import Where
-from langchain_apimaster.migration import migrate
+from langchain_apimaster.migration import call_key, migrate
 from langchain_apimaster.store import Store
 
 FILES = json.loads((Path(__file__).parent / "old_store.json").read_text(encoding="utf-8"))
@@ -165,14 +166,70 @@ def test_it_happens_once_and_leaves_the_files(old: OldStore, tmp_path: Path, cap
         assert migrate(Store(old.folder), ledger)
         assert caplog.text.count("damaged.json of the store") == 1
         assert states(ledger) == ["saved"] * 3 + ["submitted"] * 2 + ["unknown"] * 2
-        (old.folder / ".apimaster" / "calls" / "late.json").write_text(next(iter(FILES.values())))
+        caplog.clear()
         assert migrate(Store(old.folder), ledger)
-        assert len(list(ledger.purchases())) == PURCHASES
+        assert (len(list(ledger.purchases())), caplog.text) == (PURCHASES, "")
+        ledger.prune(0)
+        migrate(Store(old.folder), ledger)
+        assert len(list(ledger.purchases())) == PURCHASES - 3, "what was pruned stays away"
     for path, content in before.items():
         assert path.read_bytes() == content
     with Ledger.open(tmp_path / "another.db") as another:
         assert migrate(Store(old.folder), another)
-        assert len(list(another.purchases())) == PURCHASES + 1
+        assert len(list(another.purchases())) == PURCHASES
+
+
+@pytest.mark.parametrize("where", ["folder", "elsewhere"])
+def test_another_ledger_at_the_same_place_takes_them_over(
+    where: str, emu: Any, old: OldStore, make_toolkit: Any, tool_call: Any, tmp_path: Path
+) -> None:
+    """As a second machine has it that shares the store, or a container that begins with an empty disk."""
+    store = old.folder if where == "folder" else f"local://{old.folder}"
+    before = len(emu.bill.charges)
+    for machine in ("one", "two"):
+        toolkit = make_toolkit(store=store, ledger=tmp_path / "ledger.db")
+        message = toolkit.get_tools()[0].invoke(tool_call("generate_image", "call_4", prompt="a fish"), THREAD)
+        assert (message.status, message.artifact["replayed"]) == ("success", True), machine
+        assert len(list(toolkit.open_ledger.purchases())) == PURCHASES
+        toolkit.open_ledger.close()
+        (tmp_path / machine).mkdir()
+        for file in tmp_path.glob("ledger.db*"):
+            file.rename(tmp_path / machine / file.name)
+    assert len(emu.bill.charges) == before
+
+
+def test_another_store_at_the_same_place_is_taken_over(old: OldStore, tmp_path: Path) -> None:
+    """As a second machine has it that shares the ledger; its store even has the marker of a version before this one."""
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        migrate(Store(old.folder), ledger)
+        old.folder.rename(tmp_path / "of machine one")
+        calls = old.folder / ".apimaster" / "calls"
+        calls.mkdir(parents=True)
+        source = tmp_path / "of machine one" / ".apimaster" / "calls"
+        (calls / "another.json").write_bytes(
+            next(path for path in source.iterdir() if "damaged" not in path.name).read_bytes()
+        )
+        marker = (
+            old.folder / ".apimaster" / "migrated" / f"{hashlib.sha256(ledger.name.encode()).hexdigest()[:16]}.json"
+        )
+        marker.parent.mkdir()
+        marker.write_text(json.dumps({"ledger": ledger.name}))
+        migrate(Store(old.folder), ledger)
+        assert any(purchase.key.endswith("call-another") for purchase in ledger.purchases())
+        assert len(list(ledger.purchases())) > PURCHASES
+
+
+def test_records_that_an_older_version_adds_later_are_taken_over(old: OldStore, tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        migrate(Store(old.folder), ledger)
+        before = {(each.key, each.index): each.updated_at for each in ledger.purchases()}
+        calls = old.folder / ".apimaster" / "calls"
+        first = next(path for path in sorted(calls.iterdir()) if "damaged" not in path.name)
+        (calls / "late.json").write_bytes(first.read_bytes())
+        migrate(Store(old.folder), ledger)
+        after = {(each.key, each.index): each.updated_at for each in ledger.purchases()}
+        assert {key for key, _ in after.keys() - before.keys()} == {call_key("late")}
+        assert before.items() <= after.items(), "the others are not written again"
 
 
 def test_a_store_without_old_records_gets_no_marker(tmp_path: Path) -> None:

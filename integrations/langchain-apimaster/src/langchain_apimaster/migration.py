@@ -3,12 +3,15 @@
 ==================================  ============================================================================
 ``.apimaster/calls/<key>.json``     what a tool call asked for, and a line for each step
 ``.apimaster/tasks/<name>.json``    a task
-``.apimaster/migrated/….json``      new: the ledger with this name has them all
 ==================================  ============================================================================
 
 Each image of a call, and each task without one, becomes a purchase. The files stay as they are. Several processes may
 do this at the same time, and one that is killed does no harm: every step may be taken twice, all in the name of one
 call. A file that can't be understood is left out, with a line in the log.
+
+The ledger itself notes which records it has, by a digest of their names: a new ledger at the place of another one, a
+new store at the place of another one, and records that an older version has added since then are all noticed. What the
+ledger has is not written again, and not even after it was pruned.
 """
 
 from __future__ import annotations
@@ -84,16 +87,17 @@ def migrate(store: Store, ledger: Ledger) -> bool:
     """
     if store.namespace:
         return False  # older versions had no namespaces
-    name = ledger.name
-    marker = f".apimaster/migrated/{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
     calls, tasks = store.names(".apimaster/calls"), store.names(".apimaster/tasks")
-    if (calls or tasks) and store.read(marker) is None:
+    records = hashlib.sha256(json.dumps([calls, tasks]).encode()).hexdigest()[:32]
+    note = f"langchain records {records}"
+    if (calls or tasks) and ledger.note(note) is None:
         entries = list(_entries(store, ledger, calls, tasks))
         for start in range(0, len(entries), _AT_ONCE):
             _take_over(ledger, entries[start : start + _AT_ONCE])
-        if name != "in memory":
-            store.write(marker, json.dumps({"ledger": name}).encode() + b"\n")
-        _log.info("The ledger %s has taken over %d purchases of the store at %s.", name, len(entries), store.place)
+        ledger.set_note(note, store.place)
+        _log.info(
+            "The ledger %s has taken over %d purchases of the store at %s.", ledger.name, len(entries), store.place
+        )
     return next(ledger.rows(Where(key_prefix=call_key(""))), None) is not None
 
 
@@ -120,8 +124,12 @@ def _is_there(ledger: Ledger, entry: _Entry) -> bool:
     found = ledger.get(entry.begin.key, entry.begin.index)
     if found is None:
         return False
-    is_saved = any(isinstance(step, Delivered) for step in entry.steps)
-    return found.state in ("delivered", "saved", "failed") or (found.state == "submitted" and not is_saved)
+    kinds = {type(step) for step in entry.steps}
+    return (
+        found.state in ("delivered", "saved", "failed")
+        or (found.state == "submitted" and Delivered not in kinds)
+        or (found.state == "unknown" and kinds == {Ended, Release} and found.error is not None)
+    )
 
 
 def _entries(store: Store, ledger: Ledger, calls: list[str], tasks: list[str]) -> Iterator[_Entry]:
