@@ -2,8 +2,8 @@
 
 A call has up to three names. The caller's own idempotency key comes as a header of the client or as a parameter.
 LiteLLM's call id is the same in all attempts that a proxy or ``completion`` makes; a Router outside a proxy gives each
-attempt a new one, and all attempts of its asynchronous calls one trace id. A client that repeats a request by itself
-counts its retries in a header.
+attempt a new one, and all attempts of one call one trace id, or ``router_attempts`` gives them one. A client that
+repeats a request by itself counts its retries in a header.
 
 Everything is scoped by the caller: the virtual key with which a client of the proxy came. What it asks for is
 compared without what a Router chose: the model, and the defaults of a deployment. The model that a client of the proxy
@@ -25,6 +25,7 @@ from apimaster import ImageRequest
 from apimaster.errors import BadRequestError
 
 from .call_arguments import FROM_PROXY
+from .router_attempts import shared_id
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
 MAX_KEY: Final = 255
@@ -84,12 +85,14 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
     scope = f"litellm/{_digest(caller)}"
     key = _idempotency_key(arguments, headers)
     call_id = str(arguments.get("litellm_call_id") or uuid.uuid4())  # an empty id is no id
+    failed = _failed_attempts(arguments)
+    router_retry = _is_router_retry(arguments) or bool(failed)
     alias = None
     if isinstance(client, Mapping):
         alias = f"litellm/{_digest([caller, named_model, digest])}"
-    elif arguments.get("litellm_trace_id"):
-        alias = f"litellm/{_digest([caller, str(arguments['litellm_trace_id']), digest, 'trace'])}"
-    failed = _failed_attempts(arguments)
+    elif FROM_PROXY not in arguments:
+        trace = arguments.get("litellm_trace_id") or shared_id(arguments, is_retry=router_retry)
+        alias = f"litellm/{_digest([caller, str(trace), digest, 'trace'])}" if trace else None
     after = failed[-1].get(_EXCEPTION_CLASS) if failed else None
     return Identity(
         key=f"{scope}/key/{_plain(key)}" if key is not None else f"{scope}/call/{_plain(call_id)}/{digest}",
@@ -99,7 +102,7 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
         call_id=call_id,
         named=key is not None,
         client_retries=_count(headers.get(_RETRY_HEADER)) if isinstance(client, Mapping) else 0,
-        router_retry=_is_router_retry(arguments) or bool(failed),
+        router_retry=router_retry,
         after=str(after) if after and _is_router_retry(arguments) else None,
     )
 
