@@ -194,6 +194,7 @@ class Progress(_Frozen):
         percent: 0 to 100; None if the gateway does not say.
         task: the task, as soon as there is one; keep it, since ``client.wait(task)`` resumes it.
         image: the picture, at ``downloading`` and ``done``.
+        joined: whether another call bought the image, and this one gets it by its idempotency key.
     """
 
     stage: Stage
@@ -203,6 +204,7 @@ class Progress(_Frozen):
     percent: float | None = None
     task: Task | None = None
     image: GeneratedImage | None = None
+    joined: bool = False
 
 
 OnProgress: TypeAlias = Callable[[Progress], Awaitable[object] | object]

@@ -248,8 +248,44 @@ def test_the_log_joins_the_ids_of_litellm_and_the_gateway(account, gateway, capl
     litellm.image_generation(prompt="a red kite", litellm_call_id="call-17", **account)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "litellm_apimaster"]
     (job,) = gateway.jobs
-    assert "LiteLLM call call-17, " in line
+    assert ": LiteLLM call call-17, " in line
     assert line.endswith(f"task {job.id}")
+
+
+def test_the_log_has_one_line_for_a_purchase_and_another_for_who_joins(account, gateway, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="litellm_apimaster")
+    gateway.latency = "manual"
+    monkeypatch.setenv("APIMASTER_LEDGER", str(tmp_path / "ledger.db"))
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "litellm_apimaster"]
+
+    async def ask(name: str) -> Any:
+        arguments = {"prompt": "a red kite", "idempotency_key": "order 30", "litellm_call_id": name}
+        return await litellm.aimage_generation(**arguments, **account)
+
+    async def line_appears(count: int, *calls: asyncio.Task[Any]) -> None:
+        while len(lines()) < count:
+            assert not any(call.done() for call in calls)
+            await asyncio.sleep(0.01)
+
+    async def buy_and_join() -> None:
+        buyer = asyncio.create_task(ask("first"))
+        await line_appears(1, buyer)
+        joiner = asyncio.create_task(ask("second"))
+        await line_appears(2, buyer, joiner)
+        gateway.finish()
+        await asyncio.gather(buyer, joiner)
+        await ask("third")
+
+    asyncio.run(buy_and_join())
+    (job,) = gateway.jobs
+    endings = [line.split("order%2030: ")[1] for line in lines()]
+    assert endings == [
+        f"LiteLLM call first, task {job.id}",
+        f"joined by LiteLLM call second, task {job.id}",
+        f"joined by LiteLLM call third, task {job.id}",
+    ]
 
 
 def test_a_function_takes_an_idempotency_key(account, gateway):

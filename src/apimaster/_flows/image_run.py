@@ -56,6 +56,7 @@ class ImageRun:
             percent=100.0 if stage == "done" else task.progress if task is not None else None,
             task=task,
             image=image,
+            joined=self.record.joined,
         )
         yield Notify(self.options.on_progress, progress)
 

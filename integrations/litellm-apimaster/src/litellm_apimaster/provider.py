@@ -34,6 +34,8 @@ from .responses import Bought, ImageContent
 _log = logging.getLogger("litellm_apimaster")
 
 RETRY_VARIABLE: Final = "APIMASTER_RETRY_UNKNOWN_OUTCOMES"
+_BOUGHT: Final = "purchase %s: LiteLLM call %s, task %s"
+_JOINED: Final = "purchase %s: joined by LiteLLM call %s, task %s"
 _ON: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -223,14 +225,18 @@ async def _agenerate(
 
 
 def _task_logger(plan: Plan) -> Callable[[Progress], None]:
-    """A listener that logs one line per image, as soon as there is a task: it joins LiteLLM's id and the gateway's."""
+    """A listener that logs one line per image, as soon as there is a task: it joins LiteLLM's id and the gateway's.
+
+    The call that buys writes it. One that joins writes another line, so that nobody counts it for a purchase.
+    """
     logged: set[str] = set()
 
     def log(progress: Progress) -> None:
         task = progress.task
-        if task is not None and task.id and task.id not in logged:
-            logged.add(task.id)
-            _log.info("purchase %s: LiteLLM call %s, task %s", plan.key, plan.call_id, task.id)
+        if task is None or not task.id or task.id in logged:
+            return
+        logged.add(task.id)
+        _log.info(_JOINED if progress.joined else _BOUGHT, plan.key, plan.call_id, task.id)
 
     return log
 
