@@ -10,7 +10,7 @@ from typing import Final
 from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import write
 from .rows import Books, Row
-from .steps import REPORTED, Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, error_json
+from .steps import REPORTED, Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, Unreported, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 UNSENT: Final = "The process that was to buy it ended before it sent the request."
@@ -39,6 +39,14 @@ def report(books: Books, step: Report) -> Row | None:
     if row.claim is not None and row.claim.startswith(REPORTED):
         return row if row.claim == claim else None
     return write(books, row, row.but(claim=claim, worker=None), row.state)
+
+
+def unreported(books: Books, step: Unreported) -> Row | None:
+    """Let another call report the cost, if it was this one that was to."""
+    row = books.rows.get(step.id)
+    if row is None or row.claim != f"{REPORTED}{step.claim}":
+        return None
+    return write(books, row, row.but(claim=None, left=True), row.state)
 
 
 def reap_step(books: Books, step: Reap) -> Row | None:

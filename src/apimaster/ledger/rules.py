@@ -22,6 +22,7 @@ from .recovery import (
     report,
     settle,
     take_free,
+    unreported,
 )
 from .rows import ZERO, Books, Row
 from .settling_due import settling_is_due
@@ -45,6 +46,7 @@ from .steps import (
     Submitted,
     Submitting,
     Take,
+    Unreported,
     error_json,
 )
 
@@ -261,6 +263,7 @@ _RULES: Final[dict[type, Callable[[Books, Any], object]]] = {
     Rejoin: rejoin,
     Report: report,
     Reported: report,
+    Unreported: unreported,
     Reap: reap_step,
     Take: take_free,
     PlanAgain: plan_again,

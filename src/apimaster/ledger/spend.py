@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..errors import LedgerError
-from .steps import Report, Reported
+from .steps import Report, Reported, Unreported
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -24,7 +24,7 @@ _log = logging.getLogger("apimaster")
 
 
 def cost_to_report(
-    ledger: Ledger, bought: Where, otherwise: Decimal | None, *, images: int | None = None
+    ledger: Ledger, bought: Where, otherwise: Decimal | None, *, images: int | None = None, claim: str | None = None
 ) -> Decimal | None:
     """US dollars of these purchases that no call has reported: from now on, this one has. Blocks.
 
@@ -33,8 +33,9 @@ def cost_to_report(
         bought: the purchases.
         otherwise: the cost as far as the call knows it by itself, for purchases that the ledger does not know.
         images: how many images of a key the call has asked for; None: all that there are.
+        claim: a name for this report, by which ``take_report_back`` knows it.
     """
-    claim = secrets.token_hex(8)
+    claim = claim or secrets.token_hex(8)
     ids = [] if bought.key is None else [(bought.key, index) for index in range(images or 1)]
     try:
         rows = [row for row in ledger.rows(bought) if images is None or row.index < images]
@@ -53,3 +54,13 @@ def cost_to_report(
         return otherwise
     costs = [row.cost for row in mine]
     return sum((cost for cost in costs if cost is not None), Decimal(0)) if None not in costs else otherwise
+
+
+def take_report_back(ledger: Ledger, key: str, claim: str, *, images: int) -> None:
+    """The call was stopped before anybody learned the cost that it was to report: leave it to the next one.
+
+    Does not wait. Call it after ``cost_to_report`` has returned, with the same ``claim``.
+    """
+    for index in range(images):
+        with contextlib.suppress(LedgerError):  # it is closed
+            ledger.take(Unreported(key=key, index=index, claim=claim))

@@ -197,6 +197,16 @@ class Reported(Report):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unreported(_Step):
+    """The call that was to report the cost ended before it did. ``claim`` is that of its ``Report``.
+
+    The next one to ask reports it. Its caller has gone, too.
+    """
+
+    durable: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reap(_Step):
     """Its worker seems to be dead: free it, or find that nobody knows. ``dead``: this worker is dead for certain."""
 
@@ -278,6 +288,7 @@ Step: TypeAlias = (
     | Rejoin
     | Report
     | Reported
+    | Unreported
     | Reap
     | Take
     | PlanAgain

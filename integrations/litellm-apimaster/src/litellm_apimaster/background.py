@@ -16,6 +16,8 @@ _tasks: Final[set[asyncio.Task[Any]]] = set()
 async def run_shielded(work: Coroutine[Any, Any, T], *, on_leave: Callable[[], None]) -> T:
     """Await ``work`` in a task of its own, which goes on if this call is cancelled; ``on_leave`` is called then.
 
+    It is called even if the work has just ended: nobody gets its result.
+
     When the event loop ends, it cancels such tasks, too.
     """
     task = asyncio.create_task(work)
@@ -24,9 +26,8 @@ async def run_shielded(work: Coroutine[Any, Any, T], *, on_leave: Callable[[], N
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.done():
-            task.add_done_callback(_log_outcome)
-            on_leave()
+        task.add_done_callback(_log_outcome)
+        on_leave()
         raise
 
 

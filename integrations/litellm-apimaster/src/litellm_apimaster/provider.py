@@ -125,18 +125,20 @@ class APIMasterLLM(CustomLLM):
         call.log_request()
         with self._guarded(call):
             bought = self._buy(call, inline=inline, every=every)
-            response = fill(bought)
-            responses.report_cost(response, bought.cost())
-            return response
+            with _handing_on(bought):
+                response = fill(bought)
+                responses.report_cost(response, bought.report.cost())
+                return response
 
     async def _aanswer(self, call: Call, fill: Callable[[Bought], Any], *, inline: bool, every: bool = False) -> Any:
         call.log_request()
         with self._guarded(call):
             bought = await self._abuy(call, inline=inline, every=every)
-            # Encoding megabytes as base64 would block the loop.
-            response = await asyncio.to_thread(fill, bought) if any(bought.contents) else fill(bought)
-            responses.report_cost(response, await asyncio.to_thread(bought.cost))
-            return response
+            with _handing_on(bought):
+                # Encoding megabytes as base64 would block the loop.
+                response = await asyncio.to_thread(fill, bought) if any(bought.contents) else fill(bought)
+                responses.report_cost(response, await asyncio.to_thread(bought.report.cost))
+                return response
 
     # ``every``: a conversation can't hold a URL that expires, so one image without its bytes fails the whole call.
 
@@ -199,6 +201,16 @@ class APIMasterLLM(CustomLLM):
         if self.retry_unknown_outcomes is not None:
             return self.retry_unknown_outcomes
         return os.environ.get(RETRY_VARIABLE, "").strip().lower() in _ON
+
+
+@contextmanager
+def _handing_on(bought: Bought) -> Iterator[None]:
+    """Leave the report of the cost to another call if this one is stopped in its last step."""
+    try:
+        yield
+    except BaseException:
+        bought.report.give_up()
+        raise
 
 
 def _client_for(call: Call, plan: Plan, client: Any) -> Any:

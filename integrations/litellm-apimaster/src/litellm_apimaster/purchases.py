@@ -19,8 +19,6 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from functools import partial
 from typing import Final
 
 from apimaster import ImageRequest, ImageResult
@@ -30,12 +28,12 @@ from apimaster.ledger.default_place import default_place
 from apimaster.ledger.location import LEDGER_VARIABLE, data_folder
 from apimaster.ledger.rows import Row
 from apimaster.ledger.schema import Where
-from apimaster.ledger.spend import cost_to_report
 from apimaster.ledger.steps import Left, Rejoin
 
 from .errors import UNKNOWN_OUTCOMES
 from .identity import Identity
 from .responses import Bought, ImageContent
+from .spend_report import SpendReport
 
 RETRY_WINDOW: Final = 900.0
 """Seconds since the last step of a purchase within which a client's retry finds it; one under way has more time."""
@@ -65,19 +63,7 @@ class Plan:
 
     def bought(self, result: ImageResult, contents: Sequence[ImageContent]) -> Bought:
         """What the call has got."""
-        return Bought(result, contents, self.key, partial(self._cost_to_report, result))
-
-    def _cost_to_report(self, result: ImageResult) -> Decimal | None:
-        """The cost that nobody has reported. Blocking: it writes to the ledger.
-
-        If the ledger does not know the purchase any more, what another call bought costs nothing here. Without a
-        figure, LiteLLM would take the list price.
-        """
-        if result.cost is None:
-            otherwise = Decimal(0) if result.replayed else None
-        else:
-            otherwise = result.cost - result.replayed_cost
-        return cost_to_report(self.ledger, Where(key=self.key), otherwise, images=self.request.n)
+        return Bought(result, contents, self.key, SpendReport(self.ledger, self.key, result, self.request.n))
 
     def caller_left(self) -> None:
         """The caller went away, and the purchase goes on. Does not wait."""

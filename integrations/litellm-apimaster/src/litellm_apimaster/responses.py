@@ -6,10 +6,10 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from litellm.types.utils import ImageObject, ModelResponseStream
 
@@ -18,6 +18,9 @@ from apimaster.adapters import inspect_picture
 from apimaster.errors import APIMasterError
 
 from .prices import set_response_cost
+
+if TYPE_CHECKING:
+    from .spend_report import SpendReport
 
 _log = logging.getLogger("litellm_apimaster")
 _FAILURES: Final = "failures"
@@ -34,14 +37,14 @@ class Bought:
         result: the core's result.
         contents: what is known of each of its images.
         purchase: the purchase's key in the ledger.
-        cost: takes on to report what it cost, in US dollars; None: the price is not known. Blocking, and the last thing
-            that a call does: who ends before it leaves that to another call.
+        report: takes on to report what it cost: the last thing that a call does. Who ends before it leaves that to
+            another call.
     """
 
     result: ImageResult
     contents: Sequence[ImageContent]
     purchase: str
-    cost: Callable[[], Decimal | None]
+    report: SpendReport
 
 
 def image_response(response: Any, bought: Bought) -> Any:
