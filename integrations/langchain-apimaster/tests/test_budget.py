@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from apimaster import APIMaster
 from apimaster.ledger import Ledger
 from langchain_apimaster import APIMasterGenerateImageTool, APIMasterToolkit
 
@@ -48,10 +50,10 @@ def test_a_restart_does_not_refill_it(emu: Any, make_toolkit: Any) -> None:
     assert len(emu.bill.charges) == 2
 
 
-def test_each_store_namespace_kind_and_limit_has_its_own(emu: Any, make_toolkit: Any, tmp_path: Path) -> None:
+def test_each_store_namespace_and_kind_has_its_own(emu: Any, make_toolkit: Any, tmp_path: Path) -> None:
     options = {"api_key": emu.api_key, "base_url": emu.base_url, "ledger": tmp_path / "shared.db"}
     here = {**options, "store": tmp_path / "one", "max_images": 1}
-    for changed in ({}, {"namespace": "tenant"}, {"store": tmp_path / "two"}, {"max_images": 2}):
+    for changed in ({}, {"namespace": "tenant"}, {"store": tmp_path / "two"}, {"max_images": None}):
         assert draw(make_toolkit(**{**here, **changed})).startswith("img_")
     assert APIMasterGenerateImageTool(**here).invoke("a cat").startswith("img_")
     assert "holds 1 already" in draw(make_toolkit(**here))
@@ -88,6 +90,102 @@ def test_a_limit_that_the_operator_changed_stays(emu: Any, make_toolkit: Any) ->
     draw(toolkit)
     toolkit.open_ledger.set_budget(toolkit.budget.name, images=2)
     assert [draw(make_toolkit(max_images=1))[:4] for _ in range(2)] == ["img_", "The "]
+
+
+def test_another_limit_does_not_begin_at_zero(emu: Any, make_toolkit: Any) -> None:
+    """Each toolkit stands for a start of the application with another setting."""
+    answers = []
+    for limits in ({"max_images": 1}, {"max_images": 2}, {"budget_usd": "0.10"}, {"budget_usd": "0.20"}):
+        toolkit = make_toolkit(**limits)
+        assert (toolkit.budget.limit_usd, toolkit.budget.max_images) == (
+            Decimal(limits["budget_usd"]) if "budget_usd" in limits else None,
+            limits.get("max_images"),
+        ), "before the first purchase, too"
+        answers.append([draw(toolkit)[:4] for _ in range(3)])
+        assert toolkit.budget.spent_usd == emu.bill.total
+        toolkit.open_ledger.close()
+    assert answers == [
+        ["img_", "The ", "The "],
+        ["img_", "The ", "The "],
+        ["The ", "The ", "The "],  # 0.075 is spent, and 0.025 left
+        ["img_", "img_", "img_"],
+    ]
+    lowered = make_toolkit(budget_usd="0.10")
+    assert draw(lowered).startswith("The ")
+    assert (lowered.budget.limit_usd, lowered.budget.spent_usd) == (Decimal("0.10"), 5 * PRICE)
+    assert [each.name for each in lowered.open_ledger.budgets()] == [lowered.budget.name]
+
+
+def test_two_toolkits_with_different_limits_share_what_is_spent(emu: Any, make_toolkit: Any) -> None:
+    """The limits are those of the one that made its first purchase last; budgets with names keep them apart."""
+    one = make_toolkit(max_images=1)
+    assert draw(one).startswith("img_")
+    two = make_toolkit(max_images=3)
+    assert draw(two).startswith("img_")
+    assert (one.budget.name, one.budget.images, one.budget.max_images) == (two.budget.name, 2, 3)
+    assert [draw(each)[:4] for each in (one, two)] == ["img_", "The "]
+    for name, images in (("one", 1), ("two", 2)):
+        one.open_ledger.set_budget(name, images=images)
+    named = [make_toolkit(budget=name) for name in ("one", "two")]
+    assert [[draw(each)[:4] for _ in range(3)] for each in named] == [
+        ["img_", "The ", "The "],
+        ["img_", "img_", "The "],
+    ]
+
+
+def test_a_toolkit_without_limits_takes_no_limit_away(emu: Any, make_toolkit: Any) -> None:
+    limited = make_toolkit(max_images=1)
+    draw(limited)
+    assert draw(make_toolkit()).startswith("img_")
+    assert draw(limited).startswith("The ")
+    assert draw(make_toolkit(max_images=1)).startswith("The ")
+    assert len(emu.bill.charges) == 2
+
+
+def test_what_the_operator_changed_stays_until_the_application_changes(emu: Any, make_toolkit: Any) -> None:
+    toolkit = make_toolkit(max_images=1)
+    draw(toolkit)
+    toolkit.open_ledger.set_budget(toolkit.budget.name, images=0)
+    for limit, expected in ((1, 0), (2, 2), (1, 1)):
+        started = make_toolkit(max_images=limit)
+        draw(started)
+        assert started.budget.max_images == expected
+    assert toolkit.budget.images == 2
+
+
+def earlier_name(store: Path, limits: str) -> str:
+    """The name of a budget as earlier versions made it, one for each limit."""
+    return f"langchain toolkit, {limits}, {hashlib.sha256(f'{chr(10)}{store}'.encode()).hexdigest()[:12]}"
+
+
+@pytest.mark.parametrize("limits", [{"budget_usd": "0.10"}, {"budget_usd": "0.08"}, {"max_images": 2}])
+def test_budgets_of_earlier_versions_go_on(limits: Any, emu: Any, make_toolkit: Any, tmp_path: Path) -> None:
+    spent = earlier_name(tmp_path / "store", "$0.08")
+    others = [earlier_name(tmp_path / "store", each) for each in ("$0.05", "no limit")]
+    with Ledger.open(tmp_path / "shared.db") as ledger, APIMaster(emu.api_key, base_url=emu.base_url) as client:
+        buying = client.with_options(ledger=ledger)
+        for name, usd, images in ((spent, "0.08", 2), (others[0], "0.05", 1), (others[1], None, 3)):
+            ledger.set_budget(name, usd=usd)
+            for _ in range(images):
+                buying.generate("a cat", budget=name)
+        before = len(emu.bill.charges)
+        toolkit = make_toolkit(ledger=ledger, **limits)
+        assert (toolkit.budget.name, toolkit.budget.spent_usd) == (spent, 2 * PRICE)
+        assert draw(toolkit).startswith("The ")
+        assert draw(make_toolkit(ledger=ledger, budget_usd="0.12")).startswith("img_")
+        assert draw(make_toolkit(ledger=ledger, max_images=4)).startswith("img_")
+        assert draw(make_toolkit(ledger=ledger, max_images=4)).startswith("The ")
+        assert len(emu.bill.charges) == before + 2
+
+
+def test_the_operators_limit_of_an_earlier_version_stays(emu: Any, make_toolkit: Any, tmp_path: Path) -> None:
+    name = earlier_name(tmp_path / "store", "1 images")
+    with Ledger.open(tmp_path / "shared.db") as ledger:
+        ledger.set_budget(name, images=2)  # the version has made it with one
+        for _ in range(2):
+            toolkit = make_toolkit(ledger=ledger, max_images=1)
+            assert (toolkit.budget.name, toolkit.budget.max_images) == (name, 2)
+            assert draw(toolkit).startswith("img_")
 
 
 def test_one_kind_of_budget(tmp_path: Path) -> None:

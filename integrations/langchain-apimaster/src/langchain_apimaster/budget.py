@@ -2,11 +2,19 @@
 
 The ledger does the counting: an image counts from the moment before its request goes out, and stops counting only if it
 is certain that it was not charged.
+
+All toolkits with the same store and namespace count in one budget, whatever their limits: who raises a limit does not
+begin at zero. The limits in force are those that a toolkit brought last, unless somebody has changed them in the ledger
+since. A note in the ledger says which ones a toolkit brought, so that these two can be told apart. A toolkit without
+limits has a budget of its own, which refuses nothing.
+
+Earlier versions had a budget for each limit. The one of them in which most was spent goes on, under its name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -49,19 +57,23 @@ class Budget:
     def name(self) -> str:
         """Its name in the ledger."""
         if self._name is None:
-            self._name = _own_name(self._ledger.store, self._kind, self._usd, self._max_images)
+            self._name = self._find_name()
         return self._name
 
     def make(self) -> None:
-        """Make the budget in the ledger, unless it is there. Its limits stay as they are."""
+        """Make the budget in the ledger, or bring it the limits of this toolkit if they are new."""
         if self._is_own and self._made_in != os.getpid():
-            if self._found() is None:
-                self._ledger.get().set_budget(self.name, usd=self._usd, images=self._max_images)
+            ledger = self._ledger.get()
+            found = self._found()
+            if found is None or self._brings_limits():
+                ledger.set_budget(self.name, usd=self._usd, images=self._max_images)
+            if self._has_limits:
+                ledger.set_note(self._note, json.dumps({"name": self.name, "limits": self._limits}))
             self._made_in = os.getpid()
 
     @property
     def limit_usd(self) -> Decimal | None:
-        """The limit in US dollars, or None if there is none."""
+        """The limit in US dollars, or None if there is none; another toolkit with the same store may change it."""
         return self._read().max_usd
 
     @property
@@ -90,8 +102,54 @@ class Budget:
         budget = self._read()
         return None if budget.max_images is None else budget.max_images - budget.images
 
+    @property
+    def _has_limits(self) -> bool:
+        return self._usd is not None or self._max_images is not None
+
+    @property
+    def _limits(self) -> str:
+        return _legacy_name(self._ledger.store, self._kind, self._usd, self._max_images)
+
+    @property
+    def _note(self) -> str:
+        return f"langchain budget {self._kind} {_digest(self._ledger.store)}"
+
+    def _noted(self) -> dict[str, str]:
+        """The name of the budget, and the limits that a toolkit brought last; nothing if none has brought any."""
+        noted: dict[str, str] = json.loads(self._ledger.get().note(self._note) or "{}")
+        return noted
+
+    def _find_name(self) -> str:
+        if not self._has_limits:
+            return self._limits
+        if "name" in (noted := self._noted()):
+            return noted["name"]
+        begin, end = f"langchain {self._kind}, ", f", {_digest(self._ledger.store)}"
+        without_limits = _legacy_name(self._ledger.store, self._kind, None, None)
+        earlier = [
+            each
+            for each in self._ledger.get().budgets()
+            if each.name.startswith(begin) and each.name.endswith(end) and each.name != without_limits
+        ]
+        if earlier:
+            return max(earlier, key=lambda each: (each.usd, each.images, each.name)).name
+        return f"{begin.rstrip(', ')}{end}"
+
+    def _brings_limits(self) -> bool:
+        """Whether the limits of this toolkit are others than those that one brought last."""
+        if not self._has_limits:
+            return False
+        last = self._noted().get("limits", self.name)  # of an earlier version, the name says its limits
+        return last != self._limits
+
     def _read(self) -> LedgerBudget:
-        return self._found() or LedgerBudget(name=self.name, max_usd=self._usd, max_images=self._max_images)
+        found = self._found()
+        mine = {"max_usd": self._usd, "max_images": self._max_images}
+        if found is None:
+            return LedgerBudget(name=self.name, **mine)  # type: ignore[arg-type]
+        if self._is_own and self._made_in != os.getpid() and self._brings_limits():
+            return found.model_copy(update=mine)  # its first purchase will bring them
+        return found
 
     def _found(self) -> LedgerBudget | None:
         return next((each for each in self._ledger.get().budgets() if each.name == self.name), None)
@@ -101,12 +159,13 @@ class Budget:
         return f"Budget({name!r}, usd={self._usd}, max_images={self._max_images})"
 
 
-def _own_name(store: Store, kind: str, usd: Decimal | None, max_images: int | None) -> str:
-    """The name of the budget that all toolkits of this kind with this store, namespace and limits share.
-
-    A toolkit with other limits counts for itself: so no toolkit can change the limit of another.
-    """
+def _legacy_name(store: Store, kind: str, usd: Decimal | None, max_images: int | None) -> str:
+    """The name that a budget without limits has, and that earlier versions gave each limit."""
     limits = [f"${usd.normalize():f}"] if usd is not None else []
     limits += [f"{max_images} images"] if max_images is not None else []
+    return f"langchain {kind}, {' and '.join(limits) or 'no limit'}, {_digest(store)}"
+
+
+def _digest(store: Store) -> str:
     facts = "\n".join((store.namespace, store.location))
-    return f"langchain {kind}, {' and '.join(limits) or 'no limit'}, {hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]

@@ -51,8 +51,9 @@ class Options(BaseModel):
             ``APIMASTER_LEDGER``, else a file in the store, or in the user's data folder if the store is elsewhere.
         namespace: the tenant. Tools with different namespaces never see each other's pictures, tasks and replays.
         budget: the name of a budget in the ledger (``Ledger.set_budget``), which may be shared with other programs.
-        budget_usd: the limit on spending, in US dollars. It is kept in the ledger: toolkits with the same store,
-            namespace and limits share it, over processes and restarts.
+        budget_usd: the limit on spending, in US dollars. It is kept in the ledger: toolkits with the same store and
+            namespace share what is spent, over processes, restarts and changes of the limit; of different limits, that
+            of the toolkit that was started last holds.
         max_images: the limit on the number of images; the same holds for it.
         show_image: whether the model sees a small copy of each picture: ``"never"``, ``"always"``, or ``"auto"`` to
             show it if the profile of ``chat_model`` says that it takes images in tool messages. Needs Pillow.
