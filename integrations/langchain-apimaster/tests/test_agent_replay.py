@@ -99,7 +99,7 @@ def test_the_same_id_with_other_arguments_is_another_call(emu: Any, make_toolkit
     assert len(emu.bill.charges) == 3
 
 
-def test_time_travel_is_free_and_a_fork_buys(emu: Any, make_toolkit: Any, scripted: Any) -> None:
+def test_time_travel_is_free_and_a_fork_buys(emu: Any, make_toolkit: Any, scripted: Any, last_result: Any) -> None:
     config = in_thread("one")
     call = AIMessage("", tool_calls=[CALL], id="ai1")
     agent = create_agent(
@@ -107,13 +107,60 @@ def test_time_travel_is_free_and_a_fork_buys(emu: Any, make_toolkit: Any, script
     )
     first = pictures(agent.invoke({"messages": [HumanMessage("a cat")]}, config)["messages"])
     past = before_tools(agent, config)
-    assert pictures(agent.invoke(None, past)["messages"]) == first
+    for here in (past, agent.update_state(past, {"messages": [call]})):  # the second is a fork that changes nothing
+        messages = agent.invoke(None, here)["messages"]
+        assert pictures(messages) == first
+        made = last_result(messages)
+        assert "This was made before, and is not paid for again." in made.text
+        assert (made.artifact["replayed"], made.artifact["cost_usd"]) == (True, "0")
     assert len(emu.bill.charges) == 1
     fork = agent.update_state(
         past, {"messages": [AIMessage("", tool_calls=[{**CALL, "args": {"prompt": "a dog"}}], id="ai1")]}
     )
-    forked = [pictures(agent.invoke(None, fork)["messages"]) for _ in range(2)]
-    assert forked[0] == forked[1] != first
+    forked = [agent.invoke(None, fork)["messages"] for _ in range(2)]
+    assert pictures(forked[0]) == pictures(forked[1]) != first
+    assert [last_result(messages).artifact["replayed"] for messages in forked] == [False, True]
+    assert "made before" not in last_result(forked[0]).text
+    assert len(emu.bill.charges) == 2
+
+
+def test_a_retry_of_the_model_with_another_prompt_buys(
+    emu: Any, make_toolkit: Any, scripted: Any, calls: Any, last_result: Any
+) -> None:
+    """The checkpoint before the model's turn: it answers anew, in another message, with the same counted id."""
+    config = in_thread("one")
+    turns = [calls(("generate_image", {"prompt": prompt}, "call_0")) for prompt in ("a cat", "a dog", "a dog")]
+    script = [each for turn in turns for each in (turn, AIMessage("Here."))]
+    agent = create_agent(scripted(*script), make_toolkit().get_tools(), checkpointer=InMemorySaver())
+    agent.invoke({"messages": [HumanMessage("draw")]}, config)
+    past = [state.config for state in agent.get_state_history(config) if "model" in state.next][-1]
+    again = [last_result(agent.invoke(None, past)["messages"]).artifact for _ in range(2)]
+    assert [each["replayed"] for each in again] == [False, False], "two answers of the model are two calls"
+    assert [job.request.prompt for job in emu.jobs] == ["a cat", "a dog", "a dog"]
+
+
+def test_a_fork_with_another_attachment_of_the_user_buys(emu: Any, make_toolkit: Any) -> None:
+    """Time travel to a checkpoint whose user message is replaced; the model's message stays."""
+    graph = tool_graph(make_toolkit(), checkpointer=InMemorySaver())
+    call = {"name": "edit_image", "args": {"prompt": "blue", "reference_images": ["attachment:1"]}, "id": "call_0"}
+    config = in_thread("one")
+
+    def attached(color: str) -> HumanMessage:
+        out = io.BytesIO()
+        Image.new("RGB", (64, 48), color).save(out, format="PNG")
+        data = base64.b64encode(out.getvalue()).decode()
+        return HumanMessage([{"type": "image", "base64": data, "mime_type": "image/png"}], id="h1")
+
+    first = pictures(
+        graph.invoke({"messages": [attached("teal"), AIMessage("", tool_calls=[call], id="ai1")]}, config)["messages"]
+    )
+    past = before_tools(graph, config)
+    same, other = (
+        graph.update_state(past, {"messages": [attached(color)]}, as_node="__start__") for color in ("teal", "red")
+    )
+    assert pictures(graph.invoke(None, same)["messages"]) == first
+    assert len(emu.bill.charges) == 1
+    assert pictures(graph.invoke(None, other)["messages"]) != first
     assert len(emu.bill.charges) == 2
 
 
