@@ -68,8 +68,17 @@ _SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_B
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
-# They change the form of the answer: without them, the caller pays and waits for something else.
+# They change the form of the answer: without them, the caller pays and waits for something else. And LiteLLM, from
+# 1.80.11 to 1.110.2, can't carry a stream of images from a custom provider. The proxy's ``image_generation``
+# (proxy/image_endpoints/endpoints.py) writes what the provider returns as one JSON answer: of a stream it makes a 500
+# after the purchase. The ``client`` wrapper (utils.py) takes ``stream=True`` for a chat stream, which reports its own
+# end (``_is_streaming_request``), and leaves out the success event and the cost. Only an edit's stream would reach the
+# client of a proxy, and LiteLLM would book no spend for it.
 _NEVER_DROPPED: Final = frozenset({"partial_images", "stream"})
+_NO_STREAM: Final = (
+    "LiteLLM carries no stream of images from a custom provider, and drop_params does not drop what changes the form "
+    "of the answer. Leave it out; the answer comes whole."
+)
 _UNSUPPORTED: Final = (
     _PASSED_TO_OTHER_MODELS
     | _NEVER_DROPPED
@@ -224,7 +233,7 @@ def _check_supported(
     refused = sorted(name for name in unsupported & given.keys() if not _asks_for_nothing(name, given[name]))
     kept = [name for name in refused if name in _NEVER_DROPPED]
     if kept:
-        refused, advice = kept, "It changes the form of the answer, so drop_params does not drop it. Leave it out."
+        refused, advice = kept, _NO_STREAM
     elif drops_unsupported(arguments):
         return
     else:
