@@ -18,6 +18,8 @@ _HEAD: Final = 512  # enough to tell every format apart
 _STEP: Final = 64 * 1024
 _MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300
 
+_MAX_FILL: Final = 4096  # fill bytes before markers, each read alone; encoders write none, or a few
+
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END: Final = b"\xff\xd9"
@@ -25,6 +27,8 @@ _START_OF_SCAN: Final = 0xDA
 # Frame headers hold the size; C4, C8 and CC are in their range, but are tables.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
+
+_SHORTEST_WEBP: Final = 30  # up to the size; a file that says it is shorter was never finished
 
 _ENDINGS: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
@@ -135,8 +139,10 @@ def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
     """The picture, and the offset of its first scan. This skips from segment to segment, past their data."""
     file.seek(2)
     picture: Picture | None = None
+    fill = _MAX_FILL
     for _ in range(_MAX_SEGMENTS):
-        marker = _next_marker(file)
+        marker, skipped = _next_marker(file, fill)
+        fill -= skipped
         if marker in _BARE_MARKERS:
             continue
         length = _big(_read(file, 2))
@@ -158,14 +164,14 @@ def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
     raise NotAPicture("this JPEG picture is cut short before its data")
 
 
-def _next_marker(file: BinaryIO) -> int:
+def _next_marker(file: BinaryIO, most: int) -> tuple[int, int]:
+    """The next marker, and how many fill bytes (FF) were before it; ``most`` are accepted."""
     start = _read(file, 2)
-    # Any number of fill bytes (FF) may precede a marker; no encoder writes hundreds.
-    for _ in range(_HEAD):
+    for skipped in range(most + 1):
         if len(start) < 2 or start[0] != 0xFF:
             break
         if start[1] not in (0x00, 0xFF):
-            return start[1]
+            return start[1], skipped
         start = start[1:] + _read(file, 1)
     raise NotAPicture("it begins like JPEG, but is cut short or damaged")
 
@@ -193,7 +199,7 @@ def _webp(head: bytes) -> Picture:
 
 def _webp_is_whole(file: BinaryIO, size: int) -> bool:
     file.seek(4)
-    return _little(_read(file, 4)) + 8 <= size
+    return _SHORTEST_WEBP <= _little(_read(file, 4)) + 8 <= size
 
 
 def _find(file: BinaryIO, needle: bytes, start: int) -> bool:

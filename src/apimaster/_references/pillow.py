@@ -8,7 +8,6 @@ Pillow's already, or an array; this package does not need it.
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ReferenceImageError
@@ -35,7 +34,7 @@ def png_of(image: ImageLike) -> bytes:
         _with_eight_bits(_upright(image)).save(out, format="PNG")
     except ReferenceImageError:
         raise
-    except (OSError, ValueError, TypeError, SyntaxError, EOFError, struct.error) as error:  # PIL: a broken file
+    except Exception as error:  # a decoder may raise anything about a broken file, and memory may run out
         raise ReferenceImageError(f"a reference that is a PIL image can't be encoded as PNG: {error}") from error
     return out.getvalue()
 
@@ -59,7 +58,10 @@ def image_of_array(array: Any) -> ImageLike:
         ) from None
     height, width, *_ = shape
     mode = {3: "RGB", 4: "RGBA"}[shape[2]] if len(shape) == 3 else "L"
-    image: ImageLike = Image.frombytes(mode, (width, height), array.tobytes())
+    try:
+        image: ImageLike = Image.frombytes(mode, (width, height), array.tobytes())
+    except Exception as error:  # an array that does not hold what its interface says
+        raise ReferenceImageError(f"an array with the shape {shape} can't be read: {error}", advice=_ARRAYS) from error
     return image.point(lambda value: value * _EIGHT_BITS) if kind == "b1" else image  # type: ignore[attr-defined]
 
 
