@@ -369,6 +369,18 @@ def test_previews_of_the_formats(tmp_path: Path) -> None:
         assert preview_block((tmp_path / name).read_bytes()) == shown
 
 
+def test_a_picture_that_can_not_be_shown_is_delivered(
+    emu: Any, tools: Any, tool_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paid for and stored, whatever a decoder says about it."""
+    tool = tools(show_image="always")["generate_image"]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)  # to Pillow, every picture is a decompression bomb
+    message = tool.invoke(tool_call("generate_image", prompt="a cat"))
+    assert message.status == "success"
+    assert len(message.artifact["images"]) == len(emu.bill.charges) == 1
+    assert "can't be shown here" in message.text
+
+
 def test_a_remote_store(emu: Any, tools: Any, make_toolkit: Any, tool_call: Any, tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}/pictures"
     toolkit = make_toolkit(store=url, show_image="always")

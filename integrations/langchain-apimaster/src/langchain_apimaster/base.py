@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -23,7 +24,7 @@ from .call import Call, current_call, note_caller
 from .context import ToolContext
 from .driver import Flow, RunBlocking
 from .options import CONFIG, Options
-from .previews import preview_block
+from .previews import preview_or_reason
 from .progress import add_run_metadata
 from .results import ToolResult
 from .schema import Arguments, explain_validation
@@ -131,7 +132,8 @@ class ImageTool(Options, BaseTool):
         if not self._context.shows_images:
             return text, artifact
         store = self._context.store
-        blocks = yield RunBlocking(lambda: [preview_block(store.content(image)) for image in result.images])
+        readers = [partial(store.content, image) for image in result.images]
+        blocks = yield RunBlocking(lambda: [preview_or_reason(read) for read in readers])
         return [{"type": "text", "text": text}, *blocks], artifact
 
     @property

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+_log = logging.getLogger("langchain_apimaster")
 
 SIDE: Final = 512
 """Pixels of the longer side of the copy. That is enough to judge a picture, and some 50 kB in every checkpoint."""
@@ -45,3 +49,15 @@ def preview_block(content: Path | bytes) -> dict[str, Any]:
         out = io.BytesIO()
         picture.convert("RGB").save(out, format="JPEG", quality=80)
     return {"type": "image", "base64": base64.b64encode(out.getvalue()).decode(), "mime_type": "image/jpeg"}
+
+
+def preview_or_reason(read: Callable[[], Path | bytes]) -> dict[str, Any]:
+    """A content block with a copy of the picture that ``read`` gives; a text, if no copy can be made. Blocks.
+
+    The picture is paid for and stored. That nobody can look at it here must not become the failure of the call.
+    """
+    try:
+        return preview_block(read())
+    except Exception as error:  # noqa: BLE001  # a decoder may raise anything about a picture
+        _log.warning("no preview of a picture: %s", error)
+        return {"type": "text", "text": f"(This picture can't be shown here: {error})"}
