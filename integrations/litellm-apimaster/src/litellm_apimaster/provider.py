@@ -28,6 +28,7 @@ from .call import Call, chat_call, edit_call, image_call
 from .clients import ClientCache
 from .prices import register_prices, set_response_cost
 from .purchases import Plan, plan_purchase
+from .response_cache import tell_parameters_apart
 from .response_headers import register_headers
 from .responses import Bought, ImageContent
 
@@ -52,7 +53,9 @@ class APIMasterLLM(CustomLLM):
         super().__init__()
         self.retry_unknown_outcomes = retry_unknown_outcomes
         self.clients = ClientCache()
+        # A proxy calls nothing but the constructor before its first request.
         register_prices()
+        tell_parameters_apart()
 
     # LiteLLM passes everything by name, and more of it with every version: hence ``**kwargs``.
 

@@ -10,6 +10,7 @@ from litellm.utils import custom_llm_setup
 from .params import PROVIDER
 from .prices import register_prices
 from .provider import APIMasterLLM
+from .response_cache import tell_parameters_apart
 from .response_headers import register_headers
 
 apimaster_llm: Final = APIMasterLLM()
@@ -32,6 +33,7 @@ def register(*, retry_unknown_outcomes: bool | None = None) -> APIMasterLLM:
     custom_llm_setup()  # type: ignore[no-untyped-call]
     register_prices()
     register_headers()
+    tell_parameters_apart()
     if retry_unknown_outcomes is not None and isinstance(found, APIMasterLLM):
         found.retry_unknown_outcomes = retry_unknown_outcomes
     return found  # type: ignore[return-value]  # another package's handler may have any type
