@@ -176,6 +176,42 @@ def test_a_marked_retry_joins_through_a_deployment_with_other_defaults(proxies, 
     assert len(urls) == len(gateway.bill.charges) == 1
 
 
+RETRY = {"x-stainless-retry-count": "1"}
+
+
+def ask_for_an_edit(client: openai.OpenAI, png: bytes, prompt: str, headers: dict[str, str]) -> Any:
+    image = ("kite.png", png)
+    return client.images.with_raw_response.edit(model="image", prompt=prompt, image=image, extra_headers=headers)
+
+
+def ask_for_a_chat(client: openai.OpenAI, png: bytes, prompt: str, headers: dict[str, str]) -> Any:
+    messages: Any = [{"role": "user", "content": prompt}]
+    create = client.chat.completions.with_raw_response.create
+    return create(model="image", messages=messages, extra_headers=headers)
+
+
+def ask_for_a_generation(client: openai.OpenAI, png: bytes, prompt: str, headers: dict[str, str]) -> Any:
+    return client.images.with_raw_response.generate(model="image", prompt=prompt, extra_headers=headers)
+
+
+def picture_in_answer(response: Any) -> str:
+    body = response.http_response.json()
+    return str(body["data"] if "data" in body else body["choices"][0]["message"]["images"])
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_generation, ask_for_an_edit, ask_for_a_chat], ids=lambda ask: ask.__name__)
+def test_a_marked_retry_joins_and_one_with_another_prompt_buys(ask, proxies, gateway, png):
+    client = client_of(proxies, f"sk-{ask.__name__}", max_retries=0)
+    first, retry = (ask(client, png, "a red kite", headers) for headers in ({}, RETRY))
+    assert picture_in_answer(retry) == picture_in_answer(first)
+    assert [cost_of(each) for each in (first, retry)] == [0.0375, 0]
+    assert len(gateway.bill.charges) == 1
+    other = ask(client, png, "a blue kite", RETRY)
+    assert picture_in_answer(other) != picture_in_answer(first)
+    assert cost_of(other) == 0.0375
+    assert len(gateway.bill.charges) == 2
+
+
 @pytest.mark.parametrize("kind", ["sk", "jwt"])
 def test_two_callers_never_share_a_picture(kind, proxies, gateway):
     header = {"Idempotency-Key": "order 18"}

@@ -5,8 +5,8 @@ parameters that OpenAI does not have out of a request's key: the same message wi
 the first picture.
 
 Generations and edits hold URLs that expire. LiteLLM does not store them: they are none of the kinds of call that its
-cache supports. A handler can't keep a response out of the cache by itself, since LiteLLM asks the arguments of the call,
-of which an asynchronous call keeps its own.
+cache supports. A handler can't keep a response out of the cache by itself: LiteLLM asks the arguments of the call for
+that, and an asynchronous call keeps its own.
 """
 
 from __future__ import annotations
