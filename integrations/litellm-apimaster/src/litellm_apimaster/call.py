@@ -33,6 +33,9 @@ _HEALTH_CHECK_TAG: Final = getattr(
 _LITELLM_METADATA: Final = "litellm_metadata"  # LiteLLM's own; a client's tags are in ``metadata``
 
 
+_OF_EVENTS: Final = ("litellm_call_id", "model_info", "api_base", FROM_PROXY, _LITELLM_METADATA)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call.
@@ -107,6 +110,7 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
 
 def edit_call(handler_arguments: Mapping[str, Any]) -> Call:
     """The call behind ``image_edit``: the same with at least one picture. It is a purchase of that edit, or refused."""
+    _name_for_events(handler_arguments)
     call = image_call(handler_arguments)
     if call.request is not None and not call.request.references:
         with _litellm_errors(call.model):
@@ -116,6 +120,24 @@ def edit_call(handler_arguments: Mapping[str, Any]) -> Call:
                 "To draw from the text alone, use image_generation.",
             )
     return call
+
+
+def _name_for_events(handler_arguments: Mapping[str, Any]) -> None:
+    """Tell LiteLLM's events whose call this is. LiteLLM does so for all calls of a custom provider but edits."""
+    arguments = _arguments(handler_arguments)
+    # A Router writes its notes about an edit into LiteLLM's own metadata; events read them, and tags, from the other.
+    notes: dict[str, Any] = {}
+    for name in (_LITELLM_METADATA, "metadata"):
+        given = arguments.get(name)
+        notes |= given if isinstance(given, Mapping) else {}
+    known = {name: arguments[name] for name in _OF_EVENTS if arguments.get(name) is not None}
+    handler_arguments["logging_obj"].update_environment_variables(
+        model=handler_arguments["model"],
+        user=arguments.get("user"),
+        optional_params={},
+        litellm_params=known | {"metadata": notes},
+        custom_llm_provider=params.PROVIDER,
+    )
 
 
 def chat_call(handler_arguments: Mapping[str, Any]) -> Call:

@@ -1,0 +1,110 @@
+"""What LiteLLM's callbacks learn of a call: provider, model and group of every kind of call, and where base64 is."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import litellm
+import pytest
+from litellm import Router
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+BASE64_OF_A_PNG = "iVBORw0KGgo"
+
+
+class Events(CustomLogger):
+    """The arguments of success events, by the tag of the call: LiteLLM may report calls of earlier tests late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, dict[str, Any]] = {}
+
+    def record(self, kwargs: dict[str, Any]) -> None:
+        params = kwargs.get("litellm_params") or {}
+        for place in ("metadata", "litellm_metadata"):
+            for tag in (params.get(place) or {}).get("tags") or ():
+                self.found[tag] = copy.copy(kwargs)
+
+    def log_success_event(self, kwargs, response_obj, start_time, end_time):
+        self.record(kwargs)
+
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        self.record(kwargs)
+
+
+@pytest.fixture
+def events(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> Events:
+    created = Events()
+    monkeypatch.setattr(litellm, "callbacks", [created])
+    # LiteLLM 1.80 runs callbacks on the first event loop of this process that logged, and each test has its own loop.
+    for attribute in ("_queue", "_sem", "_worker_task"):
+        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)
+    return created
+
+
+def event_of(events: Events, tag: str, call: Any) -> dict[str, Any]:
+    """The event of an asynchronous call, which LiteLLM reports on the loop, in the background."""
+
+    async def until_reported() -> None:
+        while tag not in events.found:
+            await asyncio.sleep(0.01)
+
+    async def await_and_wait() -> None:
+        await call()
+        await asyncio.wait_for(until_reported(), 5)
+
+    asyncio.run(await_and_wait())
+    return events.found[tag]
+
+
+@pytest.mark.parametrize("routed", [False, True], ids=["function", "router"])
+@pytest.mark.parametrize("action", ["generation", "edit"])
+def test_an_event_names_provider_model_and_group(action, routed, account, deploy, events, png):
+    tag = f"names {action} {routed}"
+    source: Any = Router(model_list=[deploy()], num_retries=0) if routed else litellm
+    arguments = {"prompt": "a red kite", "metadata": {"tags": [tag]}} | ({"model": "image"} if routed else account)
+    if action == "edit":
+        arguments["image"] = png
+    event = event_of(events, tag, lambda: getattr(source, f"aimage_{action}")(**arguments))
+    payload = event["standard_logging_object"]
+    seen = {
+        "model": event["model"],
+        "provider": event["custom_llm_provider"],
+        "logged model": payload["model"].removeprefix("apimaster/"),
+        "logged provider": payload["custom_llm_provider"],
+        "group": payload["model_group"] or "",
+        "deployment": bool(payload["model_id"]),
+    }
+    assert seen == {
+        "model": "nano-banana-2",
+        "provider": "apimaster",
+        "logged model": "nano-banana-2",
+        "logged provider": "apimaster",
+        "group": "image" if routed else "",
+        "deployment": routed,
+    }
+
+
+CALLS = [("generation", False), ("generation", True), ("edit", False), ("edit", True), ("chat", False)]
+
+
+@pytest.mark.parametrize(("kind", "hidden"), CALLS)
+def test_the_base64_of_an_answer_is_in_its_event_unless_messages_are_turned_off(
+    kind, hidden, account, events, png, monkeypatch
+):
+    """As the README says, for loggers such as Langfuse and S3."""
+    monkeypatch.setattr(litellm, "turn_off_message_logging", hidden)
+    tag = f"base64 {kind} {hidden}"
+    arguments: dict[str, Any] = {"metadata": {"tags": [tag]}, **account}
+    if kind == "chat":
+        event = event_of(
+            events, tag, lambda: litellm.acompletion(messages=[{"role": "user", "content": "a kite"}], **arguments)
+        )
+    else:
+        arguments |= {"prompt": "a red kite", "response_format": "b64_json"}
+        arguments |= {"image": png} if kind == "edit" else {}
+        event = event_of(events, tag, lambda: getattr(litellm, f"aimage_{kind}")(**arguments))
+    assert (BASE64_OF_A_PNG in repr(event["standard_logging_object"]["response"])) is not hidden
