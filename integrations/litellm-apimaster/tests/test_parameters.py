@@ -334,10 +334,12 @@ def test_the_defaults_of_a_deployment_apply_to_the_proxys_clients(proxy, purchas
     images.generate(model="nano-banana-wide", prompt="a red kite")
     images.generate(model="nano-banana-wide", prompt="a red kite", extra_body={"resolution": "4K"})
     images.generate(model="nano-banana-wide", prompt="a red kite", size="1:1")
+    images.generate(model="nano-banana-wide", prompt="a red kite", size="1024x1024")
     assert [parameters_of(purchase) for purchase in purchases()] == [
         {ASPECT_RATIO: "16:9", RESOLUTION: "2K"},
         {ASPECT_RATIO: "16:9", RESOLUTION: "4K"},
         {ASPECT_RATIO: "1:1", RESOLUTION: "2K"},
+        {ASPECT_RATIO: "1:1", RESOLUTION: "1K"},
     ]
 
 

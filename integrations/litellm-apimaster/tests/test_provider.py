@@ -215,3 +215,21 @@ def test_the_proxys_log_contains_neither_key_nor_base64(proxy, gateway, png):
     text = proxy.log.read_text(errors="replace")
     assert "sk-first" not in text
     assert "iVBORw0KGgo" not in text
+
+
+@pytest.mark.parametrize("kind", ["generation", "edit", "chat"])
+def test_the_proxys_answer_names_tasks_and_failures_in_its_headers(kind, proxy, gateway, png):
+    images, chats = proxy.client.images.with_raw_response, proxy.client.chat.completions.with_raw_response
+    if kind == "generation":
+        gateway.script("ok", "task_failed", on="task")
+        response = images.generate(model="nano-banana-1", prompt="a kite", n=2)
+    elif kind == "edit":
+        gateway.script("ok", "task_failed", on="task")
+        response = images.edit(model="nano-banana-1", prompt="a kite", image=("a.png", png), n=2)
+    else:
+        response = chats.create(model="nano-banana-1", messages=[{"role": "user", "content": "a kite"}])
+    if kind == "generation" and not hasattr(CustomLogger, "async_post_call_response_headers_hook"):
+        return  # this LiteLLM has no way to add headers here
+    made = [job.id for job in gateway.jobs]
+    assert set(response.headers["llm_provider-x-apimaster-tasks"].split(",")) <= set(made)
+    assert response.headers.get("llm_provider-x-apimaster-failures") == (None if kind == "chat" else "1")

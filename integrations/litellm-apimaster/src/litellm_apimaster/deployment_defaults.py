@@ -132,7 +132,13 @@ def _deployment(router: Any, model_id: str) -> Any:
 
 
 def _routers() -> Iterator[Any]:
-    """The Routers of this process. LiteLLM passes a handler no reference to the Router that calls it."""
+    """The Routers of this process, from the places where LiteLLM keeps them.
+
+    There is no other way to learn what the deployment said. A Router merges the deployment's ``litellm_params`` and the
+    call into one dictionary before it calls LiteLLM's function. It hands on the deployment's id, and neither its
+    parameters nor a reference to itself. The hooks that see both apart (``async_filter_deployments``) do not run for
+    blocking calls. If no place has the Router, a warning says so, and tests run with the newest version.
+    """
     owners = [getattr(sys.modules.get(_PROXY_MODULE), "llm_router", None)]
     owners += _live_routers()
     # Before 1.110 every Router registers methods of its own as callbacks.
