@@ -5,23 +5,26 @@ from __future__ import annotations
 import random
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_processes import CLIENT, client_of, start, wait_until_ready
+from ledger_processes import CLIENT, client_of, let_time_pass, start, wait_until_ready
 from PIL import Image
 
+from apimaster import APIMaster
+from apimaster.catalog import one_shot_limit
 from apimaster.emulator import Emulator
 from apimaster.errors import OutcomeUnknownError
 from apimaster.ledger import Ledger
 
 pytestmark = pytest.mark.slow
 
-DIE_AT = (
-    CLIENT
-    + """
+NAME_OF = """
 def name_of(step):
     name = type(step).__name__
     if name == "Begin" and not step.submit:
@@ -29,6 +32,12 @@ def name_of(step):
     return "saved" if name == "Delivered" and step.saved else name
 backend = sqlite.SQLiteBackend if place.startswith("sqlite") else postgres.PostgresBackend
 apply = backend.apply
+"""
+
+DIE_AT = (
+    CLIENT
+    + NAME_OF
+    + """
 def dying(self, steps, worker, **options):
     now = any(name_of(step) == settings["step"] for step in steps)
     if now and settings["when"] == "before":
@@ -43,16 +52,15 @@ with Ledger.open(place) as ledger, APIMaster(ledger=ledger) as client:
 """
 )
 
-ASK_FOR_EIGHT = (
+ASK_FOR_ALL = (
     CLIENT
+    + NAME_OF
     + """
-backend = sqlite.SQLiteBackend if place.startswith("sqlite") else postgres.PostgresBackend
-apply = backend.apply
 seen = 0
 def dying(self, steps, worker, **options):
     global seen
-    before, wanted = seen, (settings["step"], settings["saved"])
-    seen += sum((type(step).__name__, getattr(step, "saved", False)) == wanted for step in steps)
+    before = seen
+    seen += sum(name_of(step) == settings["step"] for step in steps)
     if before < settings["nth"] <= seen:
         threading.Timer(settings["delay"], os.kill, (os.getpid(), signal.SIGKILL)).start()
     return apply(self, steps, worker, **options)
@@ -61,10 +69,11 @@ async def main():
     with Ledger.open(place) as ledger:
         async with AsyncAPIMaster(ledger=ledger) as client:
             print("ready", flush=True)
-            keys = [f"{settings['name']}-{number}" for number in range(8)]
-            folder = settings["folder"]
             await asyncio.gather(
-                *(client.generate(f"castle {key}", idempotency_key=key, save_to=folder) for key in keys)
+                *(
+                    client.generate(f"castle {key}", idempotency_key=key, save_to=settings["folder"], **options)
+                    for key, options in settings["calls"].items()
+                )
             )
             if settings["step"]:
                 signal.pause()  # the kill is on its way
@@ -73,6 +82,8 @@ asyncio.run(main())
 )
 
 
+PRICE = Decimal("0.0375")
+ONE_SHOT: dict[str, Any] = {"mode": "sync"}
 STEPS = {
     "plain": ["Begin", "Submitted", "Delivered", "saved"],
     "references": ["claim", "Begin", "Submitted"],
@@ -82,9 +93,8 @@ STEPS = {
 }
 
 # Nothing was sent, and the log can't show that yet: a one-shot call may still be charged after minutes.
-STILL_UNKNOWN = {
+NOT_YET_KNOWN = {
     ("one shot", "Begin", "after"),
-    ("no asynchronous route", "Submitting", "before"),
     ("no asynchronous route", "Submitting", "after"),
 }
 
@@ -92,29 +102,36 @@ STILL_UNKNOWN = {
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("request_kind", "step"), [(kind, step) for kind, steps in STEPS.items() for step in steps])
 def test_killed_at_a_step(
-    place: str, gateway: Emulator, tmp_path: Path, request_kind: str, step: str, when: str
+    place: str,
+    gateway: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request_kind: str,
+    step: str,
+    when: str,
 ) -> None:
     reference = tmp_path / "reference.png"
     Image.new("RGB", (8, 8), "red").save(reference)
     options: dict[str, Any] = {
         "references": {"references": [str(reference)]},
         "two images": {"n": 2},
-        "one shot": {"mode": "sync"},
-    }.get(request_kind, {})
+        "one shot": ONE_SHOT,
+    }.get(request_kind, {}) | {"budget": "shared"}
+    usual = gateway.dialect
     if request_kind == "no asynchronous route":
         gateway.dialect = "no_async"
+    with Ledger.open(place) as ledger:
+        ledger.set_budget("shared", usd=1)
     folder = tmp_path / "pictures"
     with start(DIE_AT, place, gateway, step=step, when=when, folder=str(folder), options=options) as child:
         child.communicate()
     assert child.returncode == -9
     images = options.get("n", 1)
+    gateway.dialect = usual  # by the charge of a one-shot call, which has no task, no log shows that it is alive
     with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
         client.generate("another castle, so that the log shows that it is alive")
-        if (request_kind, step, when) in STILL_UNKNOWN:
-            with pytest.raises(OutcomeUnknownError):
-                client.generate("the castle", idempotency_key="k", **options)
-            assert len(gateway.bill.charges) == 1
-            return
+        if (request_kind, step, when) in NOT_YET_KNOWN:
+            settle_when_it_is_time(client, gateway, monkeypatch, options)
         result = client.generate("the castle", idempotency_key="k", save_to=folder, **options)
         if result.failures:  # the one was looked up while the request for the other was out
             result = client.generate("the castle", idempotency_key="k", save_to=folder, **options)
@@ -122,10 +139,29 @@ def test_killed_at_a_step(
         assert [(purchase.state, purchase.billed) for purchase in found] == [("saved", "yes")] * images
         if images == 1:
             assert result.replayed == (step not in ("claim", "Begin", "Submitting"))
+        (budget,) = ledger.budgets()
+        assert (budget.usd, budget.images) == (gateway.bill.total - PRICE, images)
     assert len(gateway.bill.charges) == images + 1
     # A file without a task in its name is saved again, if the process died before it recorded the name.
     again = (request_kind, step, when) == ("one shot", "saved", "before")
     assert images <= len(list(folder.glob("*.png"))) <= images + again
+
+
+def settle_when_it_is_time(
+    client: APIMaster, gateway: Emulator, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Nobody can tell before the gateway's own limit has passed; then the log shows that nothing was charged."""
+    with pytest.raises(OutcomeUnknownError):
+        client.generate("the castle", idempotency_key="k", **options)
+    with monkeypatch.context() as nearly:
+        let_time_pass(nearly, one_shot_limit(None) - 30)
+        assert [purchase.key for purchase in client.settle("k").still_unknown] == ["k"]
+    with monkeypatch.context() as over:
+        let_time_pass(over, one_shot_limit(None) + 1)
+        settlement = client.settle("k")
+        assert not settlement.still_unknown, settlement.still_unknown[0].error
+    assert [(purchase.state, purchase.billed) for purchase in settlement.not_charged] == [("failed", "no")]
+    assert len(gateway.bill.charges) == 1, "of the witness"
 
 
 @pytest.mark.parametrize(("when", "state"), [("before", "submitted"), ("after", "failed")])
@@ -149,17 +185,53 @@ def test_who_lives_on_finds_out_what_a_killed_process_bought(
     assert len(gateway.bill.charges) == 3
 
 
-@pytest.mark.parametrize("step", [None, "Begin", "Submitted", "Delivered", "saved"])
-def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, step: str | None) -> None:
-    """At any moment, or from just before the nth step of a kind until shortly after it."""
+@pytest.fixture(scope="module")
+def drawing() -> Iterator[Emulator]:
+    with Emulator(pictures="small") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def distinct(drawing: Emulator, soon: None) -> Emulator:
+    """A gateway without two pictures that are the same: two equal ones of one-shot calls may be one file."""
+    drawing.reset()
+    drawing.latency = "0.02-0.2"
+    return drawing
+
+
+@pytest.mark.parametrize("step", [None, "claim", "Begin", "Submitted", "Delivered", "saved"])
+def test_killed_at_fifty_moments(
+    place: str, distinct: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str | None
+) -> None:
+    """At any moment, or from just before the nth step of a kind until shortly after it.
+
+    Each process makes every kind of call at once, all of them for one budget.
+    """
     chance = random.Random(20261125)
     folder = tmp_path / "pictures"
-    kind = {"step": "Delivered" if step == "saved" else step, "saved": step == "saved"}
+    reference = tmp_path / "reference.png"
+    Image.new("RGB", (8, 8), "red").save(reference)
+    referring = {"references": [str(reference)]}
+    kinds: tuple[dict[str, Any], ...] = (
+        {},
+        {},
+        referring,
+        referring,
+        {"n": 2},
+        {"n": 2} | referring,
+        ONE_SHOT,
+        ONE_SHOT,
+    )
+    calls = {
+        number: {f"round-{number}-{index}": {"budget": "shared", **options} for index, options in enumerate(kinds)}
+        for number in range(50)
+    }
+    with Ledger.open(place) as ledger:
+        ledger.set_budget("shared", usd=100)
 
     def one(number: int) -> bool:
-        moment = {"nth": chance.randint(1, 8), "delay": chance.random() * 0.02}
-        settings = {"name": f"round-{number}", "folder": str(folder), **kind, **moment}
-        with start(ASK_FOR_EIGHT, place, gateway, **settings) as child:
+        moment = {"nth": chance.randint(1, 3 if step == "claim" else 8), "delay": chance.random() * 0.02}
+        with start(ASK_FOR_ALL, place, distinct, step=step, folder=str(folder), calls=calls[number], **moment) as child:
             wait_until_ready(child)
             try:
                 # killed if it has not ended by then
@@ -171,25 +243,44 @@ def test_killed_at_fifty_moments(place: str, gateway: Emulator, tmp_path: Path, 
     with ThreadPoolExecutor(5) as pool:
         killed = sum(pool.map(one, range(50)))
     assert step is None or killed == 50
-    with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
+    distinct.finish()  # one-shot calls whose clients are gone
+    with Ledger.open(place, lease=0) as ledger, client_of(distinct, ledger) as client:
         ledger.reap()
         found = list(ledger.purchases())
-        charges = len(gateway.bill.charges)
+        charges = len(distinct.bill.charges)
         unknown = [purchase for purchase in found if purchase.state == "unknown"]
         paid = [purchase for purchase in found if purchase.billed == "yes"]
         assert charges <= len(paid) + len(unknown)
         assert not [purchase for purchase in found if purchase.state in ("submitting", "claimed")]
+        assert reserved(ledger) == len(paid) + len(unknown)
         client.generate("another castle, so that the log shows that it is alive")
+        let_time_pass(monkeypatch, one_shot_limit(None) + ledger.settle_after)
         settlement = client.settle(save_to=folder)
         assert len(settlement.recovered) + len(settlement.not_charged) == len(unknown), settlement
         assert not settlement.still_unknown
-        for purchase in ledger.purchases(state=("submitted", "delivered")):
-            if purchase.key.startswith("round"):
-                client.generate(purchase.request, idempotency_key=purchase.key, save_to=folder)
+        assert reserved(ledger) == charges == len(distinct.bill.charges) - 1
+        bought = Counter(purchase.key for purchase in ledger.purchases() if purchase.billed == "yes")
+        begun = {purchase.key for purchase in ledger.purchases(state=("submitted", "delivered"))}
+        for key, options in (
+            (key, options) for each in calls.values() for key, options in each.items() if key in begun
+        ):
+            client.generate(f"castle {key}", idempotency_key=key, save_to=folder, **options)
+            charges += options.get("n", 1) - bought[key]  # of two images, the other one is bought now
         saved = list(ledger.purchases(state="saved"))
-        assert len(saved) == charges == len(gateway.bill.charges) - 1
-        assert len(list(folder.glob("*.png"))) == charges
-        assert all(Path(str(image.path)).is_file() for purchase in saved for image in purchase.images)
+        assert len(saved) == reserved(ledger) == charges == len(distinct.bill.charges) - 1
+        paths = {Path(str(image.path)) for purchase in saved for image in purchase.images}
+        assert len(paths) == len(saved)
+        assert all(path.is_file() for path in paths)
+        # A file without a task in its name is saved again, if the process died before it recorded the name.
+        again = set(folder.glob("*.png")) - paths
+        assert len(again) <= sum(options.get("mode") == "sync" for each in calls.values() for options in each.values())
+
+
+def reserved(ledger: Ledger) -> int:
+    """The images that count in the budget, whose dollars are theirs."""
+    (budget,) = ledger.budgets()
+    assert budget.usd == budget.images * PRICE
+    return budget.images
 
 
 def test_killed_before_the_reply_while_the_charge_shows_late(place: str, tmp_path: Path, soon: None) -> None:

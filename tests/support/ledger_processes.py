@@ -8,10 +8,13 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import forked
+import pytest
 
 from apimaster import APIMaster
 from apimaster.emulator import Emulator
 from apimaster.ledger import Ledger
+from apimaster.ledger.postgres import PostgresBackend
+from apimaster.ledger.sqlite import SQLiteBackend
 
 CLIENT = """
 import asyncio, json, os, signal, sys, threading, time
@@ -53,3 +56,10 @@ def let_go(children: list[forked.Child]) -> list[str]:
 
 def client_of(gateway: Emulator, ledger: Ledger) -> APIMaster:
     return APIMaster(gateway.api_key, base_url=gateway.base_url, ledger=ledger)
+
+
+def let_time_pass(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """For whoever settles in this process, so much time has passed since all that is in the ledger and in the log."""
+    for backend in (SQLiteBackend, PostgresBackend):
+        clock = backend.now
+        monkeypatch.setattr(backend, "now", lambda self, clock=clock: clock(self) + seconds)
