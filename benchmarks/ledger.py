@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import sqlite3
 import sys
 import tempfile
@@ -158,8 +159,11 @@ def a_join(server: Server, place: str, name: str, rounds: int) -> None:
             for call in calls:
                 call.join(20)
         late.append(abs(known["joiner"] - known["buyer"]))
-    print(f"{name}: a join is known after {sorted(late)[rounds // 2]:.3f} s, at most {max(late):.3f} s")
-    goal(f"{name}, seconds until a join is known", sorted(late)[rounds // 2], 0.2)
+    late.sort()
+    usual, in_95_of_100 = late[rounds // 2], late[math.ceil(rounds * 0.95) - 1]
+    print(f"{name}: a join is known after {usual:.3f} s, 95 % within {in_95_of_100:.3f} s, all within {late[-1]:.3f} s")
+    # The goal is for each join, not for the usual one; of one in twenty, the machine's other work may be the reason.
+    goal(f"{name}, seconds until a join is known, 95 % of {rounds}", in_95_of_100, 0.2)
 
 
 def main(rounds: int = 11, calls: int = 40) -> None:
@@ -169,8 +173,8 @@ def main(rounds: int = 11, calls: int = 40) -> None:
         asyncio.run(cpu_of_many_calls(server, folder, rounds, calls * 8))
         purchases_per_second(str(folder / "steps.db"), "SQLite", 5)
         purchases_per_second(postgres.new_database(), "PostgreSQL", 5)
-        a_join(server, str(folder / "join.db"), "SQLite", 9)
-        a_join(server, postgres.new_database(), "PostgreSQL", 9)
+        a_join(server, str(folder / "join.db"), "SQLite", 40)
+        a_join(server, postgres.new_database(), "PostgreSQL", 40)
         a_million_rows(folder)
 
 
