@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import openai
+import psycopg
 import pytest
 from litellm_proxies import client_of, cost_of, generate, shared_proxy, url_of
 from postgres import PostgresServer
@@ -59,6 +60,63 @@ def test_one_key_at_once_through_both(proxies: list[Any], gateway: Any) -> None:
         answers = list(pool.map(ask, range(20)))
     assert len(gateway.bill.charges) == len({url for url, _ in answers}) == 5
     assert sum(cost for _, cost in answers) == pytest.approx(5 * 0.0375)
+
+
+def change(place: str, statement: str) -> None:
+    """Let time pass for some rows: nothing else moves the clock of a server that real processes share."""
+    with psycopg.connect(place) as connection:
+        connection.execute(statement)
+
+
+def told(client: openai.OpenAI, header: dict[str, str]) -> str:
+    with pytest.raises(openai.APIStatusError) as caught:
+        generate(client, extra_headers=header, extra_body={"timeout": 0.5})
+    assert caught.value.status_code == 424
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_kill_9_while_the_request_is_out(
+    charged: bool,
+    proxies: list[Any],
+    gateway: Any,
+    place: str,
+    start_proxy: Any,
+    tmp_path: Any,
+) -> None:
+    """The other proxy says exactly what is known, and then finds out by itself what became of the request."""
+    gateway.latency = 0
+    header = {"Idempotency-Key": f"submitting, charged: {charged}"}
+    other = client_of(proxies[1:], "sk-killed", max_retries=0, timeout=60)
+    with Ledger.open(place) as ledger, ThreadPoolExecutor(1) as pool:
+        with shared_proxy(start_proxy, place, tmp_path) as victim:
+            asked = len(gateway.requests_to("submit"))
+            gateway.script("hang", accepted=charged)
+            lost = pool.submit(
+                generate, client_of([victim], "sk-killed", max_retries=0, timeout=60), extra_headers=header
+            )
+            while len(gateway.requests_to("submit")) == asked:
+                assert not lost.done(), lost.result()
+            os.kill(victim.pid, signal.SIGKILL)
+            with pytest.raises(openai.APIConnectionError):
+                lost.result(30)
+        generate(other)  # by its charge, the usage log shows that it is alive
+        charges = len(gateway.bill.charges)
+        assert "another call was buying" in told(other, header)  # until the lease of the victim has run out
+        change(place, f"UPDATE apimaster.worker SET seen = seen - 3600 WHERE pid = {victim.pid}")
+        assert "Nobody knows whether the purchase" in told(other, header)  # a charge may still show in the log
+        assert len(gateway.bill.charges) == charges
+        # A minute later for all that the ledger knows: now the log holds a charge, or proves that there is none.
+        earlier = ", ".join(
+            f"{name} = {name} - 70" for name in ("begun_at", "unknown_since", "settled_at", "updated_at")
+        )
+        change(place, f"UPDATE apimaster.purchase SET {earlier}")
+        back = generate(other, extra_headers=header)
+        assert url_of(back)
+        assert cost_of(back) == 0.0375, "the proxy that was killed has reported nothing"
+        assert len(gateway.bill.charges) == charges + (not charged)
+        assert not any(ledger.purchases(state="unknown"))
+        assert url_of(generate(other, extra_headers=header)) == url_of(back)
 
 
 # Last, since one of the proxies is gone afterwards.
