@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,10 @@ def test_a_toolkit_without_references_has_no_edit_tool(tmp_path: Path) -> None:
     assert names == ["generate_image", "submit_image", "get_image"]
     pinned = APIMasterToolkit(store=tmp_path, expose={"n"}, defaults={"reference_images": ["logo.png"]}).get_tools()
     assert list(pinned[1].args) == ["prompt", "n"]
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+def test_a_schema_is_complete_before_anybody_looks(kind: Any, tmp_path: Path) -> None:
+    """LangChain before 1.6 reads the signature of the schema and takes an empty one for a tool without arguments."""
+    schema = kind(store=tmp_path).args_schema
+    assert list(inspect.signature(schema).parameters) == list(schema.model_fields)

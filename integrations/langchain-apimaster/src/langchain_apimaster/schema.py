@@ -190,19 +190,31 @@ def request_arguments(
         else:
             # The model is not shown the application's own pictures, which may be bytes.
             shown[name] = (kind, Field(default=[], description=description))
-    return create_model(title, __base__=Arguments, **shown)
+    return _built(create_model(title, __base__=Arguments, **shown))
 
 
 @lru_cache(maxsize=1)
 def task_arguments() -> type[Arguments]:
     """The schema of ``get_image``."""
     wait = "true: wait until the picture is there. false: look once and say how far it is."
-    return create_model(
-        "GetImage",
-        __base__=Arguments,
-        task_id=(str, Field(description="The id of the task, as submit_image or an error message named it.")),
-        wait=(bool, Field(default=True, description=wait)),
+    return _built(
+        create_model(
+            "GetImage",
+            __base__=Arguments,
+            task_id=(str, Field(description="The id of the task, as submit_image or an error message named it.")),
+            wait=(bool, Field(default=True, description=wait)),
+        )
     )
+
+
+def _built(arguments: type[Arguments]) -> type[Arguments]:
+    """``arguments``, complete: a model that is not built yet has an empty signature, and hosts read that.
+
+    LangChain before 1.6 and other frameworks take a tool without arguments from it. Only the base is built late, since
+    that is made when the package is imported.
+    """
+    arguments.model_rebuild()
+    return arguments
 
 
 def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
