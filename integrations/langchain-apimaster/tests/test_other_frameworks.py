@@ -31,6 +31,7 @@ def check(returned: list[str], emulator: Any) -> None:
     assert len(returned) == 3
     assert "2752×1536 PNG, 16:9, 2K, $0.05." in returned[0]
     assert "$0.0375" in returned[1]
+    assert max(map(len, map(str, returned))) < 600  # show_image="always" became no base64 in the prompt
     assert "'/etc/passwd' is not a picture that can be named here" in returned[2]
     assert all(str(text).count("http") == 0 for text in returned[:2])
     assert emulator.bill.total == Decimal("0.0875")
@@ -51,7 +52,10 @@ def test_pydantic_ai(emu: Any, make_toolkit: Any) -> None:
         call = next_call(returned)
         return ModelResponse(parts=[ToolCallPart(*call) if call else TextPart(json.dumps(returned))])
 
-    agent = Agent(FunctionModel(model), tools=[tool_from_langchain(tool) for tool in make_toolkit().get_tools()])
+    agent = Agent(
+        FunctionModel(model),
+        tools=[tool_from_langchain(tool) for tool in make_toolkit(show_image="always").get_tools()],
+    )
     check(json.loads(agent.run_sync("Draw a cat").output), emu)
     schemas = {tool.name: tool.parameters_json_schema for tool in seen[0].function_tools}
     assert schemas["generate_image"]["required"] == ["prompt"]
@@ -72,7 +76,7 @@ def test_smolagents(emu: Any, make_toolkit: Any) -> None:
                 MessageRole.ASSISTANT, "", [ChatMessageToolCall(function, f"call_{len(returned)}", "function")]
             )
 
-    tools = make_toolkit().get_tools()
+    tools = make_toolkit(show_image="always").get_tools()
     before = [tool.tool_call_schema.model_json_schema() for tool in tools]
     agent = ToolCallingAgent(tools=[Tool.from_langchain(tool) for tool in tools], model=Scripted(), verbosity_level=0)
     check(json.loads(agent.run("Draw a cat")), emu)
@@ -111,7 +115,7 @@ def test_autogen(emu: Any, make_toolkit: Any) -> None:
             "family": ModelFamily.UNKNOWN,
         },
     )
-    tools: Any = [LangChainToolAdapter(tool) for tool in make_toolkit().get_tools()]
+    tools: Any = [LangChainToolAdapter(tool) for tool in make_toolkit(show_image="always").get_tools()]
     agent = AssistantAgent("painter", model_client=model, tools=tools, max_tool_iterations=5)
     result = asyncio.run(agent.run(task="Draw a cat", cancellation_token=CancellationToken()))
     check(json.loads(result.messages[-1].to_text()), emu)

@@ -6,12 +6,11 @@ the flow's result becomes content for the model and an artifact for the applicat
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, BaseRunManager, CallbackManagerForToolRun
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg
 from pydantic import PrivateAttr
@@ -20,7 +19,7 @@ from typing_extensions import Self
 from apimaster import APIMasterError
 
 from . import driver, messages
-from .call import Call, current_call, note_caller
+from .call import Call, current_call, in_run, note_caller
 from .context import ToolContext
 from .driver import Flow, RunBlocking
 from .options import CONFIG, Options
@@ -28,6 +27,7 @@ from .previews import preview_or_reason
 from .progress import add_run_metadata
 from .results import ToolResult
 from .schema import Arguments, explain_validation
+from .signatures import show_arguments, show_entry
 
 
 class ImageTool(Options, BaseTool):
@@ -79,43 +79,58 @@ class ImageTool(Options, BaseTool):
         with note_caller(tool_input, tool_call_id) as bare:
             return await super().arun(bare, *args, tool_call_id=tool_call_id, **kwargs)
 
-    def _run(
-        self,
-        bare_input: str | None = None,
-        *,
-        config: RunnableConfig,
-        run_manager: CallbackManagerForToolRun | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, dict[str, Any]]:
-        return driver.run(self._respond(bare_input, arguments, config, run_manager), self._context)
+    @property
+    def _run(self) -> Callable[..., Any]:
+        """What LangChain calls within a run. Called by anybody else, it is ``func``: google-adk calls it."""
 
-    async def _arun(
-        self,
-        bare_input: str | None = None,
-        *,
-        config: RunnableConfig,
-        run_manager: AsyncCallbackManagerForToolRun | None = None,
-        **arguments: Any,
-    ) -> tuple[Any, dict[str, Any]]:
-        return await driver.arun(self._respond(bare_input, arguments, config, run_manager), self._context)
+        def _run(*given: Any, config: RunnableConfig | None = None, run_manager: Any = None, **arguments: Any) -> Any:
+            if not (in_run() or isinstance(run_manager, BaseRunManager)):
+                return self.run(self._named(given, arguments, run_manager=run_manager), config=config)
+            response = self._respond(self._named(given, arguments), config, run_manager)
+            return driver.run(response, self._context)
+
+        show_entry(_run, self.get_input_schema(), CallbackManagerForToolRun | None)
+        return _run
+
+    @property
+    def _arun(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """The same for asyncio."""
+
+        async def _arun(
+            *given: Any, config: RunnableConfig | None = None, run_manager: Any = None, **arguments: Any
+        ) -> Any:
+            if not (in_run() or isinstance(run_manager, BaseRunManager)):
+                return await self.arun(self._named(given, arguments, run_manager=run_manager), config=config)
+            response = self._respond(self._named(given, arguments), config, run_manager)
+            return await driver.arun(response, self._context)
+
+        show_entry(_arun, self.get_input_schema(), AsyncCallbackManagerForToolRun | None)
+        return _arun
+
+    def _named(self, given: tuple[Any, ...], arguments: dict[str, Any], **made_up: Any) -> dict[str, Any]:
+        """All arguments by name: the main one may be given by position."""
+        if len(given) > 1:
+            raise TypeError("only the first argument may be given by position; give the others by name")
+        # A model can name an argument as LangChain names its own; the schema refuses it.
+        unknown = {name: value for name, value in made_up.items() if value is not None}
+        return ({self._main_argument: given[0]} if given else {}) | arguments | unknown
 
     def _respond(
-        self, bare_input: str | None, arguments: dict[str, Any], config: RunnableConfig | None, run_manager: Any
+        self, arguments: dict[str, Any], config: RunnableConfig | None, run_manager: Any
     ) -> Flow[tuple[Any, dict[str, Any]]]:
-        if bare_input is not None:
-            arguments = {self._main_argument: bare_input}
         model = self._context.model
+        call = current_call(self.name, config, run_manager)
         try:
-            result = yield from self._flow(current_call(self.name, config, run_manager), arguments)
+            result = yield from self._flow(call, arguments)
         except APIMasterError as error:
             known = [task.id for task in error.tasks if task.id]
             add_run_metadata(run_manager, _run_metadata(model, None, known) | {"apimaster_billed": error.billed})
             raise messages.ImageToolError(error) from error
         facts = _run_metadata(result.model, result.cost, result.tasks)
         add_run_metadata(run_manager, facts | {"apimaster_replayed": result.replayed})
-        return (yield from self._content_and_artifact(result))
+        return (yield from self._content_and_artifact(call, result))
 
-    def _content_and_artifact(self, result: ToolResult) -> Flow[tuple[Any, dict[str, Any]]]:
+    def _content_and_artifact(self, call: Call, result: ToolResult) -> Flow[tuple[Any, dict[str, Any]]]:
         task = result.unfinished
         artifact = messages.artifact(
             result.images,
@@ -129,7 +144,9 @@ class ImageTool(Options, BaseTool):
         if task is not None:
             return messages.describe_task(task, replayed=result.replayed), artifact
         text = messages.describe(result.images, result.failures, replayed=result.replayed)
-        if not self._context.shows_images:
+        # Without the id of a tool call, LangChain returns the bare content. Adapters of other frameworks call tools so,
+        # and write each block into the prompt as text, base64 included.
+        if not self._context.shows_images or call.caller.call_id is None:
             return text, artifact
         store = self._context.store
         readers = [partial(store.content, image) for image in result.images]
@@ -140,15 +157,15 @@ class ImageTool(Options, BaseTool):
     def func(self) -> Callable[..., Any]:
         """The tool as a plain function: arguments in, content out.
 
-        LangGraph reads its signature to learn that the tool wants the runtime, and AutoGen calls it.
+        LangGraph reads its type hints to learn that the tool wants the runtime, and AutoGen and CrewAI call it.
         """
 
-        def function(*, runtime: Annotated[Any, InjectedToolArg] = None, **arguments: Any) -> Any:
-            return self.run(arguments if runtime is None else {**arguments, "runtime": runtime})
+        def function(*given: Any, runtime: Any = None, **arguments: Any) -> Any:
+            asked = self._named(given, arguments)
+            return self.run(asked if runtime is None else {**asked, "runtime": runtime})
 
-        schema = self.get_input_schema()
         function.__name__ = self.name
-        function.__signature__ = inspect.signature(schema)  # type: ignore[attr-defined]  # what readers of the schema see
+        show_arguments(function, self.get_input_schema(), runtime=Annotated[Any, InjectedToolArg])
         return function
 
     @property

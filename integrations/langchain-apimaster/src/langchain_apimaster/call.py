@@ -81,6 +81,11 @@ def note_caller(tool_input: Any, call_id: str | None) -> Iterator[Any]:
         _caller.reset(token)
 
 
+def in_run() -> bool:
+    """Whether this is called from within a tool's ``run``, and not by a host that calls ``_run`` itself."""
+    return _caller.get() is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One run of a tool, as the flows see it.
