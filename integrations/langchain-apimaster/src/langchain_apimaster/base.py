@@ -1,24 +1,25 @@
 """The base of the four tools: from LangChain to the flows and back.
 
 A tool sends nothing itself. ``run`` notes the caller, ``_run`` and ``_arun`` pass the same flow to the two drivers, and
-the flow's result becomes content for the model and an artifact for the application.
+the flow's result becomes content for the model and an artifact for the application. A failure leaves LangChain as an
+error, so that the run counts as failed in traces; ``run`` turns it into the text for the model afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, BaseRunManager, CallbackManagerForToolRun
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolArg
-from pydantic import PrivateAttr
+from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
+from pydantic import PrivateAttr, ValidationError
 from typing_extensions import Self
 
 from apimaster import APIMasterError
 
-from . import driver, messages
+from . import driver, failures, messages
 from .call import Call, current_call, in_run, note_caller
 from .context import ToolContext
 from .driver import Flow, RunBlocking
@@ -67,17 +68,69 @@ class ImageTool(Options, BaseTool):
     def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
         raise NotImplementedError
 
-    def run(self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
+    def run(
+        self,
+        tool_input: str | dict[str, Any],
+        *args: Any,
+        tool_call_id: str | None = None,
+        in_batch: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """See ``BaseTool.run``."""
         with note_caller(tool_input, tool_call_id) as bare:
-            return super().run(bare, *args, tool_call_id=tool_call_id, **kwargs)
+            try:
+                return super(ImageTool, self._raising()).run(bare, *args, tool_call_id=tool_call_id, **kwargs)
+            except (ToolException, ValidationError) as error:
+                return failures.answer(self, error, tool_call_id, in_batch=in_batch)
 
     async def arun(
-        self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any
+        self,
+        tool_input: str | dict[str, Any],
+        *args: Any,
+        tool_call_id: str | None = None,
+        in_batch: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """See ``BaseTool.arun``."""
         with note_caller(tool_input, tool_call_id) as bare:
-            return await super().arun(bare, *args, tool_call_id=tool_call_id, **kwargs)
+            try:
+                return await super(ImageTool, self._raising()).arun(bare, *args, tool_call_id=tool_call_id, **kwargs)
+            except (ToolException, ValidationError) as error:
+                return failures.answer(self, error, tool_call_id, in_batch=in_batch)
+
+    def _raising(self) -> Self:
+        """This tool for one call, without what turns errors into text: LangChain reports such a run as a success."""
+        made: Self = super().model_copy(update={"handle_tool_error": False, "handle_validation_error": False})
+        return made
+
+    def batch(self, inputs: Any, config: Any = None, *, return_exceptions: bool = False, **kwargs: Any) -> list[Any]:
+        """The result of each input, in order. In a batch no model reads the text of an error, so it is raised.
+
+        All inputs run to their end. Then the first error is raised; its ``results`` hold what the others brought. An
+        input that is a tool call gets its ``ToolMessage`` all the same, and so does every input if the application
+        has set ``handle_tool_error`` itself.
+
+        Raises:
+            ImageToolError: an input failed, and ``return_exceptions`` is false.
+            ValidationError: the same, because its arguments were not accepted.
+        """
+        results = super().batch(inputs, config, return_exceptions=True, in_batch=True, **kwargs)
+        return results if return_exceptions else failures.raise_first(results)
+
+    async def abatch(
+        self, inputs: Any, config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+    ) -> list[Any]:
+        """See ``batch``."""
+        results = await super().abatch(inputs, config, return_exceptions=True, in_batch=True, **kwargs)
+        return results if return_exceptions else failures.raise_first(results)
+
+    def batch_as_completed(self, inputs: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
+        """Each result with its place, as soon as it is there. Errors are raised as ``batch`` does, but at once."""
+        return super().batch_as_completed(inputs, config, in_batch=True, **kwargs)
+
+    def abatch_as_completed(self, inputs: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """See ``batch_as_completed``."""
+        return super().abatch_as_completed(inputs, config, in_batch=True, **kwargs)
 
     @property
     def _run(self) -> Callable[..., Any]:

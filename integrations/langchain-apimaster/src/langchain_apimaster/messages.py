@@ -49,11 +49,13 @@ class ImageToolError(ToolException):
 
     Attributes:
         error: the core's error, with ``billed``, ``retryable`` and ``tasks``.
+        results: of ``batch`` and ``abatch``: for each input its result, or its error. Else empty.
     """
 
     def __init__(self, error: APIMasterError) -> None:
         super().__init__(explain(error))
         self.error = error
+        self.results: list[Any] = []
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.error,))
