@@ -117,7 +117,6 @@ def test_killed_at_a_step(
         "two images": {"n": 2},
         "one shot": ONE_SHOT,
     }.get(request_kind, {}) | {"budget": "shared"}
-    usual = gateway.dialect
     if request_kind == "no asynchronous route":
         gateway.dialect = "no_async"
     with Ledger.open(place) as ledger:
@@ -127,7 +126,6 @@ def test_killed_at_a_step(
         child.communicate()
     assert child.returncode == -9
     images = options.get("n", 1)
-    gateway.dialect = usual  # by the charge of a one-shot call, which has no task, no log shows that it is alive
     with Ledger.open(place, lease=0, settle_after=0) as ledger, client_of(gateway, ledger) as client:
         client.generate("another castle, so that the log shows that it is alive")
         if (request_kind, step, when) in NOT_YET_KNOWN:

@@ -170,6 +170,32 @@ def test_a_clock_that_is_an_hour_off(postgres: PostgresServer, gateway: Emulator
     assert len(gateway.bill.charges) <= 1
 
 
+LOSES = (
+    CLIENT
+    + """
+real, ahead = time.time, settings["ahead"]
+time.time = lambda: real() + ahead
+print("ready", flush=True)
+with Ledger.open(place, settle_after=0) as ledger, APIMaster(ledger=ledger, max_retries=0) as client:
+    try:
+        client.generate("a castle", idempotency_key="k")
+    except APIMasterError:
+        found = client.settle()
+    print(json.dumps([len(found.recovered), [each.error.message for each in found.still_unknown]]))
+"""
+)
+
+
+@pytest.mark.parametrize("ahead", [0, 3600, -3600])
+def test_the_only_purchase_is_found_by_a_clock_that_is_an_hour_off(place: str, gateway: Emulator, ahead: int) -> None:
+    """No other purchase tells how far the clocks are apart: the gateway's reply does."""
+    gateway.script("cut_after_acceptance")
+    with start(LOSES, place, gateway, ahead=ahead) as child:
+        wait_until_ready(child)
+        assert json.loads(child.communicate()[0]) == [1, []]
+    assert len(gateway.bill.charges) == 1
+
+
 def test_a_fork_has_a_writer_of_its_own(place: str, gateway: Emulator, client_for: Callable[..., APIMaster]) -> None:
     with Ledger.open(place) as ledger:
         client_for(ledger).generate("a castle", idempotency_key="k")

@@ -229,7 +229,7 @@ def test_two_settlings_at_once_of_which_one_is_stopped(
         waits, stopped = threading.Event(), threading.Event()
         read, take, verdicts = settle_flow.read_charges, ledger.take, []
 
-        def slow_reply(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
+        def slow_reply(context: Context, timeout: float) -> Flow[tuple[tuple[Charge, ...], float | None]]:
             found = yield from read(context, timeout)
             if context.ledger is other:
                 waits.set()
@@ -504,9 +504,9 @@ def test_a_log_that_is_behind_does_not_prove_that_nothing_was_charged(
     lose(client, emulator, "k")
     client.generate("another castle")
 
-    def copy(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
-        yield from read(context, timeout)
-        return (copied,)
+    def copy(context: Context, timeout: float) -> Flow[tuple[tuple[Charge, ...], float | None]]:
+        _, date = yield from read(context, timeout)
+        return (copied,), date
 
     read = settle_flow.read_charges
     monkeypatch.setattr(settle_flow, "read_charges", copy)

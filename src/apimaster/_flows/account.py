@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._wire.account import log_call, read_log, read_usage, usage_call
+from .._wire.http_date import parse_http_date
 from .._wire.messages import Unreadable
 from ..account import Account, Charge
 from ..errors import LedgerError, NotFoundError, RateLimitError
@@ -76,6 +77,16 @@ def charges(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
     """The newest rows of the key's usage log, newest first. ``timeout`` is in seconds.
 
     Raises:
+        As ``dated_charges``.
+    """
+    found, _ = yield from dated_charges(context, timeout)
+    return found
+
+
+def dated_charges(context: Context, timeout: float) -> Flow[tuple[tuple[Charge, ...], float | None]]:
+    """The same, and unix seconds by the gateway's clock, if the reply says them.
+
+    Raises:
         NotFoundError: the gateway keeps no log, or this key can't read it.
         RateLimitError: the gateway has answered too many reads already. The flow does not retry that, since the pause
             is minutes long.
@@ -84,13 +95,17 @@ def charges(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
     try:
         return (
             yield from _read(
-                context, log_call(), read_log, timeout, "This gateway keeps no usage log that this key can read"
+                context, log_call(), _read_dated_log, timeout, "This gateway keeps no usage log that this key can read"
             )
         )
     except RateLimitError as error:
         if error.retry_after is None:
             error.advice = _LOG_LIMIT
         raise
+
+
+def _read_dated_log(reply: Reply) -> tuple[tuple[Charge, ...], float | None]:
+    return read_log(reply), parse_http_date(reply.headers.get("date"))
 
 
 def _read(context: Context, call: Call, read: Callable[[Reply], T], timeout: float, missing: str) -> Flow[T]:

@@ -16,7 +16,7 @@ from ..ledger.settling import settle_steps
 from ..ledger.steps import Settle
 from ..ledger.usage_log import Log
 from .account import LOG_PERIOD, reserve_log_read
-from .account import charges as read_charges
+from .account import dated_charges as read_charges
 from .collect import collect, deliver
 from .combine import Delivery
 from .context import Context
@@ -145,12 +145,15 @@ def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout
     try:
         # One reading is one request: a retry would count against the gateway's limit, too.
         once = replace(context, policy=replace(context.policy, max_retries=0))
-        charges: tuple[Charge, ...] = yield from read_charges(once, timeout)
+        charges, date = yield from read_charges(once, timeout)
+        read: Instant = yield Now()
     except APIMasterError as error:
         _log.warning("The usage log could not be read: %s", error.message)
         if timeout >= _READ_TIMEOUT:  # a shorter one says little of a log that is only slow
             yield from reserve_log_read(ledger, failed_reads(account), 1, ASK_AGAIN)
         return error.message
+    # This machine's clock, unless the reply says the gateway's own, against the ledger's: the server's in PostgreSQL.
+    offset = (read.wall if date is None else date) - (now + read.monotonic - instant.monotonic)
     # In this order: a purchase that becomes known meanwhile is in both, and the later reading counts. Another process
     # may be settling the same ones.
     on_their_way = yield from _rows(ledger, Where(account=account, states=("submitting",)))
@@ -160,7 +163,7 @@ def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout
     bought = Where(account=account, states=("submitted", "delivered", "saved"))
     newest: list[Row] = yield Await(lambda: ledger.call(lambda each: each.rows(bought, None, PAGE, newest=True)))
     candidates = [row for row in unknown.values() if row.state == "unknown"]
-    log = Log(charges, known, now, ledger.settle_after, instant.wall - now, on_their_way, newest)
+    log = Log(charges, known, now, ledger.settle_after, offset, on_their_way, newest)
     verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(candidates, log))
     begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
     others = set() if wanted is None else {row.id for row in candidates} - set(wanted)

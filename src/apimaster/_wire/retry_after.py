@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timezone
-from email.utils import parsedate_to_datetime
+from .http_date import parse_http_date
 
 
 def parse_retry_after(value: str | None, wall: float) -> float | None:
@@ -17,11 +16,6 @@ def parse_retry_after(value: str | None, wall: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            when = parsedate_to_datetime(text)
-        except (TypeError, ValueError, OverflowError):
-            return None
-        # RFC 9110: HTTP dates are in GMT, even if they name another zone
-        aware = when if when.tzinfo is not None else when.replace(tzinfo=timezone.utc)
-        return max(0.0, aware.timestamp() - wall)
+        when = parse_http_date(text)
+        return None if when is None else max(0.0, when - wall)
     return max(0.0, seconds) if seconds < float("inf") else None

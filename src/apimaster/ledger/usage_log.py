@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .matching import ABOUT, SLACK, Candidate, begun_of
+from .purchase import images_of
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def clock(log: Log) -> tuple[float, list[float]]:
         (charge.at, own[charge.task_id])
         for charge in log.charges
         if charge.task_id is not None and charge.task_id in own and charge.kind == "charge" and charge.at > 0
+    ]
+    # A one-shot call without a task is known by its picture.
+    drawn = {image.url: row for row in log.known if row.task_id is None and row.account for image in images_of(row)}
+    shared += [
+        (charge.at, drawn[charge.result_url])
+        for charge in log.charges
+        if charge.result_url is not None and charge.result_url in drawn and charge.kind == "charge" and charge.at > 0
     ]
     # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
     ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
