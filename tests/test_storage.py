@@ -415,6 +415,11 @@ class Disk(LocalFileSystem):  # type: ignore[misc]
     protocol = "testdisk"
     root_marker = "/"
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        # Older versions of fsspec know the protocols of a local disk only.
+        return str(super()._strip_protocol(str(path).removeprefix("testdisk://")))
+
 
 class Store(MemoryFileSystem):  # type: ignore[misc]
     """An object store: it has no folders, and must not be asked to make one."""
