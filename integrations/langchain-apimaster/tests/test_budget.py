@@ -133,6 +133,29 @@ def test_two_toolkits_with_different_limits_share_what_is_spent(emu: Any, make_t
     ]
 
 
+@pytest.mark.parametrize("ledger", [None, "shared.db"])
+def test_another_path_to_the_store_does_not_begin_at_zero(
+    emu: Any, make_toolkit: Any, tmp_path: Path, ledger: str | None
+) -> None:
+    """A link, a URL, and a folder that was moved: as containers mount it."""
+    folder, link = tmp_path / "pictures", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    given = {} if ledger is None else {"ledger": tmp_path / ledger}
+    places = [folder, link, f"file://{folder}"]
+    if ledger is None:
+        places.append(tmp_path / "moved")
+    for place in places:
+        if place == tmp_path / "moved":
+            folder.rename(place)
+        toolkit = make_toolkit(store=place, budget_usd="0.08", **given)
+        for _ in range(2):
+            draw(toolkit)
+        assert toolkit.budget.spent_usd == 2 * PRICE
+        toolkit.open_ledger.close()
+    assert len(emu.bill.charges) == 2
+
+
 def test_a_toolkit_without_limits_takes_no_limit_away(emu: Any, make_toolkit: Any) -> None:
     limited = make_toolkit(max_images=1)
     draw(limited)

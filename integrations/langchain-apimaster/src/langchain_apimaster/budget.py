@@ -112,7 +112,7 @@ class Budget:
 
     @property
     def _note(self) -> str:
-        return f"langchain budget {self._kind} {_digest(self._ledger.store)}"
+        return f"langchain budget {self._kind} {self._place}"
 
     def _noted(self) -> dict[str, str]:
         """The name of the budget, and the limits that a toolkit brought last; nothing if none has brought any."""
@@ -124,7 +124,7 @@ class Budget:
             return self._limits
         if "name" in (noted := self._noted()):
             return noted["name"]
-        begin, end = f"langchain {self._kind}, ", f", {_digest(self._ledger.store)}"
+        begin, end = f"langchain {self._kind}, ", f", {_digest(self._ledger.store, self._ledger.store.location)}"
         without_limits = _legacy_name(self._ledger.store, self._kind, None, None)
         earlier = [
             each
@@ -133,7 +133,21 @@ class Budget:
         ]
         if earlier:
             return max(earlier, key=lambda each: (each.usd, each.images, each.name)).name
-        return f"{begin.rstrip(', ')}{end}"
+        return f"{begin}{self._place}"
+
+    @property
+    def _place(self) -> str:
+        """What tells the budgets of different stores apart in one ledger.
+
+        A ledger within the store needs nothing: whichever path leads to the store, leads to its one budget. In another
+        ledger it is the path without links, or the URL.
+        """
+        store = self._ledger.store
+        if store.records is None:
+            return _digest(store, store.location)
+        records = os.path.realpath(store.records)
+        is_within = os.path.dirname(os.path.realpath(self._ledger.get().name)) == records
+        return _digest(store, "" if is_within else os.path.dirname(records))
 
     def _brings_limits(self) -> bool:
         """Whether the limits of this toolkit are others than those that one brought last."""
@@ -163,9 +177,9 @@ def _legacy_name(store: Store, kind: str, usd: Decimal | None, max_images: int |
     """The name that a budget without limits has, and that earlier versions gave each limit."""
     limits = [f"${usd.normalize():f}"] if usd is not None else []
     limits += [f"{max_images} images"] if max_images is not None else []
-    return f"langchain {kind}, {' and '.join(limits) or 'no limit'}, {_digest(store)}"
+    return f"langchain {kind}, {' and '.join(limits) or 'no limit'}, {_digest(store, store.location)}"
 
 
-def _digest(store: Store) -> str:
-    facts = "\n".join((store.namespace, store.location))
+def _digest(store: Store, place: str) -> str:
+    facts = "\n".join((store.namespace, place))
     return hashlib.sha256(facts.encode()).hexdigest()[:12]

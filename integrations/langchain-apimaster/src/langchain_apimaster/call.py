@@ -179,8 +179,8 @@ def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> 
 
 
 def _text(value: Any) -> str | None:
-    """An id of the application's; an empty one is none."""
-    return None if value is None or value == "" else str(value)
+    """An id of the application's; one that is empty or blank is none."""
+    return None if value is None or not str(value).strip() else str(value)
 
 
 def _dispatch(metadata: Mapping[str, Any]) -> int | None:
