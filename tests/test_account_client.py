@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from doors import DOORS, Door
 
-from apimaster import APIMaster, Charge, NotFoundError, OutcomeUnknownError, RateLimitError
+from apimaster import APIMaster, Charge, InternalServerError, NotFoundError, OutcomeUnknownError, RateLimitError
 from apimaster.emulator import Emulator
 
 PROMPT = "An orange cat\nat sunset"
@@ -80,10 +80,22 @@ def test_a_gateway_without_books(kind: str) -> None:
         assert len(emu.requests) == 2
 
 
-@pytest.mark.parametrize("name", ["log_refused", "log_html_200", "log_garbage"])
-def test_a_log_that_can_not_be_read(emu: Emulator, name: str) -> None:
-    emu.script(name)
-    assert isinstance(Door("sync", emu).error("charges"), NotFoundError)
+@pytest.mark.parametrize("fault", ["refused", "html_200", "garbage"])
+@pytest.mark.parametrize(("book", "method"), [("log", "charges"), ("usage", "account")])
+def test_a_book_that_can_not_be_read(emu: Emulator, book: str, method: str, fault: str) -> None:
+    emu.script(f"{book}_{fault}")
+    assert isinstance(Door("sync", emu).error(method), NotFoundError)
+
+
+@pytest.mark.parametrize(("fault", "expected"), [("usage_429", RateLimitError), ("usage_500", InternalServerError)])
+def test_a_balance_that_the_gateway_does_not_tell(
+    emu: Emulator, without_pauses: None, fault: str, expected: type[Exception]
+) -> None:
+    emu.script(fault, times=None)
+    assert isinstance(Door("sync", emu).error("account"), expected)
+    emu.clear_script()
+    with APIMaster(emu.api_key, base_url=emu.base_url) as client:
+        assert client.account().used == 0
 
 
 def test_a_passing_fault_is_retried_and_the_limit_is_not(emu: Emulator, without_pauses: None) -> None:

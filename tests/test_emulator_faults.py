@@ -109,7 +109,11 @@ DOWNLOAD: dict[str, int | type[Exception]] = {
     "download_redirect_private": 302,
     "download_redirect_loop": 302,
 }
-LOG = {"log_500": 500, "log_429": 429, "log_refused": 200, "log_html_200": 200, "log_garbage": 200}
+BOOKS = {
+    f"{book}_{fault}": status
+    for book in ("log", "usage")
+    for fault, status in {"500": 500, "429": 429, "refused": 200, "html_200": 200, "garbage": 200}.items()
+}
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def client(server: Emulator) -> Iterator[httpx.Client]:
 
 
 def test_this_file_tests_every_fault() -> None:
-    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *LOG, "ok", "reply"} == set(FAULTS)
+    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *BOOKS, "ok", "reply"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("path", [SYNC, SUBMIT])
@@ -272,13 +276,15 @@ def check_content(name: str, response: httpx.Response, content: bytes, size: int
         assert location == response.request.url.path
 
 
-@pytest.mark.parametrize("name", LOG)
-def test_faults_of_the_usage_log(emu: Emulator, client: httpx.Client, name: str) -> None:
+@pytest.mark.parametrize("name", BOOKS)
+def test_faults_of_the_accounts_books(emu: Emulator, client: httpx.Client, name: str) -> None:
+    url = f"{emu.url}/api/{name.partition('_')[0]}/token"
+    usual = client.get(url).content
     emu.script(name)
-    url = f"{emu.url}/api/log/token"
-    assert client.get(url).status_code == LOG[name]
-    assert emu.requests[-1].fault == name
-    assert client.get(url).json() == {"success": True, "message": "", "data": []}
+    faulty = client.get(url)
+    assert (faulty.status_code, emu.requests[-1].fault) == (BOOKS[name], name)
+    assert faulty.content != usual
+    assert client.get(url).content == usual
 
 
 def test_the_second_origin_serves_a_redirected_download(emu: Emulator, client: httpx.Client) -> None:

@@ -6,6 +6,7 @@ The second origin acts as a content delivery network: it serves pictures, and no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from .control import control_routes
 from .downloads import durable_output, public_picture
-from .faults import HTML
+from .faults import HTML, Place
 from .gateway import Gateway
 from .generations import generate
 from .image_jobs import ImageJob
@@ -139,13 +140,14 @@ class App:
         return Response(200, dump({"object": "list", "data": listed}), record=record)
 
     async def _usage(self, request: Request) -> Response:
-        record = self._gateway.request_log.add(request.scope, "usage")
-        key = self._gateway.identify(record)
-        if not self._gateway.options.account_routes:
+        gateway = self._gateway
+        record = gateway.request_log.add(request.scope, "usage")
+        key = gateway.identify(record)
+        if not gateway.options.account_routes:
             return Response(404, _NO_SUCH_PAGE, HTML, record=record)
         if key is None:
             return self._unauthorized(record)
-        return Response(200, self._gateway.books.usage_body(key, self._gateway.balance), record=record)
+        return self._book(record, "usage", lambda: gateway.books.usage_body(key, gateway.balance))
 
     async def _log(self, request: Request) -> Response:
         gateway = self._gateway
@@ -158,14 +160,18 @@ class App:
             return Response(429, b"", "", record=record)
         if key is None:
             return self._unauthorized(record)
+        return self._book(record, "log", lambda: gateway.books.log_body(key))
+
+    def _book(self, record: RecordedRequest, place: Place, body: Callable[[], bytes]) -> Response:
+        """A page of the account's books, or the fault that the request or the script asks for."""
+        gateway = self._gateway
         try:
-            fault = gateway.settings_for(record, "log").fault or gateway.script.next_fault("log")
+            fault = gateway.settings_for(record, place).fault or gateway.script.next_fault(place)
         except ValueError as error:
             return gateway.error(record, 400, str(error))
-        if fault is not None and fault.wire not in ("slow", "truncate"):
-            return gateway.fault_response(fault, record)
-        body = gateway.books.log_body(key)
-        return gateway.fault_response(fault, record, body) if fault is not None else Response(200, body, record=record)
+        if fault is None:
+            return Response(200, body(), record=record)
+        return gateway.fault_response(fault, record, body() if fault.wire in ("slow", "truncate") else b"")
 
     async def _chat(self, request: Request) -> Response:
         record = self._gateway.request_log.add(request.scope, "chat")

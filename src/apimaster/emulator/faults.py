@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-Place = Literal["generate", "task", "poll", "download", "output", "log"]
+Place = Literal["generate", "task", "poll", "download", "output", "log", "usage"]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
 Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
 
@@ -230,12 +230,21 @@ _LOG: Final = (
     Fault("log_garbage", "log", body='{"success": true, "data": [{"crea', content_type="application/json"),
 )  # fmt: skip
 
+_USAGE: Final = (
+    _json("usage_500", 500, "internal server error", _SERVER, place="usage"),
+    Fault("usage_429", "usage", status=429),
+    Fault("usage_refused", "usage", body='{"code":false,"message":"this token may not be read"}',
+          content_type="application/json"),
+    Fault("usage_html_200", "usage", body="<!doctype html><title>Console</title><div id=root></div>"),
+    Fault("usage_garbage", "usage", body='{"code": true, "data": {"total', content_type="application/json"),
+)  # fmt: skip
+
 _GENERAL: Final = (
     Fault("ok", "generate"),  # lets a request pass, so that a script can say "the third one fails"
     Fault("reply", "generate", content_type="application/json"),  # any response that a script spells out
 )
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_LOG, *_GENERAL)}
+    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_LOG, *_USAGE, *_GENERAL)}
 )
 """Every fault by name."""
