@@ -604,6 +604,18 @@ def test_a_file_that_is_gone_is_fetched_again(ledger: Ledger, client_for: Client
     assert first.images[0].path.exists()
 
 
+def test_an_empty_file_is_no_picture(ledger: Ledger, client_for: ClientFor, tmp_path: Path) -> None:
+    """A power failure leaves one, where the picture was not on the disk yet."""
+    client = client_for(ledger)
+    first = client.generate("a castle", idempotency_key="k", save_to=tmp_path)
+    assert isinstance(first.images[0].path, Path)
+    first.images[0].path.write_bytes(b"")
+    again = client.generate("a castle", idempotency_key="k", save_to=tmp_path)
+    assert isinstance(again.images[0].path, Path)
+    assert again.replayed
+    assert again.images[0].path.stat().st_size > 0
+
+
 def test_a_picture_that_nobody_has_any_more_says_so(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor, tmp_path: Path, without_pauses: None
 ) -> None:

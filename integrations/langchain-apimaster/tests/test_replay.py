@@ -329,6 +329,20 @@ def test_it_is_fetched_again(
     assert len(emu.bill.charges) == 1
 
 
+def test_an_empty_file_is_no_picture(emu: Any, make_toolkit: Any, tool_call: Any) -> None:
+    """A power failure leaves one, where the picture was not on the disk yet."""
+    toolkit = make_toolkit()
+    by_name = {tool.name: tool for tool in toolkit.get_tools()}
+    call = tool_call("generate_image", prompt="a cat")
+    (image,) = by_name["generate_image"].invoke(call, THREAD).artifact["images"]
+    Path(image["path"]).write_bytes(b"")
+    (again,) = by_name["generate_image"].invoke(call, THREAD).artifact["images"]
+    assert again["id"] == image["id"]
+    assert Path(again["path"]).read_bytes()[:4] == b"\x89PNG"
+    assert toolkit.read(image["id"])[:4] == b"\x89PNG"
+    assert len(emu.bill.charges) == 1
+
+
 @pytest.mark.parametrize("name", ["generate_image", "get_image"])
 def test_a_picture_that_has_expired_says_so(name: str, emu: Any, tools: Any, tool_call: Any) -> None:
     by_name = tools()

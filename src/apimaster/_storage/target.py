@@ -155,11 +155,12 @@ class Target:
 
 
 def is_there(path: Path | str) -> bool:
-    """Whether the file of a saved picture still exists. Blocks. True where its storage can't be asked."""
-    if isinstance(path, Path):
-        return path.is_file()
-    if not re.match(_URL, path):
-        return os.path.isfile(path)
+    """Whether the file of a saved picture still exists, and holds something. Blocks. True where nobody can tell.
+
+    A file that was not on the disk when the power failed may be there and be empty.
+    """
+    if isinstance(path, Path) or not re.match(_URL, path):
+        return os.path.isfile(path) and os.path.getsize(path) > 0
     from .remote import exists  # fsspec is an extra
 
     return exists(path)

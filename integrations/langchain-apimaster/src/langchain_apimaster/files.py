@@ -24,7 +24,7 @@ class Files(Protocol):
         """Replace the file as a whole."""
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether there is such a file. An empty one on this machine is none: a power failure may leave it."""
 
     def names(self, folder: str) -> list[str]:
         """The names of what lies in a folder of the store, in order; none if there is no such folder."""
@@ -74,7 +74,8 @@ class LocalFiles:
             raise
 
     def exists(self, name: str) -> bool:
-        return os.path.isfile(os.path.join(self._folder, name))
+        path = os.path.join(self._folder, name)
+        return os.path.isfile(path) and os.path.getsize(path) > 0
 
     def names(self, folder: str) -> list[str]:
         try:
