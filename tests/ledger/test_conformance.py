@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -358,8 +358,30 @@ def test_a_person_says_what_became_of_it(ledger: Ledger, answer: dict[str, objec
     (purchase,) = ledger.resolve("k", **answer)  # type: ignore[arg-type]
     assert (purchase.state, purchase.billed) == (state, billed)
     assert ledger.budgets()[0].images == (billed == "yes")
+    if state == "submitted":  # a person may have named a wrong task, and the gateway may forget it
+        (purchase,) = ledger.resolve("k", task="t2")
+        assert (purchase.task and purchase.task.id) == "t2"
+        (purchase,) = ledger.resolve("k", charged=False)
+        assert (purchase.state, purchase.billed, ledger.budgets()[0].images) == ("failed", "no", 0)
     with pytest.raises(BadRequestError, match="unknown"):
         ledger.resolve("k", charged=False)
+
+
+def test_nobody_says_what_becomes_of_a_purchase_under_way(ledger: Ledger) -> None:
+    bought(ledger, "k")
+    ledger.take(Submitted(key="k", claim="me", task_id="t", task='{"id": "t", "model": "m"}', keep=True)).result()
+    for answer in ({"charged": False}, {"task": "other"}):
+        with pytest.raises(BadRequestError, match="'k' \\[0\\] is submitted as before"):
+            ledger.resolve("k", **answer)  # type: ignore[arg-type]
+    assert next(ledger.rows(Where(key="k"))).task_id == "t"
+
+
+@pytest.mark.parametrize("task", ["", "  ", "two words"])
+def test_a_task_has_an_id(ledger: Ledger, task: str) -> None:
+    unknown(ledger, "k")
+    with pytest.raises(BadRequestError, match="task must be a task or its id"):
+        ledger.resolve("k", task=task)
+    assert state_of(ledger, "k") == "unknown"
 
 
 def test_resolving_needs_one_answer(ledger: Ledger) -> None:
@@ -376,9 +398,18 @@ def test_pruning_keeps_what_is_not_over_and_what_budgets_counted(ledger: Ledger)
         bought(ledger, key, budget="b")
     deliver(ledger, "done")
     assert ledger.prune(older_than=3600) == 0
-    assert ledger.prune(older_than=-60) == 1
+    assert ledger.prune(older_than=timedelta(0)) == 1
     assert [purchase.key for purchase in ledger.purchases()] == ["open"]
     assert ledger.budgets()[0].images == 2
+
+
+@pytest.mark.parametrize("wrong", [-5, float("nan"), float("inf"), "30d", None, True, Decimal(3)])
+def test_what_is_no_age_prunes_nothing(ledger: Ledger, wrong: Any) -> None:
+    bought(ledger, "k")
+    deliver(ledger, "k")
+    with pytest.raises(BadRequestError, match="older_than must be seconds"):
+        ledger.prune(older_than=wrong)
+    assert state_of(ledger, "k") == "delivered"
 
 
 @pytest.mark.parametrize(
@@ -392,7 +423,12 @@ def test_a_budget_has_sane_limits(ledger: Ledger, wrong: dict[str, object]) -> N
 def test_a_limit_can_be_changed_while_it_counts(ledger: Ledger) -> None:
     ledger.set_budget("b", images=1)
     bought(ledger, "k", budget="b")
-    assert ledger.set_budget("b", usd="2.50").max_usd == Decimal("2.50")
+    changed = ledger.set_budget("b", usd="2.50")
+    assert (changed.max_usd, changed.max_images) == (Decimal("2.50"), 1), "what is not named stays"
+    with pytest.raises(BudgetExceededError):
+        bought(ledger, "k2", budget="b", claim="two")
+    changed = ledger.set_budget("b", images=None)
+    assert (changed.max_usd, changed.max_images) == (Decimal("2.50"), None)
     assert bought(ledger, "k2", budget="b", claim="two").kind == "buy"
 
 

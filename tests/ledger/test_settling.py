@@ -430,6 +430,47 @@ def test_a_charge_without_its_request_may_be_late_or_early(at: int) -> None:
     assert settled([unknown()], [charge(prompt=None, at=9000 - 1000)])["lost"].state == "failed"
 
 
+@pytest.mark.parametrize("cost", ["0", "-1"])
+def test_a_row_without_an_amount_leaves_the_list_price(cost: str) -> None:
+    """A charge of nothing would empty the budget."""
+    steps = settled([unknown()], [charge(cost=Decimal(cost)), charge("known", "something else", cost=Decimal(cost))])
+    assert (steps["lost"].state, steps["lost"].charge) == ("submitted", None)
+    assert "witness" not in steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ("a castle ", "a castle"),
+        ("a  castle\nat night", "a castle at night"),
+        ("a castle at night", "a castle at…"),
+        ("a castle at night", "a castle..."),
+        ("a castle " * 40, ("a castle " * 40)[:255]),
+    ],
+)
+def test_a_prompt_that_the_log_writes_differently_proves_nothing(asked: str, written: str) -> None:
+    row = unknown().but(request=json.dumps({"prompt": asked, "model": MODEL}))
+    for at in (9001, 9100):
+        step = settled([row], [charge(prompt=written, at=at)])["lost"]
+        assert step.state is None
+        assert "can't be read" in reason(step)
+
+
+def test_the_beginning_of_another_prompt_is_another_prompt() -> None:
+    assert settled([unknown(prompt="a castle at night")], [charge(prompt="a castle")])["lost"].state == "failed"
+
+
+def test_a_row_that_the_log_has_twice_is_one_charge() -> None:
+    steps = settled([unknown()], [charge(), charge()])
+    assert steps["lost"].task_id == "task-1"
+
+
+def test_the_charge_of_a_pruned_purchase_is_nobody_elses() -> None:
+    assert settled([unknown()], [charge()], pruned=frozenset({"task-1"}))["lost"].state == "failed"
+    picture = charge(None, result_url="https://cdn.test/a.png")
+    assert settled([unknown()], [picture], pruned=frozenset({"https://cdn.test/a.png"}))["lost"].state == "failed"
+
+
 def test_a_one_shot_call_is_delivered_by_the_log() -> None:
     step = settled([unknown(one_shot=True)], [charge(None, at=9170, result_url="https://cdn.test/a.png")])["lost"]
     assert step.state == "delivered"

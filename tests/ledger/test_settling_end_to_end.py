@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import httpx
 import pytest
 
 from apimaster import APIMaster, AsyncAPIMaster, Charge
@@ -18,7 +20,7 @@ from apimaster._flows.context import Context
 from apimaster._flows.operations import Flow
 from apimaster.cli.app import run as apimaster
 from apimaster.emulator import Emulator
-from apimaster.errors import NoImageError, OutcomeUnknownError
+from apimaster.errors import BudgetExceededError, NoImageError, OutcomeUnknownError, ResultExpiredError
 from apimaster.ledger import Ledger, Purchase, Settlement
 from apimaster.ledger.schema import Where
 from apimaster.ledger.steps import Settle, Step
@@ -515,6 +517,58 @@ def test_a_log_that_is_behind_does_not_prove_that_nothing_was_charged(
     monkeypatch.setattr(settle_flow, "read_charges", read)
     assert keys(client.settle().recovered) == ["k"]
     assert len(emulator.bill.charges) == 3
+
+
+@pytest.mark.parametrize("mode", ["auto", "sync"])
+def test_what_was_pruned_keeps_its_charge(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor, mode: Literal["auto", "sync"]
+) -> None:
+    client = client_for(ledger)
+    client.generate("a castle", idempotency_key="bought", mode=mode)
+    emulator.script("cut_before_acceptance")
+    with pytest.raises(OutcomeUnknownError):
+        client.generate("a castle", idempotency_key="lost")
+    assert ledger.prune(older_than=0) == 1
+    client.generate("another castle")
+    assert keys(client.settle().not_charged) == ["lost"]
+    assert len(emulator.bill.charges) == 2
+
+
+def test_a_budget_is_not_emptied_by_a_log_without_amounts(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    ledger.set_budget("b", usd="0.08")
+    client = client_for(ledger)
+    client.generate("a castle", budget="b")
+    lose(client, emulator, "k", budget="b")
+    body = httpx.get(f"{emulator.url}/api/log/token", headers={"authorization": f"Bearer {emulator.api_key}"}).json()
+    for row in body["data"]:
+        row["quota"] = None
+    emulator.script({"fault": "reply", "body": json.dumps(body)}, on="log")
+    assert keys(client.settle().recovered) == ["k"]
+    assert ledger.budgets()[0].usd == emulator.bill.total
+    with pytest.raises(BudgetExceededError):
+        client.generate("a house", budget="b")
+
+
+def test_a_task_that_the_gateway_has_forgotten(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:
+    """It is told, and a person can say what became of it: the key is not lost for ever."""
+    ledger.set_budget("b", usd=1)
+    client = client_for(ledger)
+    emulator.latency = "manual"
+    task = client.submit("a castle", idempotency_key="k", budget="b")
+    emulator.script("not_found", on="poll", times=None)
+    for _ in range(2):
+        with pytest.raises(ResultExpiredError, match="does not know the task") as caught:
+            client.generate("a castle", idempotency_key="k", budget="b")
+        assert (caught.value.billed, caught.value.task and caught.value.task.id) == ("yes", task.id)
+        assert "ledger resolve" in caught.value.advice
+    ledger.resolve("k", charged=False)
+    assert ledger.budgets()[0].usd == 0
+    emulator.clear_script()
+    emulator.latency = 0
+    assert not client.generate("a castle", idempotency_key="k", budget="b").replayed
+    assert len(emulator.bill.charges) == 2
 
 
 def test_the_log_of_another_account_is_not_asked(ledger: Ledger, emulator: Emulator, client_for: ClientFor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .._storage.target import flush, is_there
-from ..errors import DownloadError, ResultExpiredError
+from ..errors import DownloadError, NotFoundError, ResultExpiredError
 from ..request import ImageRequest
 from ..results import GeneratedImage, Task
 from .combine import Delivery
@@ -63,10 +63,25 @@ def collect_known(context: Context, known: Known, run: ImageRun) -> Flow[Deliver
     """An image that is paid for already: wait for its task, or fetch its pictures again. All of it is free."""
     if not known.images:
         assert known.task is not None  # what has neither is not paid for
-        delivery = yield from collect(context, known.task, run, begun=None)
+        try:
+            delivery = yield from collect(context, known.task, run, begun=None)
+        except NotFoundError as error:
+            raise _forgotten(known.task, error) from error
     else:
         delivery = yield from _deliver_again(context, known.images, known.task, known.request, run)
     return replace(delivery, request=known.request, replayed=True, cost=known.cost, counted=known.counted)
+
+
+def _forgotten(task: Task, error: NotFoundError) -> ResultExpiredError:
+    """The ledger has the task, and the gateway does not."""
+    return ResultExpiredError(
+        f"The gateway does not know the task {task.id} any more, so its picture can't be fetched",
+        advice="To buy the image again, use another key, or tell the ledger what became of it (`ledger resolve`).",
+        status_code=error.status_code,
+        code=error.code,
+        request_id=error.request_id,
+        task=task,
+    )
 
 
 def _deliver_again(

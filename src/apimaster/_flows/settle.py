@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from ..account import Charge
 from ..errors import APIMasterError
 from ..ledger.purchase import Purchase, Settlement, purchase_from
 from ..ledger.rows import Row, RowId
-from ..ledger.schema import PAGE, Where, calls_reads, failed_reads, page_key
+from ..ledger.schema import PAGE, Where, calls_reads, failed_reads, page_key, pruned
 from ..ledger.settling import settle_steps
 from ..ledger.steps import Settle
 from ..ledger.usage_log import Log
@@ -25,6 +27,9 @@ from .operations import Await, Flow, Instant, Now, RunBlocking
 from .purchase import LedgerLike, Record
 from .purchase_errors import no_ledger
 from .task_record import TaskRecord, record_of_task
+
+if TYPE_CHECKING:
+    from ..ledger.backend import Backend
 
 _log = logging.getLogger("apimaster")
 
@@ -163,7 +168,8 @@ def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout
     bought = Where(account=account, states=("submitted", "delivered", "saved"))
     newest: list[Row] = yield Await(lambda: ledger.call(lambda each: each.rows(bought, None, PAGE, newest=True)))
     candidates = [row for row in unknown.values() if row.state == "unknown"]
-    log = Log(charges, known, now, ledger.settle_after, offset, on_their_way, newest)
+    gone: frozenset[str] = yield Await(lambda: ledger.call(partial(_pruned, account)))
+    log = Log(charges, known, now, ledger.settle_after, offset, on_their_way, newest, gone)
     verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(candidates, log))
     begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
     others = set() if wanted is None else {row.id for row in candidates} - set(wanted)
@@ -190,6 +196,10 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
         ledger, Where(account=context.account, without_task=True, states=("delivered", "saved"), changed_since=since)
     )
     return list({row.id: row for row in known}.values())
+
+
+def _pruned(account: str, backend: Backend) -> frozenset[str]:
+    return frozenset(name for each in (account, "") for name in json.loads(backend.note(pruned(each)) or "[]"))
 
 
 def unknown_rows(context: Context, ledger: LedgerLike, keys: Sequence[str] = ()) -> Flow[list[Row]]:

@@ -99,7 +99,7 @@ def _charge(row: Mapping[str, Any]) -> Charge:
         at=0 if at is None else int(at),
         kind=_KINDS.get(number_of(row.get("type")) or 0, "other"),
         model=_text(row.get("model_name")) or _text(request.get("model")),
-        cost=_dollars(row.get("quota")) or Decimal(0),
+        cost=max(_dollars(row.get("quota")) or Decimal(0), Decimal(0)),
         seconds=seconds if seconds is not None and seconds >= 0 else None,
         request_id=_text(row.get("request_id")),
         task_id=_text(other.get("task_id")),

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from ..errors import BadRequestError
 from ..results import Task
 from .purchase import purchase_from, task_json
 from .rows import Row
 from .steps import Settle, error_json
+
+
+class Unset(Enum):
+    """The value of an argument that was not given, where None has a meaning."""
+
+    UNSET = "not given"
+
+
+UNSET: Final = Unset.UNSET
 
 
 def dollars(name: str, value: Decimal | str | float) -> Decimal:
@@ -28,10 +38,16 @@ def dollars(name: str, value: Decimal | str | float) -> Decimal:
 
 
 def resolved(row: Row, charged: bool | None, task: Task | str | None) -> Settle:
-    """The step that records what a person has found out: that it was charged or not, or its task."""
-    of: dict[str, Any] = {"key": row.key, "index": row.index, "begun_at": row.begun_at}
+    """The step that records what a person has found out: that it was charged or not, or its task.
+
+    Raises:
+        BadRequestError: the task has no id.
+    """
+    of: dict[str, Any] = {"key": row.key, "index": row.index, "begun_at": row.begun_at, "by_hand": True}
     if task is not None:
         known = task if isinstance(task, Task) else Task(id=task.strip(), model=purchase_from(row).request.model)
+        if not known.id or len(known.id.split()) != 1:
+            raise BadRequestError(f"task must be a task or its id, not {task!r}")
         return Settle(state="submitted", task_id=known.id, task=task_json(known), **of)
     if charged:
         error = error_json("NoImageError", "It was charged, and its picture is lost, as somebody found out.", "yes")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..errors import BadRequestError
 from ..results import Task
 from .backend import LEASE, Backend
-from .by_hand import dollars, resolved
+from .by_hand import UNSET, Unset, dollars, resolved
 from .group_writer import GroupWriter
 from .location import Location, parse, stores_prompts
 from .process import ProcessWriter
 from .purchase import Budget, Purchase, budget_from, purchase_from
-from .rows import Row
+from .rows import BudgetRow, Row
 from .schema import PAGE, PageKey, Where, pages
 from .states import STATES, PurchaseState
 from .steps import Step
@@ -70,6 +71,8 @@ class Ledger:
         settle_after: float = SETTLE_AFTER,
     ) -> None:
         """Not for callers: ``open`` checks its argument."""
+        if max_open_submits < 1:
+            raise BadRequestError(f"max_open_submits must be 1 or more, not {max_open_submits!r}")
         self.store_prompts = stores_prompts() if store_prompts is None else store_prompts
         self._location = location
         self.settle_after = settle_after
@@ -212,8 +215,10 @@ class Ledger:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def set_budget(self, name: str, *, usd: Decimal | str | float | None = None, images: int | None = None) -> Budget:
-        """Make a budget, or change its limits. What counts against it stays.
+    def set_budget(
+        self, name: str, *, usd: Decimal | str | float | Unset | None = UNSET, images: int | Unset | None = UNSET
+    ) -> Budget:
+        """Make a budget, or change its limits. What counts against it stays, and so does a limit that is not named.
 
         Args:
             name: its name, as ``budget=`` of a call says it.
@@ -226,62 +231,84 @@ class Ledger:
         """
         if not isinstance(name, str) or not name.strip():
             raise BadRequestError(f"the name of a budget must be a text that is not empty, not {name!r}")
-        if images is not None and (type(images) is not int or images < 0):
+        if not isinstance(images, Unset) and images is not None and (type(images) is not int or images < 0):
             raise BadRequestError(f"images must be a whole number, 0 or more, not {images!r}")
-        limit = None if usd is None else dollars("usd", usd)
-        return budget_from(self.call(lambda backend: backend.set_budget(name, limit, images)).result())
+        limit = usd if usd is None or isinstance(usd, Unset) else dollars("usd", usd)
+
+        def change(backend: Backend) -> BudgetRow:
+            before = next((each for each in backend.budgets() if each.name == name), BudgetRow(name))
+            return backend.set_budget(
+                name,
+                before.max_usd if isinstance(limit, Unset) else limit,
+                before.max_images if isinstance(images, Unset) else images,
+            )
+
+        return budget_from(self.call(change).result())
 
     def resolve(
         self, key: str, *, index: int | None = None, charged: bool | None = None, task: Task | str | None = None
     ) -> tuple[Purchase, ...]:
-        """Say what became of an unknown purchase, when you have found out: in the account's log, or from the vendor.
+        """Say what became of a purchase, when you have found out: in the account's log, or from the vendor.
+
+        Of one that is unknown, or that has a task which the gateway has forgotten, or which somebody gave here wrongly.
 
         Args:
             key: its idempotency key.
-            index: one image of the call; None: all of them that are unknown.
+            index: one image of the call; None: all of them that are unknown, else all that have a task.
             charged: False: nothing was charged, and the key may buy again. True: it was charged and the picture is
                 lost: it stays in the budget, and the key buys no more.
             task: the gateway's task, or its id: the next call with this key collects its picture.
 
         Raises:
-            BadRequestError: neither or both of ``charged`` and ``task`` are given, there is nothing unknown, or another
-                purchase has the task.
+            BadRequestError: neither or both of ``charged`` and ``task`` are given, the task has no id, another purchase
+                has it, there is nothing to say, or a process is at work on it.
             LedgerError: the ledger can't be written.
         """
         if (charged is None) == (task is None):
             raise BadRequestError("resolve takes either charged= or task=")
         self.reap()
         rows = list(self.rows(Where(key=key, index=index)))
-        unknown = [row for row in rows if row.state == "unknown"]
-        if not unknown:
+        open_ones = [row for row in rows if row.state == "unknown"] or [row for row in rows if row.state == "submitted"]
+        if not open_ones:
             found = ", ".join(f"{row.key} [{row.index}] is {row.state}" for row in rows) or "there is no such purchase"
             raise BadRequestError(f"nothing about {key!r} is unknown: {found}")
-        if task is not None and len(unknown) > 1:
+        if task is not None and len(open_ones) > 1:
             raise BadRequestError(
-                f"{len(unknown)} images of {key!r} are unknown, and a task is one image", advice="Name the index."
+                f"{len(open_ones)} images of {key!r} are unknown, and a task is one image", advice="Name the index."
             )
-        steps = [resolved(row, charged, task) for row in unknown]
+        steps = [resolved(row, charged, task) for row in open_ones]
         for each in [self.take(step) for step in steps]:
             each.result()
         purchases = tuple(purchase for step in steps if (purchase := self.get(step.key, step.index)) is not None)
-        if task is not None and any(each.state == "unknown" for each in purchases):
-            raise BadRequestError(f"another purchase has the task {steps[0].task_id!r}, so {key!r} is still unknown")
+        for step, purchase in zip(steps, purchases, strict=True):
+            if purchase.state != step.state or (step.task_id and purchase.task and purchase.task.id != step.task_id):
+                reason = (
+                    f"another purchase has the task {step.task_id!r}" if step.task_id else "a process is at work on it"
+                )
+                raise BadRequestError(f"{reason}, so {key!r} [{purchase.index}] is {purchase.state} as before")
         return purchases
 
-    def prune(self, older_than: float | datetime) -> int:
+    def prune(self, older_than: float | timedelta | datetime) -> int:
         """Remove purchases that ended (delivered, saved or failed); budgets keep what they counted. Give how many.
 
         A removed key buys again. What is planned, under way or unknown stays.
 
         Args:
-            older_than: seconds since their last change, or the time of it.
+            older_than: seconds since their last change, a ``timedelta``, or the time of it.
 
         Raises:
+            BadRequestError: ``older_than`` is none of these, or negative.
             LedgerError: the ledger can't be written.
         """
+        if isinstance(older_than, timedelta):
+            older_than = older_than.total_seconds()
         if isinstance(older_than, datetime):
             before = older_than.astimezone(timezone.utc).timestamp()
             return self.call(lambda backend: backend.prune(before)).result()
+        if isinstance(older_than, bool) or not isinstance(older_than, (int, float)) or not 0 <= older_than < math.inf:
+            raise BadRequestError(
+                f"older_than must be seconds, 0 or more, a timedelta, or a datetime, not {older_than!r}"
+            )
         return self.call(lambda backend: backend.prune(backend.now() - older_than)).result()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
@@ -19,6 +20,9 @@ SLACK: Final = 30.0
 ABOUT: Final = 900.0
 """Seconds: what "about that time" means."""
 HAVE_PICTURES: Final = ("delivered", "saved")
+
+_LONG: Final = 200
+"""Characters of a prompt from which on a log may have cut it short without a sign."""
 
 _MAYBE_CHARGES: Final = ("charge", "other")
 _LONGEST_ONE_SHOT: Final = one_shot_limit("4K")
@@ -39,7 +43,7 @@ class Candidate:
         slow: the gateway draws the picture before it answers, and charges it then.
         vague: a charge from that time does not say what it was for.
         unreadable: a row of the log may be its own charge: it is of a kind that this version does not know, or a charge
-            from about that time that does not say what it was for.
+            from about that time that does not say what it was for, or that words the prompt differently.
     """
 
     row: Row
@@ -88,10 +92,13 @@ class Candidate:
                     self.vague |= may_fit(charge, self.request)
                 elif fits(charge, self.request):
                     self.charges.append(charge)
+                else:
+                    self.unreadable |= _resembles(charge, self.request)
             elif charge.kind == "charge" and not charge.refunded and self._is_about(charge, at):
                 self.nearby.append(charge)
-            elif charge.kind == "charge" and charge.prompt is None and self.is_from_about_its_time(at):
-                self.unreadable |= may_fit(charge, self.request)
+            elif charge.kind == "charge" and self.is_from_about_its_time(at):
+                may_be = may_fit if charge.prompt is None else _resembles
+                self.unreadable |= may_be(charge, self.request)
 
     def _is_about(self, charge: Charge, at: float) -> bool:
         return charge.prompt is not None and self.is_from_about_its_time(at) and fits(charge, self.request)
@@ -179,6 +186,35 @@ def _is_of_other_references(charge: Charge, request: ImageRequest) -> bool:
     urls = [str(each) for each in request.references]
     all_urls = all(each.is_url for each in request.references)
     return all_urls and bool(charge.image_urls) and list(charge.image_urls) != urls
+
+
+def _resembles(charge: Charge, request: ImageRequest) -> bool:
+    """Whether the log may have written the prompt of this request differently: trimmed, or cut short."""
+    prompt = charge.prompt or ""
+    asked, written = " ".join(request.prompt.split()), " ".join(prompt.rstrip(".…").split())
+    may_be_cut = prompt.endswith(("…", "...")) or len(prompt) >= _LONG
+    alike = written == asked.rstrip(".…") or (may_be_cut and bool(written) and asked.startswith(written))
+    return alike and prompt != request.prompt and fits(charge.model_copy(update={"prompt": request.prompt}), request)
+
+
+def true_cost(charge: Charge) -> Decimal | None:
+    """What the gateway took, in US dollars; None if the log names no amount: then the list price still counts.
+
+    Zero is no amount either. A budget that counted it would let a caller spend what is not there.
+    """
+    return charge.cost if charge.cost > 0 else None
+
+
+def once_a_task(charges: Sequence[Charge]) -> list[Charge]:
+    """The charges without those whose task another one has: a log that names one twice has charged it once."""
+    rows: set[object] = set()
+    found = []
+    for charge in charges:
+        row = (charge.kind, charge.task_id, charge.at, charge.prompt)
+        if charge.task_id is None or row not in rows:
+            found.append(charge)
+        rows.add(row)
+    return found
 
 
 def may_fit(charge: Charge, request: ImageRequest) -> bool:

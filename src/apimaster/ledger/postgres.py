@@ -36,7 +36,10 @@ from .schema import (
     noted,
     owner_queries,
     page_query,
+    prune_near_unknown_query,
     prune_query,
+    pruned,
+    remember_pruned,
 )
 from .steps import Step, must_survive_power_cut
 
@@ -239,8 +242,23 @@ class PostgresBackend:
         return BudgetRow(*found)
 
     def prune(self, before: float) -> int:
-        query = prune_query("apimaster.purchase").replace("?", "%s")
-        return self._transaction(lambda each: each.execute(query, (before,)).rowcount)
+        def transact(connection: Connection[Any]) -> int:
+            kept: dict[str, list[tuple[str | None, str | None]]] = {}
+            query = prune_near_unknown_query("apimaster.purchase")
+            for account, task_id, images in connection.execute(_translated(query), (before,)).fetchall():
+                kept.setdefault(noted(pruned(account)), []).append((task_id, images))
+            for name, found in sorted(kept.items()):
+                connection.execute(
+                    "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (name,)
+                )
+                stored = connection.execute(
+                    "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE", (name,)
+                ).fetchone()
+                names = remember_pruned(stored[0] if stored else None, found)
+                connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (names, name))
+            return connection.execute(_translated(prune_query("apimaster.purchase")), (before,)).rowcount
+
+        return self._transaction(transact)
 
     def note(self, name: str) -> str | None:
         found = self._transaction(

@@ -119,20 +119,22 @@ def settle(books: Books, step: Settle) -> Row | None:
     if step.begun_at is not None and row.begun_at != step.begun_at:
         return row  # it has been bought again since the log was read
     given = step.images if step.task_id is None else step.task_id
-    if step.state is not None and given is not None and row.state == "unknown":
+    may_end = row.state == "unknown" or (step.by_hand and row.state == "submitted" and not books.is_alive(row))
+    if step.state is not None and given is not None and may_end:
         if books.owners.get(given, row.id) != row.id:  # who settles at the same time has read another log
             return write(books, row, row.but(settled_at=None), row.state)
         books.owners[given] = row.id
     changed = row.but(settled_at=None if step.soon else books.now)
     if step.charge is not None:
         changed.charge = step.charge
-    if step.state is None or row.state != "unknown":
+    if step.state is None or not may_end:
         if step.error is not None and row.state == "unknown":
             changed.error = step.error
         return write(books, row, changed, row.state)
     changed.error = step.error if step.state == "failed" else None
     changed.worker = None
     if step.task_id is not None:
+        changed.earlier_tasks = row.earlier_tasks_with(row.task_id if row.task_id != step.task_id else None)
         changed.task_id, changed.task = step.task_id, step.task
     changed.images = step.images or row.images
     return write(books, row, changed, step.state, billed=step.billed)

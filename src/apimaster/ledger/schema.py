@@ -16,6 +16,7 @@ no exact decimals.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -175,6 +176,12 @@ class Where:
         return " AND ".join(parts) or "1 = 1", values
 
 
+_PRUNABLE: Final = '"state" IN ({}) AND "worker" IS NULL AND "updated_at" < ?'.format(
+    ", ".join(f"'{state}'" for state in PRUNED)
+)
+_ABOUT_UNKNOWN: Final = 3600  # seconds: what about the same time means
+_PRUNED_NAMES: Final = 5000  # the log holds 1,000 rows
+
 PAGE: Final = 500
 """Rows that are read at a time."""
 
@@ -232,7 +239,35 @@ def owner_queries(tasks: Sequence[str], pictures: Sequence[str], *, table: str) 
     ]
 
 
+def pruned(account: str) -> str:
+    """The name of the note that keeps the tasks, and the pictures without one, of purchases that were pruned."""
+    return f"pruned {account}"
+
+
 def prune_query(table: str) -> str:
     """The statement that removes what ended before a time, with a question mark for it."""
-    states = ", ".join(f"'{state}'" for state in PRUNED)
-    return f'DELETE FROM {table} WHERE "state" IN ({states}) AND "worker" IS NULL AND "updated_at" < ?'  # noqa: S608
+    return f"DELETE FROM {table} WHERE {_PRUNABLE}"  # noqa: S608 -- names of this package
+
+
+def prune_near_unknown_query(table: str) -> str:
+    """The query for what of that may have been charged at about the time of a purchase of which nobody knows.
+
+    Settling has to know later that those charges are not that purchase's: account, task and pictures of each.
+    """
+    begun, ended = 'coalesce({0}."begun_at", {0}."created_at")', 'coalesce({0}."unknown_since", {0}."updated_at")'
+    return (
+        f'SELECT "account", "task_id", "images" FROM {table} WHERE {_PRUNABLE} '  # noqa: S608 -- names of this package
+        f"AND EXISTS (SELECT 1 FROM {table} AS lost WHERE lost.\"state\" = 'unknown' "
+        'AND (lost."account" = purchase."account" OR lost."account" = \'\' OR purchase."account" = \'\') '
+        f"AND {begun.format('purchase')} <= {ended.format('lost')} + {_ABOUT_UNKNOWN} "
+        f'AND purchase."updated_at" >= {begun.format("lost")} - {_ABOUT_UNKNOWN})'
+    )
+
+
+def remember_pruned(stored: str | None, found: Sequence[tuple[str | None, str | None]]) -> str:
+    """What a note of pruned purchases holds, with these tasks and pictures."""
+    names: list[str] = json.loads(stored or "[]")
+    for task_id, images in found:
+        pictures = json.loads(images or "[]") if task_id is None else []
+        names += [task_id] if task_id is not None else [each["url"] for each in pictures if each.get("url")]
+    return json.dumps(list(dict.fromkeys(names))[-_PRUNED_NAMES:])

@@ -31,7 +31,9 @@ from .matching import (
     charges_of,
     connected,
     divided,
+    once_a_task,
     request_of,
+    true_cost,
 )
 from .purchase import images_json, images_of, task_json
 from .rows import Row
@@ -75,7 +77,7 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     in_reply = [row for row in log.known if row.task_id is None and row.state in HAVE_PICTURES]
     of_bytes = [row for row in in_reply if not any(image.url for image in images_of(row))]
     slow = any(not row.one_shot for row in in_reply)
-    free = [charge for charge in log.charges if id(charge) not in seen]
+    free = once_a_task([charge for charge in log.charges if id(charge) not in seen])
     on_their_way = [Rival.of(row) for row in log.on_their_way]
     unnamed = [Rival.of(row) for row in (*newer, *of_bytes)]
     for each in candidates:
@@ -108,9 +110,18 @@ def _known_charges(log: Log, unknown: Sequence[Row]) -> tuple[set[int], list[Set
     steps = []
     for charge in log.charges:
         row = tasks.get(charge.task_id or "") or pictures.get(charge.result_url or "")
-        if row is not None or charge.task_id in earlier:
+        if (
+            row is not None
+            or charge.task_id in earlier
+            or not log.pruned.isdisjoint((charge.task_id, charge.result_url))
+        ):
             seen.add(id(charge))
-        if row is not None and charge.kind == "charge" and not charge.refunded and charge.cost != row.cost:
+        if (
+            row is not None
+            and charge.kind == "charge"
+            and not charge.refunded
+            and true_cost(charge) not in (None, row.cost)
+        ):
             steps.append(Settle(key=row.key, index=row.index, charge=charge.cost))
     return seen, steps
 
@@ -188,10 +199,10 @@ def _matched(each: Candidate, charge: Charge) -> Settle:
         error = error_json("GenerationFailedError", "The generation failed, as the usage log says: refunded.", "no")
         return replace(step, state="failed", error=error)
     if task is not None:
-        return replace(step, state="submitted", charge=charge.cost)
+        return replace(step, state="submitted", charge=true_cost(charge))
     if charge.result_url is not None:
         images = images_json((GeneratedImage(url=charge.result_url),))
-        return replace(step, state="delivered", images=images, charge=charge.cost)
+        return replace(step, state="delivered", images=images, charge=true_cost(charge))
     return _stays(each, "it was charged, and the log does not name its picture")
 
 

@@ -31,7 +31,10 @@ from .schema import (
     noted,
     owner_queries,
     page_query,
+    prune_near_unknown_query,
     prune_query,
+    pruned,
+    remember_pruned,
 )
 from .steps import Step, must_survive_power_cut
 
@@ -169,6 +172,13 @@ class SQLiteBackend:
 
     def prune(self, before: float) -> int:
         with self._transaction(durable=True) as execute:
+            kept: dict[str, list[tuple[str | None, str | None]]] = {}
+            for account, task_id, images in execute(prune_near_unknown_query("purchase"), (before,)):
+                kept.setdefault(noted(pruned(account)), []).append((task_id, images))
+            for name, found in kept.items():
+                stored = execute("SELECT log_reads FROM gateway WHERE account = ?", (name,)).fetchone()
+                names = remember_pruned(stored[0] if stored else None, found)
+                execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (name, names))
             removed: int = execute(prune_query("purchase"), (before,)).rowcount
             return removed
 

@@ -248,6 +248,7 @@ class Settle(_Step):
         billed: overrides what the state says.
         begun_at: when the attempt went out of which it speaks: it says nothing of a later one. None: of whichever.
         soon: nothing is said yet: it may be looked for again at once.
+        by_hand: a person says so, also of a purchase that has a task, while nobody is at work on it.
     """
 
     state: Literal["submitted", "delivered", "failed"] | None = None
@@ -259,6 +260,7 @@ class Settle(_Step):
     billed: Billed | None = None
     begun_at: float | None = None
     soon: bool = False
+    by_hand: bool = False
 
     owed: ClassVar[bool] = False
 

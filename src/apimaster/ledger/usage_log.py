@@ -29,6 +29,7 @@ class Log:
         clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
         on_their_way: purchases of the account whose requests were out when the log was read, or later.
         newest: the newest purchases of the account that have a task.
+        pruned: tasks, and URLs of pictures without one, of purchases that the ledger does not hold any more.
     """
 
     charges: Sequence[Charge]
@@ -38,6 +39,7 @@ class Log:
     clock_offset: float = 0.0
     on_their_way: Sequence[Row] = ()
     newest: Sequence[Row] = ()
+    pruned: frozenset[str] = frozenset()
 
 
 def clock(log: Log) -> tuple[float, list[float]]:
