@@ -221,23 +221,24 @@ _DOWNLOAD: Final = (
     Fault("download_redirect_loop", "download", status=302, location="self"),
 )  # fmt: skip
 
-_LOG: Final = (
-    _json("log_500", 500, "internal server error", _SERVER, place="log"),
-    Fault("log_429", "log", status=429),
-    Fault("log_refused", "log", body='{"success":false,"message":"this token may not read the log"}',
-          content_type="application/json"),
-    Fault("log_html_200", "log", body="<!doctype html><title>Console</title><div id=root></div>"),
-    Fault("log_garbage", "log", body='{"success": true, "data": [{"crea', content_type="application/json"),
-)  # fmt: skip
 
-_USAGE: Final = (
-    _json("usage_500", 500, "internal server error", _SERVER, place="usage"),
-    Fault("usage_429", "usage", status=429),
-    Fault("usage_refused", "usage", body='{"code":false,"message":"this token may not be read"}',
-          content_type="application/json"),
-    Fault("usage_html_200", "usage", body="<!doctype html><title>Console</title><div id=root></div>"),
-    Fault("usage_garbage", "usage", body='{"code": true, "data": {"total', content_type="application/json"),
-)  # fmt: skip
+def _of_book(place: Place, refusal: str) -> tuple[Fault, ...]:
+    """The faults of one of the account's books; ``refusal`` is the member by which it says no with HTTP 200."""
+    return (
+        _json(f"{place}_500", 500, "internal server error", _SERVER, place=place),
+        Fault(f"{place}_429", place, status=429),
+        Fault(
+            f"{place}_refused",
+            place,
+            body=f'{{"{refusal}":false,"message":"this token may not read it"}}',
+            content_type="application/json",
+        ),
+        Fault(f"{place}_html_200", place, body="<!doctype html><title>Console</title><div id=root></div>"),
+        Fault(
+            f"{place}_garbage", place, body=f'{{"{refusal}": true, "data": [{{"crea', content_type="application/json"
+        ),
+    )
+
 
 _GENERAL: Final = (
     Fault("ok", "generate"),  # lets a request pass, so that a script can say "the third one fails"
@@ -245,6 +246,17 @@ _GENERAL: Final = (
 )
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {fault.name: fault for fault in (*_GENERATE, *_TASK, *_POLL, *_DOWNLOAD, *_LOG, *_USAGE, *_GENERAL)}
+    {
+        fault.name: fault
+        for fault in (
+            *_GENERATE,
+            *_TASK,
+            *_POLL,
+            *_DOWNLOAD,
+            *_of_book("log", "success"),
+            *_of_book("usage", "code"),
+            *_GENERAL,
+        )
+    }
 )
 """Every fault by name."""
