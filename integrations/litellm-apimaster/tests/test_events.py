@@ -1,4 +1,4 @@
-"""What LiteLLM's callbacks learn of a call: provider, model and group of every kind of call, and where base64 is."""
+"""What LiteLLM's callbacks learn of a call: provider, model and group of every kind of call."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
-
-BASE64_OF_A_PNG = "iVBORw0KGgo"
 
 
 class Events(CustomLogger):
@@ -86,25 +84,3 @@ def test_an_event_names_provider_model_and_group(action, routed, account, deploy
         "group": "image" if routed else "",
         "deployment": routed,
     }
-
-
-CALLS = [("generation", False), ("generation", True), ("edit", False), ("edit", True), ("chat", False)]
-
-
-@pytest.mark.parametrize(("kind", "hidden"), CALLS)
-def test_the_base64_of_an_answer_is_in_its_event_unless_messages_are_turned_off(
-    kind, hidden, account, events, png, monkeypatch
-):
-    """As the README says, for loggers such as Langfuse and S3."""
-    monkeypatch.setattr(litellm, "turn_off_message_logging", hidden)
-    tag = f"base64 {kind} {hidden}"
-    arguments: dict[str, Any] = {"metadata": {"tags": [tag]}, **account}
-    if kind == "chat":
-        event = event_of(
-            events, tag, lambda: litellm.acompletion(messages=[{"role": "user", "content": "a kite"}], **arguments)
-        )
-    else:
-        arguments |= {"prompt": "a red kite", "response_format": "b64_json"}
-        arguments |= {"image": png} if kind == "edit" else {}
-        event = event_of(events, tag, lambda: getattr(litellm, f"aimage_{kind}")(**arguments))
-    assert (BASE64_OF_A_PNG in repr(event["standard_logging_object"]["response"])) is not hidden

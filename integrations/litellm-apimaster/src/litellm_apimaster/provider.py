@@ -26,6 +26,7 @@ from . import chat, errors, responses
 from .background import run_shielded
 from .call import Call, chat_call, edit_call, image_call
 from .clients import ClientCache
+from .log_redaction import register_log_redaction
 from .prices import register_prices, set_response_cost
 from .purchases import Plan, plan_purchase
 from .response_cache import tell_parameters_apart
@@ -165,7 +166,9 @@ class APIMasterLLM(CustomLLM):
             return await _agenerate(_client_for(call, plan, client), call, plan, inline=inline)
 
     def _plan(self, call: Call) -> Plan:
-        register_headers()  # a proxy reads its configuration, which may name callbacks, after it has made the provider
+        # A proxy reads its configuration, which may name callbacks, after it has made the provider.
+        register_headers()
+        register_log_redaction()
         assert call.request is not None  # only a health check has none, and it buys nothing
         assert call.identity is not None
         return plan_purchase(call.request, call.identity, buy_again=self._retries_unknown())

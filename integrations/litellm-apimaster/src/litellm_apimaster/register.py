@@ -7,6 +7,7 @@ from typing import Final
 import litellm
 from litellm.utils import custom_llm_setup
 
+from .log_redaction import register_log_redaction
 from .params import PROVIDER
 from .prices import register_prices
 from .provider import APIMasterLLM
@@ -33,6 +34,7 @@ def register(*, retry_unknown_outcomes: bool | None = None) -> APIMasterLLM:
     custom_llm_setup()  # type: ignore[no-untyped-call]
     register_prices()
     register_headers()
+    register_log_redaction()
     tell_parameters_apart()
     if retry_unknown_outcomes is not None and isinstance(found, APIMasterLLM):
         found.retry_unknown_outcomes = retry_unknown_outcomes
