@@ -497,6 +497,17 @@ def test_clocks_an_hour_apart_are_compared_by_what_both_know() -> None:
     assert steps[0].state == "submitted"
 
 
+def test_a_picture_that_came_with_the_reply_shows_that_the_log_is_alive_and_nothing_of_the_clocks() -> None:
+    """It was charged when it was drawn: forty seconds after its request went out."""
+    url = "https://cdn.test/a.png"
+    drawn = Row("drawn", 0, "d", "{}", state="saved", images=json.dumps([{"url": url}]), price=PRICE, account="own")
+    known = [drawn.but(begun_at=9000.0)]
+    charges = [charge(None, "something else", at=9040, result_url=url)]
+    found = settled([unknown(begun=9100.0)], [*charges, charge(at=9101)], witness=False, known=known, now=9600.0)
+    assert found["lost"].task_id == "task-1"
+    assert settled([unknown(begun=9100.0)], charges, witness=False, known=known, now=9600.0)["lost"].state == "failed"
+
+
 @pytest.mark.parametrize("changes", [{"one_shot": True}, {"unknown_since": 9120.0}], ids=str)
 def test_what_was_not_charged_at_once_says_nothing_of_the_clocks(changes: dict[str, object]) -> None:
     """A one-shot call is charged when its picture is drawn; what was unknown may have the charge of an equal one."""

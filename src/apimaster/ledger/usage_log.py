@@ -58,8 +58,9 @@ def clock(log: Log) -> tuple[float, list[float]]:
         for charge in log.charges
         if charge.result_url is not None and charge.result_url in drawn and charge.kind == "charge" and charge.at > 0
     ]
-    # A one-shot call is charged when its picture is drawn, and what was unknown may have the charge of another one.
-    ahead = sorted(at - begun_of(row) for at, row in shared if not row.one_shot and row.unknown_since is None)
+    # What has no task is charged when its picture is drawn, and what was unknown may have the charge of another one.
+    exact = [(at, row) for at, row in shared if row.task_id is not None and not row.one_shot]
+    ahead = sorted(at - begun_of(row) for at, row in exact if row.unknown_since is None)
     offset = ahead[len(ahead) // 2] if ahead else log.clock_offset  # one odd pair must not count
     # One that was charged by another clock, before it was set right, says nothing of the log at its own time.
     return offset, [begun_of(row) for at, row in shared if abs(at - offset - begun_of(row)) <= ABOUT]
