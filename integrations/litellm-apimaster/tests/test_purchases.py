@@ -212,6 +212,24 @@ def test_a_marked_retry_joins_and_one_with_another_prompt_buys(ask, proxies, gat
     assert len(gateway.bill.charges) == 2
 
 
+def test_a_first_attempt_that_its_retry_has_overtaken_joins(proxies, gateway, ledger):
+    """A busy proxy looks at it when the client has asked another one. A later request is a new one."""
+    first, second = (client_of([proxy], "sk-overtaken", max_retries=0) for proxy in proxies[:2])
+    retry = generate(second, extra_headers=RETRY)
+    late = generate(first)
+    assert (url_of(late), cost_of(late)) == (url_of(retry), 0)
+    assert url_of(generate(first)) != url_of(retry), "each retry has one first attempt"
+    assert len(gateway.bill.charges) == 2
+
+    retry = generate(second, extra_headers=RETRY)  # joins one of these two
+    other = client_of(proxies[:1], "sk-overtaken-later", max_retries=0)
+    bought = generate(other, extra_headers=RETRY)
+    with sqlite3.connect(ledger.name) as connection:
+        connection.execute("UPDATE purchase SET created_at = created_at - 11 WHERE key LIKE '%/retry'")
+    assert url_of(generate(other)) != url_of(bought)
+    assert len(gateway.bill.charges) == 4
+
+
 @pytest.mark.parametrize("kind", ["sk", "jwt"])
 def test_two_callers_never_share_a_picture(kind, proxies, gateway):
     header = {"Idempotency-Key": "order 18"}

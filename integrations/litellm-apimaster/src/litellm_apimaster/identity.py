@@ -29,6 +29,8 @@ from .router_attempts import shared_id
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
 MAX_KEY: Final = 255
+BY_A_RETRY: Final = "/retry"
+"""How the key of a purchase ends that the retry of a client began: its first attempt had not begun one by then."""
 
 _KEY_HEADER: Final = "idempotency-key"
 _RETRY_HEADER: Final = "x-stainless-retry-count"
@@ -94,14 +96,16 @@ def identify(arguments: Mapping[str, Any], asked: ImageRequest) -> Identity:
         trace = arguments.get("litellm_trace_id") or shared_id(arguments, is_retry=router_retry)
         alias = f"litellm/{_digest([caller, str(trace), digest, 'trace'])}" if trace else None
     after = failed[-1].get(_EXCEPTION_CLASS) if failed else None
+    client_retries = _count(headers.get(_RETRY_HEADER)) if isinstance(client, Mapping) else 0
+    own = f"{scope}/call/{_plain(call_id)}/{digest}{BY_A_RETRY if client_retries else ''}"
     return Identity(
-        key=f"{scope}/key/{_plain(key)}" if key is not None else f"{scope}/call/{_plain(call_id)}/{digest}",
+        key=f"{scope}/key/{_plain(key)}" if key is not None else own,
         asked=asked.model_copy(update={"model": named_model}),
         alias=alias,
         in_proxy=FROM_PROXY in arguments,
         call_id=call_id,
         named=key is not None,
-        client_retries=_count(headers.get(_RETRY_HEADER)) if isinstance(client, Mapping) else 0,
+        client_retries=client_retries,
         router_retry=router_retry,
         after=str(after) if after and _is_router_retry(arguments) else None,
     )

@@ -31,9 +31,12 @@ from apimaster.ledger.schema import Where
 from apimaster.ledger.steps import Left, Rejoin
 
 from .errors import UNKNOWN_OUTCOMES
-from .identity import Identity
+from .identity import BY_A_RETRY, Identity
 from .responses import Bought, ImageContent
 from .spend_report import SpendReport
+
+OVERTAKEN_BY: Final = 10.0
+"""Seconds by which a client's retry may have begun to buy before its first attempt does."""
 
 RETRY_WINDOW: Final = 900.0
 """Seconds since the last step of a purchase within which a client's retry finds it; one under way has more time."""
@@ -102,6 +105,8 @@ def plan_purchase(request: ImageRequest, identity: Identity, *, buy_again: bool)
         row = _of_attempt_before(ledger, identity)
     elif identity.client_retries and identity.alias is not None:
         row = _of_client(ledger, identity.alias, identity.client_retries)
+    elif identity.in_proxy and identity.alias is not None:
+        row = _of_overtaking_retry(ledger, identity.alias, identity.call_id)
     if row is not None:
         return replace(plan, key=row.key)
     if buy_again:
@@ -137,6 +142,22 @@ def _of_client(ledger: Ledger, alias: str, retries: int) -> Row | None:
         found = min(rows, key=lambda row: _preference(row, retries))
         if ledger.take(Rejoin(key=found.key, joins=found.joins, left=found.left)).result() is not None:
             return found
+
+
+def _of_overtaking_retry(ledger: Ledger, alias: str, call_id: str) -> Row | None:
+    """What the retry of a client bought because this, its first attempt, came too late.
+
+    A proxy that is busy may look at a request when its client has given up and asked another proxy. Each such purchase
+    is that of one first attempt; a request that comes later is a new one.
+    """
+    now = ledger.call(lambda backend: backend.now()).result()
+    for row in _first_images(ledger, Where(alias=alias, since=now - OVERTAKEN_BY)):
+        name = f"litellm first attempt of {row.key}"
+        if row.key.endswith(BY_A_RETRY) and _is_bought(row) and ledger.note(name) is None:
+            ledger.set_note(name, call_id)
+            if ledger.note(name) == call_id:
+                return row
+    return None
 
 
 def _preference(row: Row, retries: int) -> tuple[bool, bool, bool, int, float]:
