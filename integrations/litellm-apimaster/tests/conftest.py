@@ -38,12 +38,14 @@ os.environ.setdefault("NO_PROXY", "127.0.0.1")
 import litellm
 import pytest
 from litellm import Router
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy.types_utils.utils import get_instance_fn
 from openai import OpenAI
 from PIL import Image
 
 import litellm_apimaster
 from apimaster.emulator import Emulator
+from apimaster.ledger import Ledger
 
 if "TIKTOKEN_CACHE_DIR" not in os.environ:
     # LiteLLM 1.80 ships the tokenizer that its chat calls load, but does not tell tiktoken where.
@@ -336,3 +338,19 @@ def start_proxy(emulator: Emulator) -> Callable[..., Any]:
             yield running
 
     return start
+
+
+@pytest.fixture
+def own_ledger(gateway: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A ledger for each test: for tests that all use one key, or one prompt."""
+    place = tmp_path / "ledger.db"
+    monkeypatch.setenv("APIMASTER_LEDGER", str(place))
+    with Ledger.open(place) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_logging_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM 1.80 runs callbacks on the first event loop of this process that logged; each test has its own loop."""
+    for attribute in ("_queue", "_sem", "_worker_task"):
+        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)

@@ -11,7 +11,6 @@ import litellm
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 PRICES = {"0.5K": 0.0375, "1K": 0.0375, "2K": 0.05, "4K": 0.075}
 COUNTS = (1, 3)
@@ -82,12 +81,9 @@ class CostRecorder(CustomLogger):
 
 
 @pytest.fixture
-def recorder(gateway, monkeypatch):
+def recorder(gateway, own_logging_worker, monkeypatch):
     created = CostRecorder()
     monkeypatch.setattr(litellm, "callbacks", [created])
-    # LiteLLM 1.80 runs callbacks on the first event loop of this process that logged, and each test has its own loop.
-    for attribute in ("_queue", "_sem", "_worker_task"):
-        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)
     return created
 
 

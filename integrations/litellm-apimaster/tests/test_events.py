@@ -10,7 +10,6 @@ import litellm
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 
 class Events(CustomLogger):
@@ -34,12 +33,9 @@ class Events(CustomLogger):
 
 
 @pytest.fixture
-def events(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> Events:
+def events(gateway: Any, own_logging_worker: None, monkeypatch: pytest.MonkeyPatch) -> Events:
     created = Events()
     monkeypatch.setattr(litellm, "callbacks", [created])
-    # LiteLLM 1.80 runs callbacks on the first event loop of this process that logged, and each test has its own loop.
-    for attribute in ("_queue", "_sem", "_worker_task"):
-        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)
     return created
 
 

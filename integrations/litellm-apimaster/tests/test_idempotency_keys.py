@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -36,12 +36,8 @@ CHAINS: dict[str, tuple[str | None, str, str]] = {
 
 
 @pytest.fixture(autouse=True)
-def ledger(gateway: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """A ledger for each test: all of them use one key."""
-    place = tmp_path / "ledger.db"
-    monkeypatch.setenv("APIMASTER_LEDGER", str(place))
-    with Ledger.open(place) as opened:
-        yield opened
+def ledger(own_ledger: Ledger) -> Ledger:
+    return own_ledger
 
 
 def call_blocking(**arguments: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -20,11 +20,8 @@ LATENCY, FIRST_WAIT, NEXT_WAIT = 0.6, 0.3, 30
 
 
 @pytest.fixture(autouse=True)
-def ledger(gateway: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    place = tmp_path / "ledger.db"
-    monkeypatch.setenv("APIMASTER_LEDGER", str(place))
-    with Ledger.open(place) as opened:
-        yield opened
+def ledger(own_ledger: Ledger) -> Ledger:
+    return own_ledger
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import litellm
@@ -18,11 +18,8 @@ KEY = "order 40"
 
 
 @pytest.fixture(autouse=True)
-def ledger(gateway: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    place = tmp_path / "ledger.db"
-    monkeypatch.setenv("APIMASTER_LEDGER", str(place))
-    with Ledger.open(place) as opened:
-        yield opened
+def ledger(own_ledger: Ledger) -> Ledger:
+    return own_ledger
 
 
 async def generate(account: dict[str, Any], png: bytes) -> Any:

@@ -11,7 +11,6 @@ import openai
 import pytest
 from litellm import Router
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 STREAMED: list[dict[str, Any]] = [
     {"stream": True},
@@ -132,12 +131,9 @@ class Costs(CustomLogger):
         self.called.set()
 
 
-def test_a_streamed_chat_delivers_its_image_and_its_cost_once(account, gateway, monkeypatch):
+def test_a_streamed_chat_delivers_its_image_and_its_cost_once(account, gateway, own_logging_worker, monkeypatch):
     costs = Costs()
     monkeypatch.setattr(litellm, "callbacks", [costs])
-    # LiteLLM 1.80 runs callbacks on the first event loop of this process that logged, and each test has its own loop.
-    for attribute in ("_queue", "_sem", "_worker_task"):
-        monkeypatch.setattr(GLOBAL_LOGGING_WORKER, attribute, None)
 
     async def read() -> list[Any]:
         messages = [{"role": "user", "content": "a red kite"}]
