@@ -248,13 +248,7 @@ class PostgresBackend:
             for account, task_id, images in connection.execute(_translated(query), (before,)).fetchall():
                 kept.setdefault(noted(pruned(account)), []).append((task_id, images))
             for name, found in sorted(kept.items()):
-                connection.execute(
-                    "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (name,)
-                )
-                stored = connection.execute(
-                    "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE", (name,)
-                ).fetchone()
-                names = remember_pruned(stored[0] if stored else None, found)
+                names = remember_pruned(_lock_gateway_row(connection, name), found)
                 connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (names, name))
             return connection.execute(_translated(prune_query("apimaster.purchase")), (before,)).rowcount
 
@@ -281,13 +275,7 @@ class PostgresBackend:
         self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True
     ) -> float:
         def transact(connection: Connection[Any]) -> float:
-            connection.execute(
-                "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (account,)
-            )
-            found = connection.execute(
-                "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE", (account,)
-            ).fetchone()
-            stored = found[0] if found else None
+            stored = _lock_gateway_row(connection, account)
             wait, reads = count_log_read(stored, _now(connection), limit=limit, period=period, pause=pause)
             if count and not wait:
                 connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (reads, account))
@@ -342,6 +330,14 @@ class PostgresBackend:
             raise ValueError(_first_line(error)) from error  # a value, not the store
         except self._psycopg.Error as error:
             raise LedgerError(f"The ledger {self.name} can't be used: {sentence(_first_line(error))}") from error
+
+
+def _lock_gateway_row(connection: Connection[Any], name: str) -> str | None:
+    """What the row holds. Until the transaction ends, nobody else changes it; if it is new, nobody else makes it."""
+    connection.execute("INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (name,))
+    query = "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE"
+    found = connection.execute(query, (name,)).fetchone()
+    return found[0] if found else None
 
 
 def _translated(query: str) -> str:

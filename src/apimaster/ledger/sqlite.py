@@ -176,8 +176,7 @@ class SQLiteBackend:
             for account, task_id, images in execute(prune_near_unknown_query("purchase"), (before,)):
                 kept.setdefault(noted(pruned(account)), []).append((task_id, images))
             for name, found in kept.items():
-                stored = execute("SELECT log_reads FROM gateway WHERE account = ?", (name,)).fetchone()
-                names = remember_pruned(stored[0] if stored else None, found)
+                names = remember_pruned(self._gateway_row(name), found)
                 execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (name, names))
             removed: int = execute(prune_query("purchase"), (before,)).rowcount
             return removed
@@ -187,17 +186,15 @@ class SQLiteBackend:
     ) -> float:
         with self._transaction(durable=False) as execute:
             now = time.time()
-            found = execute("SELECT log_reads FROM gateway WHERE account = ?", (account,)).fetchone()
-            wait, reads = count_log_read(found[0] if found else None, now, limit=limit, period=period, pause=pause)
+            stored = self._gateway_row(account)
+            wait, reads = count_log_read(stored, now, limit=limit, period=period, pause=pause)
             if count and not wait:
                 execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (account, reads))
             return wait
 
     def note(self, name: str) -> str | None:
         with self._errors():
-            query = "SELECT log_reads FROM gateway WHERE account = ?"
-            found = self._connection.execute(query, (noted(name),)).fetchone()
-            return found[0] if found else None
+            return self._gateway_row(noted(name))
 
     def set_note(self, name: str, text: str) -> None:
         with self._transaction(durable=True) as execute:
@@ -210,6 +207,11 @@ class SQLiteBackend:
         self._connection.close()
 
     # --- inside ---------------------------------------------------------------------------------------
+
+    def _gateway_row(self, name: str) -> str | None:
+        query = "SELECT log_reads FROM gateway WHERE account = ?"
+        found = self._connection.execute(query, (name,)).fetchone()
+        return found[0] if found else None
 
     def _connect(self, path: Path | None) -> sqlite3.Connection:
         target = _IN_MEMORY
