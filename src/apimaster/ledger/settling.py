@@ -38,7 +38,7 @@ from .matching import (
 from .purchase import images_json, images_of, task_json
 from .rows import Row
 from .steps import Settle, error_json
-from .usage_log import Log, bought_later, clock, is_cut_off, still_to_wait
+from .usage_log import Log, bought_later, clock, is_cut_off, not_shown, still_to_wait
 
 if TYPE_CHECKING:
     from ..account import Charge
@@ -64,6 +64,7 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
     """A step for each unknown purchase, and one for each known purchase whose true charge differs from its price."""
     seen, steps = _known_charges(log, unknown)
     offset, times = clock(log)
+    missing = not_shown(log)
     readable, newer = [], []
     for row in unknown:
         request = request_of(row)
@@ -94,7 +95,7 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
         steps += [_matched(owner, charge) for owner, charge in group.pairs]
         for each in group.without_charge():
             each.nearby = [charge for charge in each.nearby if id(charge) not in given]
-            steps.append(_absent(each, log, offset, times))
+            steps.append(_absent(each, log, offset, times, missing))
     return steps
 
 
@@ -206,7 +207,7 @@ def _matched(each: Candidate, charge: Charge) -> Settle:
     return _stays(each, "it was charged, and the log does not name its picture")
 
 
-def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) -> Settle:
+def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float], missing: Sequence[Row]) -> Settle:
     row = each.row
     if not row.account:
         return _stays(each, "the log does not hold it, and an older version bought it, perhaps for another account")
@@ -222,9 +223,9 @@ def _absent(each: Candidate, log: Log, offset: float, times: Sequence[float]) ->
         return _stays(each, "the log has a row that can't be read, and that may be its charge")
     if not any(each.is_from_about_its_time(time) for time in times):
         return _stays(each, "the log holds no other purchase of this ledger from about that time, so it proves nothing")
-    missing = bought_later(each, log)
-    if missing is not None:
-        return _stays(each, f"the log is behind: it does not hold {missing.task_id} yet, which was bought later")
+    later = bought_later(each, missing)
+    if later is not None:
+        return _stays(each, f"the log is behind: it does not hold {later.task_id} yet, which was bought later")
     error = error_json("InternalServerError", "It was not charged: the usage log does not hold it.", "no")
     return Settle(key=row.key, index=row.index, state="failed", error=error)
 

@@ -78,18 +78,18 @@ def is_cut_off(log: Log, begun: float, offset: float) -> bool:
     return len(log.charges) >= LOG_ROWS and (oldest is None or oldest > begun - SLACK)
 
 
-def bought_later(each: Candidate, log: Log) -> Row | None:
-    """A purchase that was bought after this one, long enough ago, and that the log does not hold."""
+def not_shown(log: Log) -> list[Row]:
+    """The newest purchases that the log should hold by now, and does not."""
     shown = {charge.task_id for charge in log.charges}
-    until = min(each.latest + ABOUT, log.now - log.settle_after)
-    return next(
-        (
-            row
-            for row in log.newest
-            # What was bought in another way shows at another time.
-            if row.task_id is not None and row.account and row.begun_at is not None
-            if not row.one_shot and row.unknown_since is None
-            if each.begun <= row.begun_at <= until and row.task_id not in shown
-        ),
-        None,
-    )
+    return [
+        row
+        for row in log.newest
+        # What was bought in another way shows at another time.
+        if row.task_id is not None and row.account and not row.one_shot and row.unknown_since is None
+        if row.begun_at is not None and row.begun_at <= log.now - log.settle_after and row.task_id not in shown
+    ]
+
+
+def bought_later(each: Candidate, missing: Sequence[Row]) -> Row | None:
+    """The one of ``missing``, as ``not_shown`` gives them, that was bought after this purchase."""
+    return next((row for row in missing if each.begun <= begun_of(row) <= each.latest + ABOUT), None)
