@@ -147,7 +147,7 @@ class LedgerRecord(Record):
         task_id: that task; None after a one-shot call.
         sending: whether the request may have gone out.
         unwritten: a step after the request that is on its way into the ledger.
-        known: whether another call bought it.
+        joined: whether another call bought it.
         plan_again: whether an image that failed with this error, at no cost, stays planned; None: it has failed.
     """
 
@@ -161,11 +161,7 @@ class LedgerRecord(Record):
     sending: bool = False
     plan_again: Callable[[APIMasterError], bool] | None = None
     unwritten: Step | None = None
-    known: bool = False
-
-    @property
-    def joined(self) -> bool:
-        return self.known
+    joined: bool = False
 
     def claim(self) -> Flow[None]:
         step = replace(self.begin_step, submit=False)
@@ -201,7 +197,7 @@ class LedgerRecord(Record):
             self.held = answer.kind == "buy" or answer.owned
             self.has_task = row.task_id is not None and answer.kind != "buy"
             self.task_id = row.task_id if self.has_task else None
-            self.known = answer.kind in ("join", "done")
+            self.joined = answer.kind in ("join", "done")
             if answer.kind == "buy":
                 self.sending = True
                 return None
