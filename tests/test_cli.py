@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import reserve_port
 
 from apimaster import APIMaster, ImageResult, Task
 from apimaster._images.inspect import inspect
@@ -191,9 +191,9 @@ def test_exit_codes(
 
 def test_nothing_listens(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APIMASTER_API_KEY", "sk-made-up")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    printed = command("generate", PROMPT, "--base-url", url, "--timeout", "1")
+    with reserve_port() as holder:
+        url = f"http://127.0.0.1:{holder.getsockname()[1]}/v1"
+        printed = command("generate", PROMPT, "--base-url", url, "--timeout", "1")
     assert printed.code == 5
     assert printed.out == ""
     assert printed.err.splitlines()[-1].startswith(f"Error: Could not reach {url}")

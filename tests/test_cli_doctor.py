@@ -16,6 +16,7 @@ from typing import Any
 
 import forked
 import pytest
+from ports import reserve_port
 
 from apimaster._transport import proxies
 from apimaster.cli import connectivity
@@ -60,9 +61,9 @@ def server(answer: bytes | None = None, context: ssl.SSLContext | None = None) -
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    with reserve_port() as holder:
+        yield holder.getsockname()[1]
 
 
 def diagnose(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:

@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from ports import reserve_port
 
 from apimaster._drivers.httpx import _AsyncBody, _SyncBody
 from apimaster._transport import (
@@ -471,9 +472,10 @@ def test_a_slow_reader_slows_the_sender_down(serve: Callable[..., Server]) -> No
 # -- what an error means -------------------------------------------------------------------------------------------
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with reserve_port() as holder:
+        yield holder.getsockname()[1]
 
 
 def read_then(action: Callable[[Wire], object]) -> Callable[[Wire, int], None]:
@@ -517,9 +519,9 @@ def test_after_sending_no_error_says_that_nothing_was_sent(
 
 
 @pytest.mark.parametrize("make", [build_client, build_async_client, build_aiohttp_client])
-def test_before_sending_every_error_says_so(make: Build, full_listener: int) -> None:
+def test_before_sending_every_error_says_so(make: Build, closed_port: int, full_listener: int) -> None:
     cases = [
-        (f"http://127.0.0.1:{closed_port()}/", httpx.ConnectError),
+        (f"http://127.0.0.1:{closed_port}/", httpx.ConnectError),
         (f"http://{'a' * 70}.invalid/", httpx.ConnectError),  # a label is too long: no resolver takes it
         (f"http://127.0.0.1:{full_listener}/", httpx.ConnectTimeout),
         ("ftp://127.0.0.1/", httpx.UnsupportedProtocol),
@@ -725,7 +727,7 @@ def test_there_is_one_tls_context_and_only_when_it_is_needed(
 
 
 def test_the_next_address_is_tried_when_one_refuses_or_is_silent(
-    serve: Callable[..., Server], full_listener: int, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Server], closed_port: int, full_listener: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
     monkeypatch.setattr(connect, "NEXT_ADDRESS_AFTER", 0.01)
@@ -734,10 +736,10 @@ def test_the_next_address_is_tried_when_one_refuses_or_is_silent(
         with await connect.connect_first([(socket.AF_INET, ("127.0.0.1", port)) for port in ports]) as sock:
             return int(sock.getpeername()[1])
 
-    assert asyncio.run(port_reached(closed_port(), server.port)) == server.port
+    assert asyncio.run(port_reached(closed_port, server.port)) == server.port
     assert asyncio.run(port_reached(full_listener, server.port, server.port)) == server.port
     with pytest.raises(ConnectionRefusedError):
-        asyncio.run(port_reached(closed_port(), closed_port()))
+        asyncio.run(port_reached(closed_port, closed_port))
     with pytest.raises(OSError, match="no address"):
         asyncio.run(port_reached())
     assert sockets_to(server.port) == 0

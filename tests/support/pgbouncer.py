@@ -6,7 +6,6 @@ It hands one server connection to many clients, a transaction at a time: what re
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+from ports import reserve_port
 from postgres import PostgresServer, as_user, install
 
 
@@ -32,9 +32,8 @@ class PgBouncer:
     def __init__(self, server: PostgresServer) -> None:
         self._root = Path(tempfile.mkdtemp(prefix="apimaster-pgbouncer-"))
         self._root.chmod(0o755)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._port_holder = reserve_port()
+        self.port = self._port_holder.getsockname()[1]
         settings = self._root / "pgbouncer.ini"
         settings.write_text(
             f"[databases]\n* = host=127.0.0.1 port={server.port} user=tester\n"
@@ -66,4 +65,5 @@ class PgBouncer:
     ) -> None:
         self._process.kill()
         self._process.wait(10)
+        self._port_holder.close()
         shutil.rmtree(self._root, ignore_errors=True)

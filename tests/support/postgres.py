@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
+from ports import reserve_port
 
 from apimaster.ledger import ledger as ledgers
 
@@ -69,9 +69,8 @@ class PostgresServer:
             self._root.chmod(0o755)
             shutil.chown(self._data, "postgres", "postgres")
         self._run("initdb", "--username=tester", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._port_holder = reserve_port()
+        self.port = self._port_holder.getsockname()[1]
         with (self._data / "postgresql.conf").open("a") as file:
             file.write(
                 f"\nlisten_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\n"
@@ -146,4 +145,5 @@ class PostgresServer:
             self._none_is_open()
         finally:
             self.stop()
+            self._port_holder.close()
             shutil.rmtree(self._root, ignore_errors=True)

@@ -12,7 +12,6 @@ import inspect
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -42,6 +41,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from litellm.proxy.types_utils.utils import get_instance_fn
 from openai import OpenAI
 from PIL import Image
+from ports import reserve_port
 
 import litellm_apimaster
 from apimaster.emulator import Emulator
@@ -247,9 +247,8 @@ class Proxy:
 def running_proxy(config: Path, folder: Path, environment: dict[str, str], workers: int = 1) -> Iterator[Proxy]:
     """LiteLLM's proxy in a process of its own, run by this Python or the one that ``LITELLM_PROXY_PYTHON`` names."""
     python = os.environ.get(PROXY_PYTHON, sys.executable)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port_holder = reserve_port()
+    port = port_holder.getsockname()[1]
     log = folder / "proxy.log"
     command = [python, "-c", "from litellm import run_server; run_server()"]
     command += ["--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", str(workers)]
@@ -267,6 +266,7 @@ def running_proxy(config: Path, folder: Path, environment: dict[str, str], worke
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        port_holder.close()
 
 
 def wait_until_reachable(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
