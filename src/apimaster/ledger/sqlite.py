@@ -250,8 +250,10 @@ class SQLiteBackend:
         for start in range(0, len(ids), _KEYS_AT_ONCE):
             part = ids[start : start + _KEYS_AT_ONCE]
             marks = ", ".join(["(?, ?)"] * len(part))
+            # A cross join looks each of them up. SQLite would answer IN (VALUES …) from the whole table.
             found = self._connection.execute(
-                f'SELECT {QUOTED} FROM purchase WHERE ("key", "index") IN (VALUES {marks})',  # noqa: S608
+                f"WITH wanted(name, number) AS (VALUES {marks}) SELECT {QUOTED} FROM wanted CROSS JOIN purchase "  # noqa: S608
+                'ON "key" = name AND "index" = number',
                 [value for each in part for value in each],
             )
             yield from map(_row, found.fetchall())
