@@ -99,21 +99,24 @@ def _open_records(
     claim = secrets.token_hex(8)
     single = request if request.n == 1 else request.model_copy(update={"n": 1})
     without_references = single.model_copy(update={"references": ()}) if single.references else single
-    begin = Begin(
-        key=options.key or f"call-{claim}",
-        claim=claim,
-        digest="",
-        request=stored_request(without_references, prompts=ledger.store_prompts),
-        price=request.spec.price(request.resolution),
-        budget=options.budget,
-        account=context.account,
-        alias=context.alias,
-        settle_after=ledger.settle_after,
-    )
+    key = options.key or f"call-{claim}"
+    stored = stored_request(without_references, prompts=ledger.store_prompts)
+    price = request.spec.price(request.resolution)
     return [
         LedgerRecord(
             ledger,
-            replace(begin, index=index, claim=f"{claim}.{index}"),
+            Begin(
+                key=key,
+                index=index,
+                claim=f"{claim}.{index}",
+                digest="",
+                request=stored,
+                price=price,
+                budget=options.budget,
+                account=context.account,
+                alias=context.alias,
+                settle_after=ledger.settle_after,
+            ),
             single,
             settle,
             plan_again=context.plan_again,

@@ -44,6 +44,10 @@ class GroupWriter:
         lease: seconds without a sign of life after which a process is taken for dead.
         max_open_submits: submits that are open at once.
         patience: seconds that a step waits for a store that can't be reached.
+
+    Attributes:
+        opened: has its answer when the store is open, or the reason why it can't be opened.
+        failed: whether it could not be opened; every step ends with the reason.
     """
 
     def __init__(
@@ -68,13 +72,9 @@ class GroupWriter:
         self.commits = 0
         self.backend: Backend | None = None
         self.opened: Future[None] = Future()
+        self.failed = False
         self._thread = threading.Thread(target=self._work, args=(open_backend,), name="apimaster-ledger", daemon=True)
         self._thread.start()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the store could not be opened; ``opened`` has the reason, and every step ends with it."""
-        return self.opened.done() and self.opened.exception() is not None
 
     def take(self, step: Step) -> Future[Any]:
         """Queue a step. The future has its answer when it is on the disk, or the error that refused it."""
@@ -114,6 +114,7 @@ class GroupWriter:
         try:
             backend = open_backend()
         except BaseException as error:  # noqa: BLE001 -- whoever waits for a step raises it
+            self.failed = True
             self.opened.set_exception(error)
             with self._wake:
                 self._closing = True
