@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from ._drivers.httpx import HttpxCodec, checked
 from ._flows.context import Context
 from ._flows.image_run import CallOptions
-from ._flows.preparation import checked_key
 from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
 from .catalog import spec_for
 from .errors import APIMasterError, BadRequestError
+from .ledger import arguments
 from .ledger.digest import account_of
 from .ledger.location import LEDGER_VARIABLE
 from .request import ImageRequest, Mode
@@ -107,7 +107,8 @@ class BaseClient:
             flush_pictures: whether a picture must be on the disk (fsync) before its purchase counts as saved.
 
         Raises:
-            BadRequestError: the client sets such a header itself, a header is not valid, or the number is negative.
+            BadRequestError: the client sets such a header itself, a header is not valid, the number is negative, or the
+                ledger's place or the name is not accepted.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
@@ -119,7 +120,7 @@ class BaseClient:
         if ledger is not None:
             made._context = replace(made._context, ledger=_resolved(ledger))
         if purchase_alias is not None:
-            made._context = replace(made._context, alias=purchase_alias)
+            made._context = replace(made._context, alias=arguments.text("purchase_alias", purchase_alias))
         if purchase_asked is not None:
             made._context = replace(made._context, asked=purchase_asked)
         if plan_again is not None:
@@ -160,9 +161,12 @@ class BaseClient:
             seconds,
             None if save_to is None else self._target(save_to),
             on_progress,
-            key=None if idempotency_key is None else checked_key(idempotency_key),
-            budget=budget,
+            key=None if idempotency_key is None else arguments.checked_key(idempotency_key),
+            budget=None if budget is None else arguments.text("budget", budget),
         )
+
+    def _keys(self, keys: Sequence[str]) -> tuple[str, ...]:
+        return arguments.checked_keys(keys)
 
     def _target(self, place: str | os.PathLike[str]) -> Target:
         return Target.parse(place)
@@ -199,7 +203,4 @@ def _count(name: str, value: int) -> int:
 def _seconds(timeout: float | None) -> float | None:
     if timeout is None:
         return None
-    # The comparison is false for NaN too.
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
-        raise BadRequestError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
-    return float(timeout)
+    return arguments.seconds("timeout", timeout)

@@ -285,13 +285,14 @@ class AsyncAPIMaster(BaseClient):
             What was recovered, what was not charged, and what is still unknown, with the reason.
 
         Raises:
-            BadRequestError: the client has no ledger.
+            BadRequestError: the client has no ledger, or a key is no text.
             LedgerError: the ledger can't be read or written.
         """
         from ._flows.settle import settle  # rarely needed
 
+        wanted = self._keys(keys)
         options = self._call_options(timeout, save_to)
-        return await self._driver.run(settle(self._context, keys, options))
+        return await self._driver.run(settle(self._context, wanted, options))
 
     async def models(self) -> list[str]:
         """The ids of all models that the gateway lists now: see ``APIMaster.models``."""

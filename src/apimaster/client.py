@@ -304,13 +304,14 @@ class APIMaster(BaseClient):
             What was recovered, what was not charged, and what is still unknown, with the reason.
 
         Raises:
-            BadRequestError: the client has no ledger.
+            BadRequestError: the client has no ledger, or a key is no text.
             LedgerError: the ledger can't be read or written.
         """
         from ._flows.settle import settle  # rarely needed
 
+        wanted = self._keys(keys)
         options = self._call_options(timeout, save_to)
-        return self._driver.run(settle(self._context, keys, options))
+        return self._driver.run(settle(self._context, wanted, options))
 
     def models(self) -> list[str]:
         """The ids of all models that the gateway lists now, not only of image models.

@@ -13,7 +13,7 @@ from typing import Final
 
 from .._references.checked import CheckedReference, check_references
 from ..catalog import DEFAULT_RESOLUTION
-from ..errors import APIMasterError, BadRequestError
+from ..errors import APIMasterError
 from ..ledger.digest import key_reused, request_digest, stored_request
 from ..ledger.rows import Row
 from ..ledger.schema import Where
@@ -174,19 +174,3 @@ def _identify(
             raise key_reused(first.begin_step.key)
     for record in records:
         record.begin_step = replace(record.begin_step, digest=digest, request=stored)
-
-
-def _is_whole(text: str) -> bool:
-    """Whether no half of a character is in it, as in file names that are not UTF-8: no ledger can hold that."""
-    return not any("\ud800" <= each <= "\udfff" for each in text)
-
-
-def checked_key(key: str) -> str:
-    """An idempotency key, as given.
-
-    Raises:
-        BadRequestError: it is not a text, is empty, or is longer than 512 characters.
-    """
-    if not isinstance(key, str) or not key.strip() or len(key) > 512 or "\0" in key or not _is_whole(key):
-        raise BadRequestError(f"idempotency_key must be a text of 1 to 512 characters, not {str(key)[:40]!r}")
-    return key

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import BadRequestError
 from ..results import Task
+from . import arguments
 from .backend import LEASE, Backend
-from .by_hand import UNSET, Unset, dollars, resolved
+from .by_hand import UNSET, Unset, resolved
 from .group_writer import GroupWriter
 from .location import Location, parse, stores_prompts
 from .process import ProcessWriter
 from .purchase import Budget, Purchase, budget_from, purchase_from
 from .rows import BudgetRow, Row
 from .schema import PAGE, PageKey, Where, pages
-from .states import STATES, PurchaseState
+from .states import PurchaseState
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -71,11 +71,16 @@ class Ledger:
         settle_after: float = SETTLE_AFTER,
     ) -> None:
         """Not for callers: ``open`` checks its argument."""
-        if max_open_submits < 1:
-            raise BadRequestError(f"max_open_submits must be 1 or more, not {max_open_submits!r}")
-        self.store_prompts = stores_prompts() if store_prompts is None else store_prompts
+        longest = arguments.LONGEST_TIME
+        heartbeat = arguments.seconds("heartbeat", heartbeat, above_zero=True, most=longest)
+        lease = arguments.seconds("lease", lease, most=longest)
+        patience = arguments.seconds("patience", patience, most=longest)
+        max_open_submits = arguments.whole("max_open_submits", max_open_submits, least=1)
+        self.store_prompts = (
+            stores_prompts() if store_prompts is None else arguments.flag("store_prompts", store_prompts)
+        )
         self._location = location
-        self.settle_after = settle_after
+        self.settle_after = arguments.seconds("settle_after", settle_after, most=longest)
         self._next_look: float | None = None
         self._writer = ProcessWriter(
             lambda: GroupWriter(
@@ -114,7 +119,8 @@ class Ledger:
             settle_after: seconds after which a charge must be in the gateway's usage log, so that its absence counts.
 
         Raises:
-            BadRequestError: the place is not accepted, a newer version wrote it, or psycopg is missing.
+            BadRequestError: the place or another argument is not accepted, a newer version wrote the ledger, or psycopg
+                is missing.
             LedgerError: it can't be opened.
         """
         ledger = cls(
@@ -170,9 +176,11 @@ class Ledger:
         """The purchase with this key, or None. A call for several images has one for each ``index``, from 0.
 
         Raises:
+            BadRequestError: no purchase can have such a key or index.
             LedgerError: the ledger can't be read.
         """
-        return next(map(purchase_from, self.rows(Where(key=key, index=index))), None)
+        where = Where(key=arguments.text("key", key), index=arguments.whole("index", index))
+        return next(map(purchase_from, self.rows(where)), None)
 
     def purchases(
         self,
@@ -188,22 +196,21 @@ class Ledger:
         Args:
             state: a state, or several; None: all.
             budget: the name of a budget; None: all, and those without one.
-            since: made at this time or later: a datetime, or unix seconds.
+            since: made at this time or later: a datetime (without a zone it is this machine's time), or unix seconds.
             key: one idempotency key.
             newest_first: the other way round.
 
         Raises:
-            BadRequestError: there is no such state.
+            BadRequestError: there is no such state, or another argument is not accepted.
             LedgerError: the ledger can't be read.
         """
-        states = None if state is None else (state,) if isinstance(state, str) else tuple(state)
-        for each in states or ():
-            if each not in STATES:
-                raise BadRequestError(f"state {each!r} is not known; accepted: {', '.join(STATES)}")
-        if isinstance(since, datetime):
-            since = (since if since.tzinfo else since.astimezone()).astimezone(timezone.utc).timestamp()
-        where = Where(key=key, states=states, budget=budget, since=since)
-        return map(purchase_from, self.rows(where, newest=newest_first))
+        where = Where(
+            key=None if key is None else arguments.text("key", key),
+            states=arguments.states(state),
+            budget=None if budget is None else arguments.text("budget", budget),
+            since=None if since is None else arguments.moment("since", since),
+        )
+        return map(purchase_from, self.rows(where, newest=arguments.flag("newest_first", newest_first)))
 
     def budgets(self) -> tuple[Budget, ...]:
         """All budgets, by name.
@@ -222,25 +229,23 @@ class Ledger:
 
         Args:
             name: its name, as ``budget=`` of a call says it.
-            usd: US dollars in all; None: no limit in dollars.
-            images: images in all; None: no limit in images.
+            usd: US dollars in all, 0 to 1,000,000,000,000; None: no limit in dollars.
+            images: images in all, 0 to 2,147,483,647; None: no limit in images.
 
         Raises:
-            BadRequestError: a limit is negative or not a number, or the name is empty.
+            BadRequestError: a limit is none of these, or the name is empty or no text.
             LedgerError: the ledger can't be written.
         """
-        if not isinstance(name, str) or not name.strip():
-            raise BadRequestError(f"the name of a budget must be a text that is not empty, not {name!r}")
-        if not isinstance(images, Unset) and images is not None and (type(images) is not int or images < 0):
-            raise BadRequestError(f"images must be a whole number, 0 or more, not {images!r}")
-        limit = usd if usd is None or isinstance(usd, Unset) else dollars("usd", usd)
+        name = arguments.text("the name of a budget", name)
+        limit = usd if usd is None or isinstance(usd, Unset) else arguments.dollars("usd", usd)
+        count = images if images is None or isinstance(images, Unset) else arguments.whole("images", images)
 
         def change(backend: Backend) -> BudgetRow:
             before = next((each for each in backend.budgets() if each.name == name), BudgetRow(name))
             return backend.set_budget(
                 name,
                 before.max_usd if isinstance(limit, Unset) else limit,
-                before.max_images if isinstance(images, Unset) else images,
+                before.max_images if isinstance(count, Unset) else count,
             )
 
         return budget_from(self.call(change).result())
@@ -260,12 +265,19 @@ class Ledger:
             task: the gateway's task, or its id: the next call with this key collects its picture.
 
         Raises:
-            BadRequestError: neither or both of ``charged`` and ``task`` are given, the task has no id, another purchase
-                has it, there is nothing to say, or a process is at work on it.
+            BadRequestError: neither or both of ``charged`` and ``task`` are given, an argument is not accepted, the
+                task has no id, another purchase has it, there is nothing to say, or a process is at work on it.
             LedgerError: the ledger can't be written.
         """
         if (charged is None) == (task is None):
             raise BadRequestError("resolve takes either charged= or task=")
+        key = arguments.text("key", key)
+        if index is not None:
+            index = arguments.whole("index", index)
+        if charged is not None:
+            arguments.flag("charged", charged)
+        if task is not None:
+            task = arguments.task("task", task)
         self.reap()
         rows = list(self.rows(Where(key=key, index=index)))
         open_ones = [row for row in rows if row.state == "unknown"] or [row for row in rows if row.state == "submitted"]
@@ -294,22 +306,15 @@ class Ledger:
         A removed key buys again. What is planned, under way or unknown stays.
 
         Args:
-            older_than: seconds since their last change, a ``timedelta``, or the time of it.
+            older_than: seconds since their last change, a ``timedelta``, or the time of it (without a zone it is this
+                machine's time).
 
         Raises:
             BadRequestError: ``older_than`` is none of these, or negative.
             LedgerError: the ledger can't be written.
         """
-        if isinstance(older_than, timedelta):
-            older_than = older_than.total_seconds()
-        if isinstance(older_than, datetime):
-            before = older_than.astimezone(timezone.utc).timestamp()
-            return self.call(lambda backend: backend.prune(before)).result()
-        if isinstance(older_than, bool) or not isinstance(older_than, (int, float)) or not 0 <= older_than < math.inf:
-            raise BadRequestError(
-                f"older_than must be seconds, 0 or more, a timedelta, or a datetime, not {older_than!r}"
-            )
-        return self.call(lambda backend: backend.prune(backend.now() - older_than)).result()
+        end = arguments.end("older_than", older_than)
+        return self.call(lambda backend: backend.prune(end(backend.now()))).result()
 
     def close(self) -> None:
         """Write what is waiting, and close the store. Closing twice does no harm."""
@@ -356,10 +361,12 @@ class Ledger:
 
     def note(self, name: str) -> str | None:
         """What an adapter has noted under a name; None: nothing. Pruning keeps it."""
+        name = arguments.text("the name of a note", name)
         return self.call(lambda backend: backend.note(name)).result()
 
     def set_note(self, name: str, text: str) -> None:
         """Note a text under a name, for adapters, in the place of what was noted before."""
+        name, text = arguments.text("the name of a note", name), arguments.any_text("a note", text)
         self.call(lambda backend: backend.set_note(name, text)).result()
 
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:

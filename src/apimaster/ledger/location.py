@@ -32,7 +32,7 @@ def parse(place: str | os.PathLike[str]) -> Location:
     Raises:
         BadRequestError: it is neither.
     """
-    text = os.fspath(place)
+    text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise BadRequestError(f"ledger is {place!r}; accepted: {_ACCEPTED}")
     scheme, separator, rest = text.partition("://")
