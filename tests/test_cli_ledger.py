@@ -161,6 +161,52 @@ def test_settle(command: Any, emulator: Emulator) -> None:
     ]
 
 
+def test_settle_names_keys_that_the_ledger_does_not_hold(command: Any, emulator: Emulator) -> None:
+    lose(emulator, "one", "two")
+    requests = len(emulator.requests)
+    code, out, err = command("ledger", "settle", "typo", "other")
+    assert (code, out, "the ledger holds no purchase 'typo', 'other'" in err) == (2, "", True)
+    assert len(emulator.requests) == requests
+    assert (
+        command("ledger", "list", "--state", "unknown")[1].count("unknown") == 2
+    )  # settling without keys would settle all
+
+    code, out, err = command("ledger", "settle", "one", "typo")
+    assert (code, out.count("recovered      one [0]"), "holds no purchase 'typo'" in err) == (2, 1, True)
+    code, out, err = command("ledger", "settle", "two", "typo", "--json")
+    assert (code, json.loads(out)["recovered"][0]["key"], "holds no purchase 'typo'" in err) == (2, "two", True)
+    code, out, err = command("ledger", "settle", "one")  # held, and known already
+    assert (code, out, err) == (0, "", "Nothing is unknown: 'one' [0] is delivered.\n")
+
+    lose(emulator, "nothing", fault="cut_before_acceptance")
+    code, _, err = command("ledger", "settle", "nothing", "typo")
+    assert (code, "holds no purchase 'typo'" in err) == (7, True)  # what may be paid for matters more
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "typo"),
+        ("resolve", "typo", "--not-charged"),
+        ("resolve", "typo", "--task", "t"),
+        ("budget", "typo"),
+        ("list", "--budget", "typo"),
+        ("list", "--budget", "typo", "--json"),
+        ("list", "--state", "typo"),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_name_is_an_error(command: Any, emulator: Emulator, words: tuple[str, ...]) -> None:
+    buy(command, "one")
+    code, out, err = command("ledger", *words)
+    assert (code, "'typo'" in (out if "--json" in words else err)) == (2, True)
+
+
+def test_a_budget_without_purchases_is_no_error(command: Any, emulator: Emulator) -> None:
+    assert command("ledger", "budget", "empty", "--usd", "1")[0] == 0
+    assert command("ledger", "list", "--budget", "empty") == (0, "", "No such purchases.\n")
+
+
 def test_settle_without_a_log_says_so(command: Any, emulator: Emulator) -> None:
     lose(emulator, "one")
     emulator.script("log_html_200")

@@ -17,7 +17,7 @@ from ..exit_codes import OK
 from ..printing import moment, print_json, print_message, print_result
 from .place import moment_option, open_ledger
 from .settle import settle_and_print
-from .wording import budget_lines, purchase_facts, purchase_lines
+from .wording import budget_lines, no_budget, no_purchase, purchase_facts, purchase_lines
 
 ledger_app = typer.Typer(
     name="ledger",
@@ -55,16 +55,19 @@ def list_purchases(
     with open_ledger(ledger) as opened:
         found = opened.purchases(state=states, budget=budget, since=after, newest_first=True)
         shown = islice(found, limit or None)
+        empty = True
         if as_json:
             for purchase in shown:
                 print_json(purchase.model_dump(mode="json"))
-            return OK
-        empty = True
-        for line in purchase_lines(shown):
-            print_result(line)
-            empty = False
-        if empty:
-            print_message("No such purchases.")
+                empty = False
+        else:
+            for line in purchase_lines(shown):
+                print_result(line)
+                empty = False
+        if empty and budget is not None and all(each.name != budget for each in opened.budgets()):
+            raise no_budget(budget)
+    if empty and not as_json:
+        print_message("No such purchases.")
     return OK
 
 
@@ -74,9 +77,7 @@ def show(key: _Key, ledger: options.LedgerPlace = None, as_json: options.AsJson 
     with open_ledger(ledger) as opened:
         found = sorted(opened.purchases(key=key), key=lambda each: each.index)
     if not found:
-        raise BadRequestError(
-            f"the ledger holds no purchase {key!r}", advice="`apimaster ledger list` shows the newest."
-        )
+        raise no_purchase(key)
     _print_facts(found, as_json=as_json)
     return OK
 
@@ -120,7 +121,7 @@ def settle(
 ) -> int:
     """Find out what became of unknown purchases, from the gateway's usage log. It costs nothing.
 
-    The exit code is 7 if something is still unknown.
+    The exit code is 7 if something is still unknown, and 2 if the ledger does not hold a key; the others are settled.
     """
     with open_ledger(ledger) as opened:
         return settle_and_print(opened, keys or (), save_to=save_to, base_url=base_url, as_json=as_json)
@@ -150,9 +151,7 @@ def budget(
         else:
             found = tuple(each for each in opened.budgets() if name in (None, each.name))
     if name is not None and not found:
-        raise BadRequestError(
-            f"the ledger has no budget {name!r}", advice=f"`apimaster ledger budget {name} --usd 10` makes it."
-        )
+        raise no_budget(name)
     if as_json:
         print_json({"budgets": [each.model_dump(mode="json") for each in found]})
         return OK

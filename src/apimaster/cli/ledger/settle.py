@@ -7,19 +7,28 @@ from collections.abc import Sequence
 from ... import AsyncAPIMaster
 from ...ledger import Ledger, Purchase, Settlement
 from ..client_runner import Endpoint, run_with_client
-from ..exit_codes import OK, UNKNOWN
+from ..exit_codes import OK, UNKNOWN, USAGE
 from ..printing import dollars, one_line, print_json, print_message, print_result
 from ..resume import ResumeCommand
-from .wording import purchase_name
+from .wording import no_purchase, purchase_name
 
 
 def settle_and_print(
     ledger: Ledger, keys: Sequence[str], *, save_to: str | None, base_url: str | None, as_json: bool
 ) -> int:
-    """Settle, print what was found out, and give the exit code: 7 if something is still unknown."""
+    """Settle, print what was found out, and give the exit code: 7 if something is still unknown, else 2 if the ledger
+    does not hold one of ``keys``.
+
+    Raises:
+        BadRequestError: the ledger holds none of ``keys``.
+    """
+    missing = [key for key in dict.fromkeys(keys) if next(ledger.purchases(key=key), None) is None]
+    held = [key for key in keys if key not in missing]
+    if missing and not held:
+        raise no_purchase(*missing)
 
     async def work(client: AsyncAPIMaster) -> Settlement:
-        return await client.settle(*keys, save_to=save_to)
+        return await client.settle(*held, save_to=save_to)
 
     endpoint = Endpoint(base_url=base_url, ledger=ledger)
     found = run_with_client(work, endpoint, resume=ResumeCommand(save_to or ".", base_url))
@@ -32,7 +41,9 @@ def settle_and_print(
         print_message(f"The usage log told nothing: {one_line(found.note)}")
     for reason in found.left_out:
         print_message(one_line(reason))
-    return UNKNOWN if found.still_unknown else OK
+    if missing:
+        print_message(str(no_purchase(*missing)))
+    return UNKNOWN if found.still_unknown else USAGE if missing else OK
 
 
 def _lines(found: Settlement) -> list[str]:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from ...catalog import DEFAULT_MODEL
+from ...errors import BadRequestError
 from ...ledger import Budget, Purchase
 from ..printing import aligned, dollars, moment, one_line, shortened
 
@@ -26,6 +27,18 @@ _NEXT: Final = {
 def purchase_name(purchase: Purchase) -> str:
     """Its key and index, as messages name it."""
     return f"{one_line(purchase.key)} [{purchase.index}]"
+
+
+def no_purchase(*keys: str) -> BadRequestError:
+    """The error for keys that the ledger does not hold."""
+    names = ", ".join(map(repr, keys))
+    return BadRequestError(f"the ledger holds no purchase {names}", advice="`apimaster ledger list` shows the newest.")
+
+
+def no_budget(name: str) -> BadRequestError:
+    """The error for a budget that the ledger does not hold."""
+    make = shlex.join(["apimaster", "ledger", "budget", name, "--usd", "10"])
+    return BadRequestError(f"the ledger has no budget {name!r}", advice=f"`{make}` makes it.")
 
 
 def purchase_lines(purchases: Iterable[Purchase]) -> Iterator[str]:
