@@ -10,7 +10,7 @@ import pytest
 
 from apimaster.cli.app import run
 from apimaster.emulator import Emulator
-from apimaster.ledger import STATES, ledger, states
+from apimaster.ledger import STATES, ledger, location, states
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
@@ -24,6 +24,16 @@ def test_the_table_of_states() -> None:
     assert [name for name, _, _ in written] == list(STATES)
     assert written == in_code
     assert {name: charged.partition(",")[0] for name, _, charged in written} == states.BILLED
+
+
+def test_the_table_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = re.search(r"^\| place \| means \|\n(.*?)\n\n", TEXT, re.MULTILINE | re.DOTALL)
+    assert rows is not None
+    relative, absolute = tmp_path / "purchases.db", Path("/data/purchases.db").absolute()
+    found = [location.parse(each) for line in rows[1].splitlines() for each in re.findall("`(.+?)`", line)]
+    assert [each.path for each in found] == [relative, absolute, relative, absolute, None, None, None, None]
+    assert [each.url for each in found[4:]] == ["postgresql://user@host/database", "postgresql://", None, None]
 
 
 def test_its_numbers() -> None:

@@ -107,8 +107,9 @@ class Ledger:
         """Open a ledger; a new SQLite file, or the tables in a PostgreSQL database, are made if there are none.
 
         Args:
-            place: a path or ``sqlite:///purchases.db`` (many processes on one machine), or
-                ``postgresql://user@host/database`` (many machines; needs the extra ``postgres``).
+            place: a path, ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db`` (many processes on one machine),
+                ``postgresql://user@host/database`` (many machines; needs the extra ``postgres``), or ``:memory:`` or
+                ``sqlite://`` (this object alone).
             store_prompts: False stores digests in the place of prompts and references. None: as the variable
                 ``APIMASTER_LEDGER_PROMPTS`` says, else True.
             heartbeat: seconds between two signs of life of this process.
@@ -162,7 +163,7 @@ class Ledger:
 
     @property
     def location(self) -> Location:
-        """Where it lies, as it was given: a file, a database, or (neither) the memory of this process."""
+        """Where it lies: a file, the URL of a database, or (neither) the memory of this process."""
         return self._location
 
     @property

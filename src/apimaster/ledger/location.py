@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,23 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from ..errors import BadRequestError
+from ..request import text_fault
 
 LEDGER_VARIABLE: Final = "APIMASTER_LEDGER"
 PROMPTS_VARIABLE: Final = "APIMASTER_LEDGER_PROMPTS"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_ACCEPTED: Final = "a path, sqlite:///path, or postgresql://user@host/database"
+_ACCEPTED: Final = (
+    "a path, sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user@host/database, or, for a ledger in "
+    "memory, :memory: or sqlite://"
+)
+_MEMORY: Final = ":memory:"
 _POSTGRES: Final = ("postgresql", "postgres")
+_SCHEMES: Final = frozenset(
+    {"sqlite", "sqlite3", "postgresql", "postgres", "psql", "pgsql", "mysql", "mariadb", "mssql", "oracle", "duckdb"}
+    | {"mongodb", "redis", "jdbc", "file", "http", "https"}
+)
+"""What nobody means as the beginning of a file's name."""
+_PARAMETERS: Final = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|service)\s*=")  # of libpq
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +39,79 @@ class Location:
 
 
 def parse(place: str | os.PathLike[str]) -> Location:
-    """Read a URL or a path, without disk or network.
+    """Read a URL or a path, without disk or network. URLs are those of SQLAlchemy: a driver's name after a plus is left
+    out, a relative path takes three slashes and an absolute one four, and without a path the ledger is in memory.
 
     Raises:
-        BadRequestError: it is neither.
+        BadRequestError: it is neither. What may hold a password is not shown.
     """
     text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
+    if not isinstance(text, str) or not text.strip():
         raise BadRequestError(f"ledger is {place!r}; accepted: {_ACCEPTED}")
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return Location(Path(os.path.abspath(os.path.expanduser(text))))
-    if scheme.lower() in _POSTGRES:
-        return Location(url=text)
-    if scheme.lower() != "sqlite":
-        raise BadRequestError(f"a ledger can't be kept at {scheme}://…; accepted: {_ACCEPTED}")
-    if rest in ("", "/", "/:memory:"):
+    if fault := text_fault(text):
+        raise BadRequestError(f"ledger {fault}; accepted: {_ACCEPTED}")
+    if text.strip().lower() == _MEMORY:
         return Location()
-    parts = urlsplit(text)
-    if parts.netloc or not parts.path.startswith("/"):
+    scheme, colon, rest = text.partition(":")
+    kind = scheme.partition("+")[0].strip().lower()
+    if colon and rest.startswith("//"):
+        if kind in _POSTGRES:
+            return _database(rest)
+        if kind == "sqlite":
+            return _sqlite(rest.removeprefix("//"))
+        raise BadRequestError(f"a ledger can't be kept at {scheme}://…; accepted: {_ACCEPTED}")
+    if colon and kind in _SCHEMES:
         raise BadRequestError(
-            f"the ledger {text!r} names the host {parts.netloc!r}; accepted: {_ACCEPTED}",
+            f"the ledger begins with {scheme}: and is no URL, which has slashes there; accepted: {_ACCEPTED}",
+            advice=f"A file of that name is ./{scheme}:…",
+        )
+    if _PARAMETERS.match(text):
+        raise BadRequestError(f"the ledger is given as parameters of a connection; accepted: {_ACCEPTED}")
+    return _file(text)
+
+
+def _file(text: str) -> Location:
+    if fault := text_fault(text):
+        raise BadRequestError(f"the path of the ledger {fault}; accepted: {_ACCEPTED}")
+    if text.endswith(("/", os.sep)):
+        raise BadRequestError(f"the ledger {text!r} is a folder, and not a file in one; accepted: {_ACCEPTED}")
+    return Location(Path(os.path.abspath(os.path.expanduser(text))))
+
+
+def _sqlite(rest: str) -> Location:
+    """What comes after the first two slashes."""
+    path, _, options = rest.partition("?")
+    if options:
+        raise BadRequestError(
+            f"a ledger in SQLite takes no options such as ?{options.partition('=')[0]}; accepted: {_ACCEPTED}",
+            advice="A question mark in a name is %3F.",
+        )
+    if path.removeprefix("/") in ("", _MEMORY):
+        return Location()
+    host, slash, file = path.partition("/")
+    if host or not slash:
+        raise BadRequestError(
+            f"the URL of the ledger names the host {host.rpartition('@')[2]!r}; accepted: {_ACCEPTED}",
             advice="A relative path takes three slashes (sqlite:///purchases.db), an absolute one four.",
         )
-    # As in SQLAlchemy's URLs: three slashes for a relative path, four for an absolute one.
-    return Location(Path(os.path.abspath(os.path.expanduser(unquote(parts.path[1:])))))
+    return _file(unquote(file, errors="surrogateescape"))
+
+
+def _database(rest: str) -> Location:
+    """What comes after the colon. libpq knows no drivers, and no capitals in the scheme."""
+    url = f"postgresql:{rest}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that don't match, such as those of an IPv6 address
+        raise BadRequestError(f"the host in the ledger's URL can't be read; accepted: {_ACCEPTED}") from None
+    # libpq would look for a host whose name is the rest of the password, and say so.
+    stray = parts.path + parts.fragment + ("" if parts.path else parts.query)
+    if parts.netloc.count("@") > 1 or "@" in stray:
+        raise BadRequestError(
+            f"the user and the password in the ledger's URL can't be told from the host; accepted: {_ACCEPTED}",
+            advice="Write special characters of a password in percent encoding: %40 for @, %2F for /, %3F for ?.",
+        )
+    return Location(url=url)
 
 
 def stores_prompts() -> bool:

@@ -8,6 +8,7 @@ order (purchases by key, then budgets by name); where two processes add the same
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -104,6 +105,7 @@ class PostgresBackend:
             ) from error
         self._psycopg = psycopg
         self.name = _without_password(url)
+        _check_options(url)
         self._pool: psycopg_pool.ConnectionPool[Connection[Any]] = psycopg_pool.ConnectionPool(
             url,
             min_size=0,
@@ -359,6 +361,25 @@ def _arrays(rows: Sequence[Row]) -> list[list[Any]]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]
+
+
+def _check_options(url: str) -> None:
+    """Make sure that libpq can read a URL. Its own words may quote a password.
+
+    Raises:
+        BadRequestError: it can't.
+    """
+    from psycopg import ProgrammingError, conninfo
+
+    try:
+        conninfo.conninfo_to_dict(url)
+    except ProgrammingError as error:
+        unknown = re.fullmatch(r'invalid URI query parameter: "(\w+)"', _first_line(error))
+        fault = f": it knows no option {unknown[1]!r}" if unknown else ""
+        raise BadRequestError(
+            f"the URL of the ledger {_without_password(url)} is none that libpq can read{fault}",
+            advice="Write special characters in percent encoding (%25 for %), and options as libpq does (?sslmode=…).",
+        ) from None
 
 
 def _without_password(url: str) -> str:

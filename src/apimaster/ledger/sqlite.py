@@ -216,7 +216,7 @@ class SQLiteBackend:
     def _connect(self, path: Path | None) -> sqlite3.Connection:
         target = _IN_MEMORY
         if path is not None:
-            if not path.parent.is_dir():
+            if not os.path.isdir(path.parent):  # pathlib raises if a name is too long
                 raise LedgerError(f"The ledger {path} can't be opened: there is no folder {path.parent}.")
             # Prompts are nobody else's business. A file that exists is not opened here: to close it would end the locks
             # that other connections of this process have on it, and another process would remove the log they use.

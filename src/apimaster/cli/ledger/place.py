@@ -49,7 +49,7 @@ def open_ledger(given: str | None, *, make: bool = False) -> Iterator[Ledger]:
             raise BadRequestError(
                 f"{place} is a ledger in memory, which ends with its process", advice="Name a file or a database."
             )
-        if not make and not location.path.is_file():
+        if not make and not os.path.isfile(location.path):  # pathlib raises if a name is too long
             raise BadRequestError(
                 f"there is no ledger at {location.path}",
                 advice="Check the path; the first purchase with a ledger makes its file.",
