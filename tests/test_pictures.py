@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
@@ -29,6 +30,7 @@ def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 WHOLE = {
     "png": (drawn("PNG"), "image/png"),
     "png palette": (drawn("PNG", mode="P"), "image/png"),
@@ -98,6 +100,12 @@ def test_the_end_is_found_across_the_borders_of_reads() -> None:
         check_complete(padded, inspect(padded))
 
 
+def png_of(width: int, height: int, *, depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG picture without pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)) + PNG_END
+
+
 def box(brand: bytes, *compatible: bytes) -> bytes:
     body = brand + b"\0\0\0\0" + b"".join(compatible)
     return struct.pack(">I", len(body) + 8) + b"ftyp" + body + b"\0" * 40
@@ -128,17 +136,27 @@ OTHERS = [
     (b"RIFF\x10\0\0\0AVI LIST", "not in a known picture format"),
     (b"\x89PNG\r\n\x1a\n", "header is missing"),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIDAT" + b"\1" * 30, "header is missing"),
-    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 30, "0×0 pixels"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\x0eIHDR" + b"\1" * 30, "header is missing"),
+    (drawn("PNG")[:32], "header is missing"),
+    (png_of(0, 0), "0×0 pixels"),
+    (png_of(1, 1)[:19] + b"\2" + png_of(1, 1)[20:], "header is damaged"),
+    (png_of(1, 1, colour=5), "header is damaged"),
+    (png_of(1, 1, depth=3), "header is damaged"),
     (b"\xff\xd8\xff", "cut short or damaged"),
     (b"\xff\xd8" + b"\xff" * 100_000, "cut short or damaged"),
     (b"\xff\xd8" + segment(0xE0, b"") * 5000, "no size"),
     (b"\xff\xd8\xff\xe0\0\0", "no size"),
     (b"\xff\xd8" + segment(0xC0, b"\x08\0\0\0\0\x01") + segment(0xDA, b""), "0×0 pixels"),
     (b"\xff\xd8" + segment(0xDA, b"xx"), "no size"),
+    (with_segments(drawn("JPEG"), segment(0xC0, b"\x08\0\1\0\1\x01")), "its size is in it twice"),
+    (with_segments(drawn("JPEG"), segment(0xC2, b"\x08\0\1\0\1\x01")), "its size is in it twice"),
+    (with_segments(drawn("JPEG"), segment(0x02, b"")), "no size"),
     (b"\xff\xd8" + segment(0xC0, b"\x08\0\1\0\1\x01") + b"\xff\xe0\0\0", "cut short before its data"),
     (b"RIFF\x10\0\0\0WEBPVP8 \0\0\0\0" + b"\0" * 10, "no size"),
     (b"RIFF\x10\0\0\0WEBPVP8L\0\0\0\0" + b"\0" * 10, "no size"),
     (b"RIFF\x10\0\0\0WEBPVP8X", "no size"),
+    (drawn("WEBP")[:16] + b"\x09\0\0\0" + drawn("WEBP")[20:], "no size"),
+    (drawn("WEBP", lossless=True)[:16] + b"\x04\0\0\0" + drawn("WEBP", lossless=True)[20:], "no size"),
 ]
 
 
@@ -193,3 +211,34 @@ def test_damaged_pictures_raise_one_error_only(name: str, draw: st.DataObject) -
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     with contextlib.suppress(NotAPicture):
         check_complete(bytes(data), inspect(bytes(data)))
+
+
+def riff(*chunks: tuple[bytes, bytes]) -> bytes:
+    body = b"WEBP" + b"".join(kind + struct.pack("<I", len(data)) + data for kind, data in chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_of(1, 1),
+        png_of(1, 1).replace(PNG_END, b"\0\1\0\0IDAT" + PNG_END),
+        png_of(1, 1).replace(PNG_END, b"\xff\xff\xff\xffIDAT" + PNG_END),
+        riff((b"VP8X", b"\0" * 10)),
+        riff((b"VP8X", b"\0" * 10), (b"EXIF", b"\0" * 100)),
+        riff((b"VP8X", b"\0" * 10), (b"ANIM", b"\0" * 6)),
+        drawn("WEBP")[:16] + b"\xff\xff" + drawn("WEBP")[18:],
+    ],
+    ids=range(7),
+)
+def test_a_header_without_pixels_is_no_whole_picture(data: bytes) -> None:
+    picture = inspect(data)
+    with pytest.raises(NotAPicture, match="cut short"):
+        check_complete(data, picture)
+
+
+def test_a_png_with_two_sizes() -> None:
+    data = drawn("PNG")
+    for twice in (data[:33] + data[8:33] + data[33:], data[:33] + png_of(1, 1)[8:33] + data[33:]):
+        with pytest.raises(NotAPicture, match="its size is in it twice"):
+            check_complete(twice, inspect(twice))

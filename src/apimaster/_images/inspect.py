@@ -9,6 +9,8 @@ over segments a fixed number of steps, and ``NotAPicture`` is the only error tha
 from __future__ import annotations
 
 import io
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -16,19 +18,24 @@ from . import other_formats
 
 _HEAD: Final = 512  # enough to tell every format apart
 _STEP: Final = 64 * 1024
-_MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300
+_MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300; chunks of others are fewer
 
 _MAX_FILL: Final = 4096  # fill bytes before markers, each read alone; encoders write none, or a few
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_PNG_HEADER: Final = b"\x00\x00\x00\x0dIHDR"
+_PNG_HEADER_END: Final = 33
+_PNG_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
 _JPEG_END: Final = b"\xff\xd9"
 _START_OF_SCAN: Final = 0xDA
 # Frame headers hold the size; C4, C8 and CC are in their range, but are tables.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
+_RESERVED_MARKERS: Final = frozenset(range(0x02, 0xC0))  # nobody knows whether a length follows
 
 _SHORTEST_WEBP: Final = 30  # up to the size; a file that says it is shorter was never finished
+_WEBP_PIXELS: Final = (b"VP8 ", b"VP8L", b"ANMF")
 
 _ENDINGS: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 
@@ -121,12 +128,21 @@ def _unsupported(head: bytes) -> NotAPicture:
 
 
 def _png(head: bytes) -> Picture:
-    if head[12:16] != b"IHDR" or len(head) < 24:
+    if head[8:16] != _PNG_HEADER or len(head) < _PNG_HEADER_END:
         raise NotAPicture("it begins like PNG, but its header is missing")
+    depth, colour, compression, filtering, interlaced = head[24:29]
+    known = depth in _PNG_DEPTHS.get(colour, ()) and not compression and not filtering and interlaced in (0, 1)
+    if not known or zlib.crc32(head[12:29]) != _big(head[29:33]):
+        raise NotAPicture("it begins like PNG, but its header is damaged")
     return Picture("image/png", _big(head[16:20]), _big(head[20:24]))
 
 
 def _png_is_whole(file: BinaryIO, size: int) -> bool:
+    found = _first_chunk(file, _PNG_HEADER_END, size, (b"IDAT", b"IHDR"), big=True)
+    if found == b"IHDR":
+        raise NotAPicture("it begins like PNG, but its size is in it twice")
+    if found is None:
+        return False
     file.seek(max(0, size - len(_PNG_END)))
     if _read(file, len(_PNG_END)) == _PNG_END:
         return True
@@ -145,13 +161,17 @@ def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
         fill -= skipped
         if marker in _BARE_MARKERS:
             continue
+        if marker in _RESERVED_MARKERS:
+            break
         length = _big(_read(file, 2))
         if length < 2:
             break
-        if marker in _FRAME_HEADERS and picture is None:
+        if marker in _FRAME_HEADERS:
             frame = _read(file, 5)
             if len(frame) < 5:
                 break
+            if picture is not None:  # programs that show it would disagree on its size, if they show it
+                raise NotAPicture("it begins like JPEG, but its size is in it twice")
             picture = Picture("image/jpeg", _big(frame[3:5]), _big(frame[1:3]))
             length -= 5
         if marker == _START_OF_SCAN:
@@ -185,8 +205,8 @@ def _jpeg_is_whole(file: BinaryIO, size: int) -> bool:
 
 
 def _webp(head: bytes) -> Picture:
-    kind, data = head[12:16], head[20:30]
-    if len(data) == 10:
+    kind, length, data = head[12:16], _little(head[16:20]), head[20:30]
+    if len(data) == 10 and length >= (5 if kind == b"VP8L" else 10):
         if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
             return Picture("image/webp", _little(data[6:8]) & 0x3FFF, _little(data[8:10]) & 0x3FFF)
         if kind == b"VP8L" and data[0] == 0x2F:
@@ -199,7 +219,24 @@ def _webp(head: bytes) -> Picture:
 
 def _webp_is_whole(file: BinaryIO, size: int) -> bool:
     file.seek(4)
-    return _SHORTEST_WEBP <= _little(_read(file, 4)) + 8 <= size
+    end = _little(_read(file, 4)) + 8
+    return _SHORTEST_WEBP <= end <= size and _first_chunk(file, 12, end, _WEBP_PIXELS, big=False) is not None
+
+
+def _first_chunk(file: BinaryIO, start: int, end: int, wanted: Collection[bytes], *, big: bool) -> bytes | None:
+    """Which of these chunks comes first, if it is whole; ``big``: as in PNG, else as in RIFF. Skips their data."""
+    at = start
+    for _ in range(_MAX_SEGMENTS):
+        file.seek(at)
+        head = _read(file, 8)
+        length, kind = (_big(head[:4]), head[4:]) if big else (_little(head[4:]), head[:4])
+        at += 8 + length
+        if len(head) < 8 or at > end:
+            return None
+        if kind in wanted:
+            return kind
+        at += 4 if big else length % 2  # a checksum, or a byte that makes the length even
+    return None
 
 
 def _find(file: BinaryIO, needle: bytes, start: int) -> bool:
