@@ -15,7 +15,6 @@ row at all still counts as one: whoever compares the log needs to know how many 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -23,6 +22,7 @@ from typing import Any, Final
 from .._flows.operations import Call, Reply
 from ..account import Account, Charge, ChargeKind
 from ..catalog import RESOLUTIONS
+from .json_reply import parsed
 from .messages import Unreadable, excerpt, number_of, object_in
 
 USAGE_PATH: Final = "/api/usage/token"
@@ -117,8 +117,8 @@ def _charge(row: Mapping[str, Any]) -> Charge:
 def _other(value: object) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parsed(value)
+        except ValueError:
             return {}
     return value if isinstance(value, dict) else {}
 

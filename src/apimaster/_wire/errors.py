@@ -6,7 +6,6 @@ the gateway; HTML, an empty body or a proxy's status leave the outcome unknown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from ..errors import (
     PermissionDeniedError,
     RateLimitError,
 )
+from .json_reply import parsed
 from .messages import excerpt, text_of
 from .retry_after import parse_retry_after
 
@@ -114,7 +114,7 @@ def _error_object(reply: Reply) -> tuple[dict[str, Any], bool]:
     Only the gateway writes an ``error`` member; some proxies write a bare ``message``.
     """
     try:
-        document = json.loads(reply.body)
+        document = parsed(reply.body)
     except ValueError:
         return {}, False
     if not isinstance(document, dict):

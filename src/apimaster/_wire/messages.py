@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -29,6 +28,7 @@ from .._references.checked import CheckedReference
 from ..request import ImageRequest
 from ..results import GeneratedImage, Task, TaskStatus
 from .json_body import json_body
+from .json_reply import parsed
 
 ONE_SHOT_PATH: Final = "/images/generations"
 SUBMIT_PATH: Final = "/images/generations/async"
@@ -168,8 +168,8 @@ def object_in(reply: Reply) -> dict[str, Any]:
         Unreadable: there is none.
     """
     try:
-        document = json.loads(reply.body)
-    except (ValueError, RecursionError):
+        document = parsed(reply.body)
+    except ValueError:
         raise Unreadable(f"no JSON in {excerpt(reply)}") from None
     if not isinstance(document, dict):
         raise Unreadable(f"no JSON object in {excerpt(reply)}")
