@@ -187,7 +187,7 @@ class BaseClient:
 def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
     """The ledger of a client: an object, a place, or what the environment names; None if there is none."""
     given = os.environ.get(LEDGER_VARIABLE, "").strip() if ledger is None else ledger
-    if not given:
+    if isinstance(given, str) and not given:
         return None
     from .ledger.ledger import Ledger  # with its threads and databases; most programs have no ledger
 

@@ -191,12 +191,15 @@ def test_options_of_open(place: str) -> None:
         assert words in caught.value.message, value
 
 
-@pytest.mark.parametrize("place", [None, 5, b"purchases.db", "", " ", NUL, ["purchases.db"], True], ids=repr)
+@pytest.mark.parametrize(
+    "place", [None, 5, 0, b"purchases.db", b"", "", " ", NUL, ["purchases.db"], [], True, False], ids=repr
+)
 def test_places(place: Any, emulator: Emulator) -> None:
     for ask in (
         Ledger.open,
         Ledger.shared,
-        lambda place: APIMaster("key", base_url=emulator.base_url).with_options(ledger=place or "\0"),
+        lambda place: APIMaster("key", base_url=emulator.base_url, ledger="\0" if place in (None, "") else place),
+        lambda place: APIMaster("key", base_url=emulator.base_url).with_options(ledger=place or 0),
     ):
         with pytest.raises(BadRequestError, match="accepted: a path"):
             ask(place)
