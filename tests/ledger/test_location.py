@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from postgres import PostgresServer
 
 from apimaster.errors import APIMasterError, BadRequestError
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import Location, parse
+from apimaster.ledger.postgres import check_options, without_password
 
 # The folder is the working directory; None: in memory.
 FILES: list[tuple[str, str | None]] = [
@@ -48,6 +52,7 @@ DATABASES: list[tuple[str, str]] = [
     ("postgresql+asyncpg://host/db", "postgresql://host/db"),
     ("postgresql:///db?host=/var/run", "postgresql:///db?host=/var/run"),
     ("postgresql://one:1,two:2/db", "postgresql://one:1,two:2/db"),
+    ("postgresql://%2Fvar%2Frun/db", "postgresql://%2Fvar%2Frun/db"),
     ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
     ("postgresql://host/db?user=me@server", "postgresql://host/db?user=me@server"),
     ("postgresql://", "postgresql://"),
@@ -68,11 +73,12 @@ REFUSED: list[tuple[Any, str]] = [
     ("postgres:/me:secret@host/db", "begins with postgres: and is no URL"),
     ("file:x.db?mode=memory", "begins with file: and is no URL"),
     ("jdbc:postgresql://me:secret@host/db", "begins with jdbc: and is no URL"),
-    ("sqlite://relative.db", "names the host 'relative.db'"),
-    ("sqlite://localhost/x.db", "names the host 'localhost'"),
-    ("sqlite://me:secret@host/x.db", "names the host 'host'"),
-    ("sqlite:///x.db?mode=ro&key=secret", "takes no options such as ?mode"),
-    ("sqlite:///:memory:?cache=shared", "takes no options such as ?cache"),
+    ("sqlite://relative.db", "names a host 'relative.db'"),
+    ("sqlite://localhost/x.db", "names a host 'localhost'"),
+    ("sqlite://me:secret@host/x.db", "names a host;"),
+    ("sqlite:///x.db?mode=ro&key=secret", "takes no options after a question mark"),
+    ("sqlite:///:memory:?cache=shared", "takes no options after a question mark"),
+    ("sqlite://:memory:/x.db", "goes on after :memory:"),
     ("sqlite:///a%00b.db", "holds a NUL character at position 2"),
     ("sqlite:///%FF.db", "holds half of a character"),
     ("\udcff.db", "holds half of a character"),
@@ -85,6 +91,9 @@ REFUSED: list[tuple[Any, str]] = [
     ("postgresql://me:sec/ret@host/db", "can't be told from the host"),
     ("postgresql://me:sec?ret@host/db", "can't be told from the host"),
     ("postgresql://me:sec#ret@host/db", "can't be told from the host"),
+    ("postgresql://me:sec/?ret@host/db", "can't be told from the host"),
+    ("postgresql://me:1/?ret@host/db", "can't be told from the host"),
+    ("postgresql://host:port/db", "can't be told from the host"),
     ("postgresql://me\0@host/db", "holds a NUL"),
 ]
 
@@ -116,6 +125,40 @@ def test_refusals(place: Any, words: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg", "mysql", "file", "jdbc:postgresql")
+ODD = (*":/@?#[]%=& ~.", "://", "///", ":5432", "%00", "%FF", "%2F", "\0", "\ud83d", "é")
+PIECES = st.sampled_from([*SCHEMES, *ODD, ":memory:", "host", "db", "user"])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_a_place_or_refused(text: str) -> None:
+    try:
+        location = parse(text)
+    except BadRequestError as error:
+        assert "accepted: a path" in error.message  # noqa: PT017 -- a text may be accepted
+        return
+    assert location.path is None or location.url is None
+    str(location.path).encode()
+    if location.url is not None:
+        assert location.url.startswith("postgresql://")
+        assert parse(location.url) == location
+        with contextlib.suppress(BadRequestError):  # the store's own words about a URL
+            check_options(location.url)
+
+
+@given(st.sampled_from(SCHEMES), st.lists(st.sampled_from(ODD), max_size=4).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_no_message_shows_a_password(scheme: str, odd: str) -> None:
+    try:
+        location = parse(f"{scheme}://me:zz{odd}zz@host/db?sslmode=require")
+        check_options(location.url or "")
+    except BadRequestError as error:
+        assert "zz" not in str(error)  # noqa: PT017 -- a password may be accepted
+    else:
+        assert without_password(location.url or "") == "postgresql://me@host/db"
+
+
 def test_a_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -143,6 +186,7 @@ def test_a_driver_is_left_out(postgres: PostgresServer) -> None:
     [
         ("postgresql://me:sec%ret@host/db", "none that libpq can read"),
         ("postgresql://me:sec ret@host/db", "none that libpq can read"),
+        ("postgresql://me:sec%FF@host/db", "none that libpq can read"),
         ("postgresql://me:secret@host/db?ssl=require", "it knows no option 'ssl'"),
     ],
 )

@@ -27,6 +27,7 @@ _SCHEMES: Final = frozenset(
     | {"mongodb", "redis", "jdbc", "file", "http", "https"}
 )
 """What nobody means as the beginning of a file's name."""
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
 _PARAMETERS: Final = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|service)\s*=")  # of libpq
 
 
@@ -81,19 +82,22 @@ def _file(text: str) -> Location:
 def _sqlite(rest: str) -> Location:
     """What comes after the first two slashes."""
     path, _, options = rest.partition("?")
+    host, slash, file = path.partition("/")
+    if host not in ("", _MEMORY):
+        name = f" {host!r}" if re.fullmatch(r"[\w.-]+", host) else ""  # else a password may be in it
+        raise BadRequestError(
+            f"the URL of the ledger names a host{name}; accepted: {_ACCEPTED}",
+            advice="A relative path takes three slashes (sqlite:///purchases.db), an absolute one four.",
+        )
     if options:
         raise BadRequestError(
-            f"a ledger in SQLite takes no options such as ?{options.partition('=')[0]}; accepted: {_ACCEPTED}",
+            f"the URL of a ledger in SQLite takes no options after a question mark; accepted: {_ACCEPTED}",
             advice="A question mark in a name is %3F.",
         )
     if path.removeprefix("/") in ("", _MEMORY):
         return Location()
-    host, slash, file = path.partition("/")
     if host or not slash:
-        raise BadRequestError(
-            f"the URL of the ledger names the host {host.rpartition('@')[2]!r}; accepted: {_ACCEPTED}",
-            advice="A relative path takes three slashes (sqlite:///purchases.db), an absolute one four.",
-        )
+        raise BadRequestError(f"the URL of the ledger goes on after {host}; accepted: {_ACCEPTED}")
     return _file(unquote(file, errors="surrogateescape"))
 
 
@@ -105,8 +109,9 @@ def _database(rest: str) -> Location:
     except ValueError:  # brackets that don't match, such as those of an IPv6 address
         raise BadRequestError(f"the host in the ledger's URL can't be read; accepted: {_ACCEPTED}") from None
     # libpq would look for a host whose name is the rest of the password, and say so.
-    stray = parts.path + parts.fragment + ("" if parts.path else parts.query)
-    if parts.netloc.count("@") > 1 or "@" in stray:
+    *user, hosts = parts.netloc.split("@")
+    stray = parts.path + parts.fragment + (parts.query.partition("=")[0] if parts.path else parts.query)
+    if len(user) > 1 or "@" in stray or not all(map(_HOST.fullmatch, hosts.split(","))):
         raise BadRequestError(
             f"the user and the password in the ledger's URL can't be told from the host; accepted: {_ACCEPTED}",
             advice="Write special characters of a password in percent encoding: %40 for @, %2F for /, %3F for ?.",

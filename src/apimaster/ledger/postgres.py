@@ -104,8 +104,8 @@ class PostgresBackend:
                 advice="Run pip install 'apimaster[postgres]'.",
             ) from error
         self._psycopg = psycopg
-        self.name = _without_password(url)
-        _check_options(url)
+        self.name = without_password(url)
+        check_options(url)
         self._pool: psycopg_pool.ConnectionPool[Connection[Any]] = psycopg_pool.ConnectionPool(
             url,
             min_size=0,
@@ -363,7 +363,7 @@ def _first_line(error: Exception) -> str:
     return lines[0]
 
 
-def _check_options(url: str) -> None:
+def check_options(url: str) -> None:
     """Make sure that libpq can read a URL. Its own words may quote a password.
 
     Raises:
@@ -373,16 +373,16 @@ def _check_options(url: str) -> None:
 
     try:
         conninfo.conninfo_to_dict(url)
-    except ProgrammingError as error:
+    except (ProgrammingError, UnicodeDecodeError) as error:
         unknown = re.fullmatch(r'invalid URI query parameter: "(\w+)"', _first_line(error))
         fault = f": it knows no option {unknown[1]!r}" if unknown else ""
         raise BadRequestError(
-            f"the URL of the ledger {_without_password(url)} is none that libpq can read{fault}",
+            f"the URL of the ledger {without_password(url)} is none that libpq can read{fault}",
             advice="Write special characters in percent encoding (%25 for %), and options as libpq does (?sslmode=…).",
         ) from None
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     parts = urlsplit(url)
     user = parts.username or ""
     return parts._replace(netloc=f"{f'{user}@' if user else ''}{parts.netloc.rpartition('@')[2]}", query="").geturl()
