@@ -679,3 +679,21 @@ def test_notes_of_adapters(place: str, ledger: Ledger) -> None:
     assert (ledger.note("records"), ledger.note("others")) == ("some", None)
     wait = ledger.call(lambda backend: backend.reserve_log_read("records", limit=1, period=60)).result()
     assert wait == 0, "an account with the name of a note"
+
+
+def test_a_note_is_changed_by_one_at_a_time(place: str, ledger: Ledger) -> None:
+    def counted(before: str | None) -> str:
+        return str(int(before or 0) + 1)
+
+    with Ledger.open(place) as other, ThreadPoolExecutor(8) as threads:
+        each = [threads.submit(one.change_note, "count", counted) for one in (ledger, other) for _ in range(50)]
+        for future in each:
+            future.result()
+        assert ledger.note("count") == other.note("count") == "100"
+    ledger.change_note("count", lambda before: before or "nothing")
+    assert ledger.note("count") == "100"
+    with pytest.raises(ZeroDivisionError):
+        ledger.change_note("count", lambda before: str(1 // 0))
+    with pytest.raises(ZeroDivisionError):
+        ledger.change_note("another", lambda before: str(1 // 0))
+    assert (ledger.note("count"), ledger.note("another")) == ("100", None)

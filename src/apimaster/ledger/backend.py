@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Protocol
@@ -94,6 +94,12 @@ class Backend(Protocol):
 
     def set_note(self, name: str, text: str) -> None:
         """Note a text under a name, which is not that of an account, in the place of what was noted before."""
+
+    def change_note(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Note what ``change`` makes of what was noted before; nobody else changes it in between.
+
+        ``change`` may run several times, and what is the same as before is not written.
+        """
 
     def now(self) -> float:
         """Unix seconds by the store's clock."""

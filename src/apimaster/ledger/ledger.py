@@ -370,6 +370,14 @@ class Ledger:
         name, text = arguments.text("the name of a note", name), arguments.any_text("a note", text)
         self.call(lambda backend: backend.set_note(name, text)).result()
 
+    def change_note(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Note what ``change`` makes of what was noted under a name, in one transaction, for adapters.
+
+        No other thread and no other process changes it in between. ``change`` may run several times, must not use the
+        ledger, and what is the same as before is not written.
+        """
+        self.call(lambda backend: backend.change_note(name, change)).result()
+
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
         """The rows behind ``purchases``, for adapters; read in pieces."""
 

@@ -71,6 +71,7 @@ _BEAT: Final = (
     "ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
 )
 
+_NEW_GATEWAY_ROW: Final = "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING"
 
 # A client that is stopped in the middle of a transaction must not hold the others' rows for longer than this. These
 # settings end with the transaction, so PgBouncer may give the connection to somebody else.
@@ -273,6 +274,18 @@ class PostgresBackend:
             )
         )
 
+    def change_note(self, name: str, change: Callable[[str | None], str]) -> None:
+        row = noted(name)
+
+        def transact(connection: Connection[Any]) -> None:
+            made = connection.execute(_NEW_GATEWAY_ROW, (row,)).rowcount
+            stored = _lock_gateway_row(connection, row)
+            text = change(None if made else stored)
+            if made or text != stored:
+                connection.execute("UPDATE apimaster.gateway SET log_reads = %s WHERE account = %s", (text, row))
+
+        self._transaction(transact)
+
     def reserve_log_read(
         self, account: str, *, limit: int, period: float, pause: float = 0.0, count: bool = True
     ) -> float:
@@ -336,7 +349,7 @@ class PostgresBackend:
 
 def _lock_gateway_row(connection: Connection[Any], name: str) -> str | None:
     """What the row holds. Until the transaction ends, nobody else changes it; if it is new, nobody else makes it."""
-    connection.execute("INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING", (name,))
+    connection.execute(_NEW_GATEWAY_ROW, (name,))
     query = "SELECT log_reads FROM apimaster.gateway WHERE account = %s FOR UPDATE"
     found = connection.execute(query, (name,)).fetchone()
     return found[0] if found else None

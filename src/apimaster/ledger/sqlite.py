@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -199,6 +199,13 @@ class SQLiteBackend:
     def set_note(self, name: str, text: str) -> None:
         with self._transaction(durable=True) as execute:
             execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (noted(name), text))
+
+    def change_note(self, name: str, change: Callable[[str | None], str]) -> None:
+        with self._transaction(durable=True) as execute:
+            before = self._gateway_row(noted(name))
+            text = change(before)
+            if text != before:
+                execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (noted(name), text))
 
     def now(self) -> float:
         return time.time()
