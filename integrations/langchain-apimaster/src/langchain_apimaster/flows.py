@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from apimaster import BadRequestError, ImageRequest, ImageResult, NotFoundError, ResultExpiredError, Task
-from apimaster.adapters import check_reference
-from apimaster.ledger.digest import request_digest
+from apimaster import BadRequestError, ImageResult, NotFoundError, ResultExpiredError, Task
 from apimaster.ledger.purchase import images_json, purchase_from
 from apimaster.ledger.schema import Where
 from apimaster.ledger.spend import cost_to_report
 from apimaster.ledger.steps import Delivered
 
+from .drafts import RequestDraft, complete
 from .driver import CallClient, Flow, RunBlocking
 from .old_calls import key_in_use, old_purchases, resume_old_call
 from .progress import ProgressReporter
@@ -33,25 +32,6 @@ if TYPE_CHECKING:
 
     from .call import Call
     from .context import ToolContext
-
-
-@dataclass(frozen=True, slots=True)
-class RequestDraft:
-    """What the model asked for, completed with the application's settings; its references are not resolved yet.
-
-    Attributes:
-        arguments: as the model gave them: by them older versions recognized a replay of the call.
-        fields: of the ``ImageRequest``, without references.
-        model_references: references as the model named them; ``ReferenceResolver`` decides what it may name.
-        own_references: references that the application set, taken as they are.
-        equals: where in its message the calls stand that ask for the same, this one included.
-    """
-
-    arguments: dict[str, Any]
-    fields: dict[str, Any]
-    model_references: tuple[str, ...] = ()
-    own_references: tuple[Any, ...] = ()
-    equals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +57,7 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
     Raises:
         APIMasterError: none arrived.
     """
-    request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
+    request, digest = yield RunBlocking(lambda: complete(context, call, draft))
     with context.keys.open(call, digest, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
@@ -97,7 +77,7 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
     Raises:
         APIMasterError: the gateway did not accept it, or its outcome is unknown.
     """
-    request, digest = yield RunBlocking(lambda: _prepare(context, call, draft))
+    request, digest = yield RunBlocking(lambda: complete(context, call, draft))
     with context.keys.open(call, digest, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
@@ -166,15 +146,6 @@ def _key(context: ToolContext, opened: PurchaseKey) -> Flow[str]:
     return key
 
 
-def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:
-    """What a draft asks for, with references as they are named, to compare it with another draft of the same tool.
-
-    Raises:
-        BadRequestError: no model accepts it.
-    """
-    return request_digest(ImageRequest(**draft.fields)), draft.model_references
-
-
 def checked_task_id(text: str) -> str:
     """A task id as a model wrote it.
 
@@ -188,23 +159,6 @@ def checked_task_id(text: str) -> str:
             advice="Give a task id as submit_image or an error message named it.",
         )
     return task_id
-
-
-def _prepare(context: ToolContext, call: Call, draft: RequestDraft) -> tuple[ImageRequest, str]:
-    """The request, and the digest of everything that it asks for. Blocks.
-
-    It is one step, because each step costs an event loop a trip to a thread.
-    """
-    context.ledger.get()
-    context.budget.make()
-    references: Sequence[Any] = draft.own_references
-    if draft.model_references:
-        references = context.reference_resolver(call).resolve(draft.model_references)
-    request = ImageRequest(**draft.fields, references=references)
-    context.policy.check(request)
-    limit = request.spec.max_reference_bytes
-    checked = [check_reference(each, number, limit) for number, each in enumerate(request.references, start=1)]
-    return request, request_digest(request, checked)
 
 
 def _look_up(context: ToolContext, task_id: str) -> _Known:

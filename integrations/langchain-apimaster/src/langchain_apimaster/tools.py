@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apimaster import ReferenceImageError
 
-from . import flows
+from . import drafts, flows
 from .base import ImageTool
 from .call import Call
 from .context import ToolContext
@@ -39,12 +39,12 @@ class _RequestsImages:
     def _flow(self, call: Call, arguments: dict[str, Any]) -> Flow[ToolResult]:
         return (yield from flows.generate(self._context, call, self._draft_in(call, arguments)))
 
-    def _draft_in(self, call: Call, arguments: dict[str, Any]) -> flows.RequestDraft:
+    def _draft_in(self, call: Call, arguments: dict[str, Any]) -> drafts.RequestDraft:
         """The draft, with its place in the message where that counts: under a key of the application's."""
         draft = self._draft(arguments)
         if call.idempotency_key is None or len(call.message_calls) < 2:
             return draft
-        asked = flows.asked(draft)
+        asked = drafts.asked(draft)
         calls = enumerate(call.message_calls)
         equals = [at for at, each in calls if each.get("name") == self.name and self._asked_by(each) == asked]
         return replace(draft, equals=tuple(equals))
@@ -53,11 +53,11 @@ class _RequestsImages:
         """What another call of the message asks for, or None if its arguments will be refused."""
         try:
             arguments = self.args_schema.model_validate(call.get("args")).model_dump()
-            return flows.asked(self._draft(arguments))
+            return drafts.asked(self._draft(arguments))
         except ValueError:
             return None
 
-    def _draft(self, arguments: dict[str, Any]) -> flows.RequestDraft:
+    def _draft(self, arguments: dict[str, Any]) -> drafts.RequestDraft:
         policy = self._context.policy
 
         def value(name: str) -> Any:
@@ -76,7 +76,7 @@ class _RequestsImages:
         fields = {
             name: policy.request_value(name, value(name)) for name in ("aspect_ratio", "resolution", "google_search")
         }
-        return flows.RequestDraft(
+        return drafts.RequestDraft(
             arguments=arguments,
             fields={"prompt": arguments["prompt"], "model": self._context.model, "n": count, **fields},
             model_references=model_references,

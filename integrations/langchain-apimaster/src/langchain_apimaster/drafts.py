@@ -1,0 +1,60 @@
+"""What a model asked for, and the request that becomes of it before anything is bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from apimaster import ImageRequest
+from apimaster.adapters import check_reference
+from apimaster.ledger.digest import request_digest
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .context import ToolContext
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDraft:
+    """What the model asked for, completed with the application's settings; its references are not resolved yet.
+
+    Attributes:
+        arguments: as the model gave them: by them older versions recognized a replay of the call.
+        fields: of the ``ImageRequest``, without references.
+        model_references: references as the model named them; ``ReferenceResolver`` decides what it may name.
+        own_references: references that the application set, taken as they are.
+        equals: where in its message the calls stand that ask for the same, this one included.
+    """
+
+    arguments: dict[str, Any]
+    fields: dict[str, Any]
+    model_references: tuple[str, ...] = ()
+    own_references: tuple[Any, ...] = ()
+    equals: tuple[int, ...] = ()
+
+
+def complete(context: ToolContext, call: Call, draft: RequestDraft) -> tuple[ImageRequest, str]:
+    """The request, and the digest of everything that it asks for. Blocks.
+
+    It is one step, because each step costs an event loop a trip to a thread.
+    """
+    context.ledger.get()
+    context.budget.make()
+    references: Sequence[Any] = draft.own_references
+    if draft.model_references:
+        references = context.reference_resolver(call).resolve(draft.model_references)
+    request = ImageRequest(**draft.fields, references=references)
+    context.policy.check(request)
+    limit = request.spec.max_reference_bytes
+    checked = [check_reference(each, number, limit) for number, each in enumerate(request.references, start=1)]
+    return request, request_digest(request, checked)
+
+
+def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:
+    """What a draft asks for, with references as they are named, to compare it with another draft of the same tool.
+
+    Raises:
+        BadRequestError: no model accepts it.
+    """
+    return request_digest(ImageRequest(**draft.fields)), draft.model_references
