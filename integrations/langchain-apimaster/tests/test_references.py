@@ -11,8 +11,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from apimaster import GeneratedImage, ReferenceImageError
+from langchain_apimaster.attachments import attached_images
 from langchain_apimaster.records import image_id
-from langchain_apimaster.references import ReferenceResolver, attached_images
+from langchain_apimaster.references import ReferenceResolver
 from langchain_apimaster.store import Store
 
 
@@ -137,7 +138,7 @@ def conversation(png: bytes, data_uri: str) -> list[Any]:
     ]
 
 
-def test_attachments_in_the_formats_of_chat_models(store: Store, png: bytes, data_uri: str) -> None:
+def test_attached_images_the_formats_of_chat_models(store: Store, png: bytes, data_uri: str) -> None:
     messages = conversation(png, data_uri)
     assert len(attached_images(messages)) == 7
     from apimaster.request import Reference

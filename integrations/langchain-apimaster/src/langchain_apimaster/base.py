@@ -195,8 +195,10 @@ class ImageTool(Options, BaseTool):
             replayed=result.replayed,
         )
         if task is not None:
-            return messages.describe_task(task, replayed=result.replayed), artifact
-        text = messages.describe(result.images, result.failures, replayed=result.replayed)
+            return messages.describe_task(task, replayed=result.replayed, attachments=result.attachments), artifact
+        text = messages.describe(
+            result.images, result.failures, replayed=result.replayed, attachments=result.attachments
+        )
         # Without the id of a tool call, LangChain returns the bare content. Adapters of other frameworks call tools so,
         # and write each block into the prompt as text, base64 included.
         if not self._context.shows_images or call.caller.call_id is None:

@@ -22,6 +22,8 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
+from .history import UNKNOWN, History, history_of
+
 RUNTIME: Final = "runtime"
 _PUSH: Final = "__pregel_push"
 _RETRY_TAG: Final = "retry:attempt:"
@@ -97,6 +99,7 @@ class Call:
         has_listeners: whether any callback handler receives custom events.
         stream_writer: LangGraph's, or None.
         thread_id: LangGraph's, or None.
+        history: that of the thread which this call continues.
         message_id: of the assistant message that holds the call, or None where the conversation is not visible.
         message_calls: all calls of that message, this one included.
         namesakes: how many of them have the id of this one, itself included.
@@ -114,6 +117,7 @@ class Call:
     has_listeners: bool = False
     stream_writer: Callable[[Any], object] | None = None
     thread_id: str | None = None
+    history: History = UNKNOWN
     message_id: str | None = None
     message_calls: tuple[Mapping[str, Any], ...] = ()
     namesakes: int = 1
@@ -158,6 +162,7 @@ def current_call(tool: str, config: RunnableConfig | None, run_manager: Any) -> 
         caller,
         stream_writer=getattr(caller.runtime, "stream_writer", None) or _stream_writer_of_graph(),
         thread_id=_text(configurable.get("thread_id")),
+        history=history_of(config),
         message_id=_text(getattr(message, "id", None)),
         message_calls=() if message is None else tuple(message.tool_calls),
         namesakes=len(namesakes),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from apimaster import APIMaster, AsyncAPIMaster
 
+from .attachment_numbers import AttachmentNumbers
 from .budget import Budget
 from .open_ledger import OpenLedger
 from .previews import require_pillow, takes_images
@@ -44,6 +46,7 @@ class ToolContext:
         ledger: where purchases are kept.
         keys: under which key the ledger knows a tool call.
         budget: what may be spent.
+        attachments: which numbers the images of a conversation have.
         shows_images: whether the chat model gets a small copy of each picture.
     """
 
@@ -71,6 +74,7 @@ class ToolContext:
         clients = (options.client, options.async_client)
         of_client = next((each.ledger for each in clients if each is not None and each.ledger is not None), None)
         self.ledger = OpenLedger(options.ledger or of_client, self.store)
+        self.attachments = AttachmentNumbers(self.ledger, options.namespace)
         self.budget = Budget(self.ledger, options.budget_name, kind, options.budget_usd, options.max_images)
         if self.shows_images:
             require_pillow()
@@ -82,7 +86,8 @@ class ToolContext:
 
     def reference_resolver(self, call: Call) -> ReferenceResolver:
         """What turns a model's names of reference images into pictures, for this call."""
-        return ReferenceResolver(self.store, call.caller.messages(), self._folders)
+        number = partial(self.attachments.number, call)
+        return ReferenceResolver(self.store, call.caller.messages(), self._folders, number)
 
     def wait_options(self) -> dict[str, Any]:
         """The client's arguments for every call that waits for pictures."""

@@ -34,21 +34,38 @@ class RequestDraft:
     equals: tuple[int, ...] = ()
 
 
-def complete(context: ToolContext, call: Call, draft: RequestDraft) -> tuple[ImageRequest, str]:
-    """The request, and the digest of everything that it asks for. Blocks.
+@dataclass(frozen=True, slots=True)
+class CompleteRequest:
+    """A request that is complete.
+
+    Attributes:
+        request: with its references.
+        digest: of everything that it asks for.
+        attachments: those among the references, by their numbers.
+    """
+
+    request: ImageRequest
+    digest: str
+    attachments: tuple[str, ...]
+
+
+def complete(context: ToolContext, call: Call, draft: RequestDraft) -> CompleteRequest:
+    """The request with its references. Blocks.
 
     It is one step, because each step costs an event loop a trip to a thread.
     """
     context.ledger.get()
     context.budget.make()
+    context.attachments.see(call)
+    resolver = context.reference_resolver(call)
     references: Sequence[Any] = draft.own_references
     if draft.model_references:
-        references = context.reference_resolver(call).resolve(draft.model_references)
+        references = resolver.resolve(draft.model_references)
     request = ImageRequest(**draft.fields, references=references)
     context.policy.check(request)
     limit = request.spec.max_reference_bytes
     checked = [check_reference(each, number, limit) for number, each in enumerate(request.references, start=1)]
-    return request, request_digest(request, checked)
+    return CompleteRequest(request, request_digest(request, checked), tuple(resolver.used))
 
 
 def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:

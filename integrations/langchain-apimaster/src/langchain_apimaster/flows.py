@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from apimaster.ledger.schema import Where
 from apimaster.ledger.spend import cost_to_report
 from apimaster.ledger.steps import Delivered
 
-from .drafts import RequestDraft, complete
+from .drafts import CompleteRequest, RequestDraft, complete
 from .driver import CallClient, Flow, RunBlocking
 from .old_calls import key_in_use, old_purchases, resume_old_call
 from .progress import ProgressReporter
@@ -57,8 +57,14 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
     Raises:
         APIMasterError: none arrived.
     """
-    request, digest = yield RunBlocking(lambda: complete(context, call, draft))
-    with context.keys.open(call, digest, draft.equals) as opened:
+    asked: CompleteRequest = yield RunBlocking(lambda: complete(context, call, draft))
+    result = yield from _generate(context, call, draft, asked)
+    return replace(result, attachments=asked.attachments)
+
+
+def _generate(context: ToolContext, call: Call, draft: RequestDraft, asked: CompleteRequest) -> Flow[ToolResult]:
+    request = asked.request
+    with context.keys.open(call, asked.digest, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
@@ -77,8 +83,14 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
     Raises:
         APIMasterError: the gateway did not accept it, or its outcome is unknown.
     """
-    request, digest = yield RunBlocking(lambda: complete(context, call, draft))
-    with context.keys.open(call, digest, draft.equals) as opened:
+    asked: CompleteRequest = yield RunBlocking(lambda: complete(context, call, draft))
+    result = yield from _submit(context, call, draft, asked)
+    return replace(result, attachments=asked.attachments)
+
+
+def _submit(context: ToolContext, call: Call, draft: RequestDraft, asked: CompleteRequest) -> Flow[ToolResult]:
+    request = asked.request
+    with context.keys.open(call, asked.digest, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
@@ -110,7 +122,7 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
     Raises:
         APIMasterError: the task failed, it is unknown, or the wait ended.
     """
-    known: _Known = yield RunBlocking(lambda: _look_up(context, task_id))
+    known: _Known = yield RunBlocking(lambda: _look_up(context, call, task_id))
     if known.is_complete:
         cost: Decimal | None = yield RunBlocking(lambda: _cost_to_report(context, task_id, Decimal(0)))
         return ToolResult(known.images, model=known.images[0].model, tasks=(task_id,), cost=cost, replayed=True)
@@ -161,12 +173,13 @@ def checked_task_id(text: str) -> str:
     return task_id
 
 
-def _look_up(context: ToolContext, task_id: str) -> _Known:
+def _look_up(context: ToolContext, call: Call, task_id: str) -> _Known:
     """What the ledger and the store know of a task. Blocks.
 
     Raises:
         NotFoundError: it belongs to another namespace.
     """
+    context.attachments.see(call)
     rows = list(context.ledger.get().rows(Where(task_id=task_id)))
     own = [row for row in rows if row.key.startswith(context.keys.prefix)]
     images = context.store.images_of(task_id)

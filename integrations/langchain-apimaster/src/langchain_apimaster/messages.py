@@ -61,9 +61,17 @@ class ImageToolError(ToolException):
         return (type(self), (self.error,))
 
 
-def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = (), *, replayed: bool = False) -> str:
-    """The pictures that arrived, those that did not, and what to do next."""
+def describe(
+    images: Sequence[StoredImage],
+    failures: Sequence[ImageFailure] = (),
+    *,
+    replayed: bool = False,
+    attachments: Sequence[str] = (),
+) -> str:
+    """The pictures that arrived, what they are made from, those that did not arrive, and what to do next."""
     lines = [_describe_image(image) for image in images]
+    if attachments:
+        lines.append(f"Made from {', '.join(attachments)}.")
     if replayed:
         lines.append("This was made before, and is not paid for again.")
     lines += [_describe_failure(failure) for failure in failures]
@@ -75,13 +83,14 @@ def describe(images: Sequence[StoredImage], failures: Sequence[ImageFailure] = (
     return "\n".join(lines)
 
 
-def describe_task(task: Task, *, replayed: bool = False) -> str:
+def describe_task(task: Task, *, replayed: bool = False, attachments: Sequence[str] = ()) -> str:
     """A task that is not finished."""
+    source = f" It is made from {', '.join(attachments)}." if attachments else ""
     before = "This was started before, and is not paid for again. " if replayed else ""
     percent = "" if task.progress is None else f", {task.progress:.0f} % done"
     state = "waiting its turn" if task.status == "queued" else "being drawn"
     return (
-        f"{before}Task {task.id} is {state}{percent}. It is paid for: do not ask for the same picture again. "
+        f"{before}Task {task.id} is {state}{percent}.{source} It is paid for: do not ask for the same picture again. "
         f'Go on with other work, then collect it with get_image(task_id="{task.id}").'
     )
 

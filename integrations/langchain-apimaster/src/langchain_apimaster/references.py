@@ -5,7 +5,8 @@ a model writes         it stands for
 =====================  ==================================================================================
 ``img_…``              a picture in the store, from any earlier turn or thread that shares the store
 a path in the store    the same
-``attachment:N``       the Nth image of the conversation, read from the graph's state: the user's, or another tool's
+``attachment:N``       the Nth image of the conversation, read from the graph's state: the user's, or another tool's.
+                       It keeps its number when older messages are removed (``attachment_numbers.py``)
 ``attachment:latest``  the newest of them; ``attachment:-2`` is the one before
 ``https://…``          a public URL: the gateway fetches it, not this machine
 a path                 a file, only if it lies in a folder that the application opened to the model
@@ -20,17 +21,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
-
-from langchain_core.messages import HumanMessage, ToolMessage
 
 from apimaster import ReferenceImageError
 from apimaster.adapters import ForbiddenAddress, check_public_url, picture_in
 
+from .attachment_numbers import Number, Numbering, counted
+from .attachments import Attachment, attached_images
 from .records import IMAGE_ID, image_id
 
 if TYPE_CHECKING:
@@ -45,8 +47,11 @@ _DECORATION: Final = " \t\r\n`'\"<>"
 _ENDING: Final = re.compile(r"\.(?:png|jpe?g|webp)$", re.IGNORECASE)
 _FILE_IN_STORE: Final = re.compile(r"(?P<task>.+)-(?P<index>\d{1,3})\.[a-z]{3,4}")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_MAX_LISTED: Final = 5
 # Host names that mean something only inside a private network.
 _PRIVATE_ENDINGS: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".corp", ".home.arpa")
+
+_Held: TypeAlias = tuple[list[Attachment], Numbering]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,15 @@ class ReferenceResolver:
         store: where ``img_…`` is found.
         messages: the conversation, or None if this tool can't see one.
         folders: the folders of ``allow_files_under``.
+        number: numbers the images of the conversation.
+        used: the attachments that ``resolve`` has found, by their numbers.
     """
 
     store: Store
     messages: Sequence[Any] | None = None
     folders: tuple[Path, ...] = ()
+    number: Number = counted
+    used: list[str] = field(default_factory=list)
 
     def resolve(self, names: Sequence[str]) -> list[ReferenceLike]:
         """The picture behind each of ``names``. Blocks: it reads the store and looks at files.
@@ -69,11 +78,12 @@ class ReferenceResolver:
         Raises:
             ReferenceImageError: one of them is refused; the advice says what can be named instead.
         """
-        return [self._resolve(_plain(name)) for name in names]
+        held = cache(self._held)
+        return [self._resolve(_plain(name), held) for name in names]
 
-    def _resolve(self, name: str) -> ReferenceLike:
+    def _resolve(self, name: str, held: Callable[[], _Held]) -> ReferenceLike:
         if attachment := _ATTACHMENT.fullmatch(name):
-            return self._attachment(name, attachment[1].lower())
+            return self._attachment(name, attachment[1].lower(), held)
         if name[:8].lower() == "https://":
             return _public_url(name)
         image = self._stored(name)
@@ -95,20 +105,20 @@ class ReferenceResolver:
         image = self.store.image(image_id(parts["task"], int(parts["index"]))) if parts is not None else None
         return image if image is not None and name in (image.name, image.path) else None
 
-    def _attachment(self, name: str, number: str) -> ReferenceLike:
+    def _attachment(self, name: str, number: str, held: Callable[[], _Held]) -> ReferenceLike:
         if self.messages is None:
             raise ReferenceImageError(
                 f"{name} can't be looked up, because the conversation is not visible to this tool here",
                 advice=self._accepted(),
             )
-        images = attached_images(self.messages)
+        images, numbering = held()
         wanted = int(number) if number.lstrip("-").isdigit() else -1
-        place = wanted - 1 if wanted > 0 else len(images) + wanted
-        if wanted == 0 or not 0 <= place < len(images):
-            count = "no image" if not images else "1 image" if len(images) == 1 else f"{len(images)} images"
-            raise ReferenceImageError(f"there is no {name}; the user has attached {count}")
+        place = numbering.place_of(wanted) if wanted > 0 else len(images) + wanted
+        if place is None or wanted == 0 or not 0 <= place < len(images):
+            raise _not_there(name, wanted, numbering)
+        self.used.append(f"attachment:{numbering.numbers[place]}")
         try:
-            found = picture_in(images[place], expected=True)
+            found = picture_in(images[place].block, expected=True)
         except ReferenceImageError as refusal:
             raise ReferenceImageError(f"{name} can't be used: {refusal.message}", advice=self._accepted()) from refusal
         if isinstance(found, str) and found[:5].lower() != "data:":
@@ -116,6 +126,10 @@ class ReferenceResolver:
                 raise ReferenceImageError(f"{name} is neither in the conversation itself nor at a public https URL")
             return _public_url(found)
         return found  # type: ignore[return-value]  # None was refused
+
+    def _held(self) -> _Held:
+        images = attached_images(self.messages or ())
+        return images, self.number(images)
 
     def _file(self, name: str) -> Path:
         for folder in self.folders:
@@ -138,30 +152,34 @@ class ReferenceResolver:
         )
 
 
-def attached_images(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """The content blocks with an image, oldest first: what the user attached, and what other tools brought.
+def _not_there(name: str, wanted: int, numbering: Numbering) -> ReferenceImageError:
+    """The refusal of an attachment that is not in the conversation: it names those that are."""
+    count = len(numbering.numbers)
+    there = "Ask the user to attach it, or use a picture by its id (img_…)."
+    if count:
+        there = f"Attached now: {_listed(numbering.numbers)}. The newest is attachment:latest."
+    if 0 < wanted <= numbering.last:
+        return ReferenceImageError(
+            f"{name} is no longer in the conversation: its message was removed or replaced, and no other image gets "
+            "its number",
+            advice=there,
+        )
+    if not count and numbering.last:
+        return ReferenceImageError(f"there is no {name}; no image is in the conversation any more", advice=there)
+    images = "no image" if not count else "1 image" if count == 1 else f"{count} images"
+    return ReferenceImageError(f"there is no {name}; the user has attached {images}", advice=there)
 
-    Those of a provider that nobody else can fetch count, too: they are refused by name when they are asked for.
-    """
-    found: list[Mapping[str, Any]] = []
-    for message in messages:
-        is_own = isinstance(message, ToolMessage) and _is_of_this_package(message.artifact)
-        if isinstance(message, (HumanMessage, ToolMessage)) and not is_own and isinstance(message.content, list):
-            found += [block for block in message.content if isinstance(block, Mapping) and _holds_picture(block)]
-    return found
 
-
-def _is_of_this_package(artifact: Any) -> bool:
-    """Whether these tools brought a message: its pictures are in the store, and the block is a small copy."""
-    images = artifact.get("images") if isinstance(artifact, Mapping) else None
-    return bool(images) and all(isinstance(each, Mapping) and "id" in each and "path" in each for each in images or ())
-
-
-def _holds_picture(block: Mapping[str, Any]) -> bool:
-    try:
-        return picture_in(block) is not None
-    except ReferenceImageError:
-        return True
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers of attachments as a model writes them: ``attachment:2, attachment:4 to attachment:9``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    names = [" to ".join(f"attachment:{number}" for number in run) for run in runs]
+    return ", ".join(names if len(names) <= _MAX_LISTED else ["…", *names[-_MAX_LISTED:]])
 
 
 def _plain(name: str) -> str:

@@ -34,6 +34,7 @@ class ToolResult:
         failures: the images that did not arrive.
         unfinished: the task, if it is not finished.
         replayed: whether an earlier call has bought it all.
+        attachments: the attachments that the pictures are made from, by their numbers.
     """
 
     images: tuple[StoredImage, ...] = ()
@@ -43,6 +44,7 @@ class ToolResult:
     failures: tuple[ImageFailure, ...] = ()
     unfinished: Task | None = None
     replayed: bool = False
+    attachments: tuple[str, ...] = ()
 
 
 def stored_result(context: ToolContext, result: ImageResult, request: ImageRequest, key: str) -> ToolResult:

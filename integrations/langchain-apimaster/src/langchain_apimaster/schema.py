@@ -237,7 +237,8 @@ def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
     files = ", a file name in the folder opened to you" if has_folders else ""
     return (
         "Pictures to start from: the id of an earlier picture (img_…), attachment:1 for the first image that the user "
-        f"attached, attachment:2 for the second, attachment:latest for the newest{files}, or a public https URL."
+        "attached, attachment:2 for the second (counted in the whole conversation, also those that you don't see any "
+        f"more), attachment:latest for the newest{files}, or a public https URL."
     )
 
 
