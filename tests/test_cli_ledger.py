@@ -272,6 +272,7 @@ def test_the_emulator_writes_no_ledger(command: Any, emulator: Emulator, monkeyp
     assert command("generate", "a castle", "--emulator", "--budget", "b")[0] == 2
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_pay_once(emulator: Emulator) -> None:
     words = [sys.executable, "-m", "apimaster.cli", "generate", "a castle", "--idempotency-key", "k", "--json"]
     started = [

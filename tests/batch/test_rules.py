@@ -237,6 +237,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_processes_share_a_folder_and_the_first_one_knows_that_it_is_alone(tmp_path: Path) -> None:
     assert DirectoryLock(tmp_path).in_use() == (False, None)
     with forked.start(["-c", _LOCK, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -174,6 +174,7 @@ def test_a_log_that_cannot_be_read_is_not_asked_by_each_call(
     assert len(emulator.bill.charges) == 2
 
 
+@pytest.mark.slow
 def test_calls_that_look_again_leave_readings_for_others(
     ledger: Ledger, emulator: Emulator, client_for: ClientFor
 ) -> None:

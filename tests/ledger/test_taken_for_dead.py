@@ -81,6 +81,7 @@ def test_stopped_between_two_attempts(place: str, gateway: Emulator, mode: str, 
     assert len(gateway.bill.charges) == others + 1
 
 
+@pytest.mark.slow
 def test_an_outage_makes_nobody_dead() -> None:
     with PostgresServer() as server:
         place = server.new_database()

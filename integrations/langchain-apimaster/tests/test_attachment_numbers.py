@@ -464,6 +464,7 @@ for id, block in blocks:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_count_in_one_row(run: Any, emu: Any, tmp_path: Any) -> None:
     """Each sees messages of its own in one thread, at the same time: no number is given twice, and none is lost."""
     widths = range(100, 110)

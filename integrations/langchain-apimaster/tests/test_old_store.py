@@ -245,6 +245,7 @@ def test_a_store_elsewhere(old: OldStore, tmp_path: Path) -> None:
         assert len(list(ledger.purchases())) == PURCHASES
 
 
+@pytest.mark.slow
 def test_a_migration_that_was_cut_off_is_continued(old: OldStore, tmp_path: Path) -> None:
     calls = sorted((old.folder / ".apimaster" / "calls").iterdir())
     with Ledger.open(tmp_path / "ledger.db") as ledger:
@@ -267,6 +268,7 @@ def test_a_migration_that_was_cut_off_is_continued(old: OldStore, tmp_path: Path
     assert calls == sorted((old.folder / ".apimaster" / "calls").iterdir())
 
 
+@pytest.mark.slow
 def test_several_processes_do_it_at_the_same_time(old: OldStore, tmp_path: Path) -> None:
     place = tmp_path / "ledger.db"
     with Ledger.open(place) as ledger:

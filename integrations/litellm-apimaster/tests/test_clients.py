@@ -270,6 +270,7 @@ with handler.clients.blocking_client(Account("sk-made-up", "http://127.0.0.1:9/v
 """
 
 
+@pytest.mark.slow
 def test_the_import_needs_nothing_that_windows_lacks():
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     done = subprocess.run(

@@ -295,6 +295,7 @@ asyncio.run(router.aimage_generation(model="image", prompt="second"))
 """
 
 
+@pytest.mark.slow
 def test_a_call_before_a_router_is_made_does_not_keep_deployments_from_cooling_down(gateway, deploy, account):
     """In a process of its own: LiteLLM 1.80 sets up its callbacks once, at the first call."""
     params = [deploy(key="sk-wrong", weight=10**9)["litellm_params"], deploy(weight=1)["litellm_params"]]
