@@ -73,7 +73,8 @@ HARMLESS = {
     "ledger/backend.py": {"socket"},  # the name of this machine
     "ledger/group_writer.py": {"time"},  # how long a store that can't be reached is tried
     "ledger/lease.py": {"time"},  # how long this process itself was cut off
-    "ledger/postgres.py": {"time"},  # the pause before a transaction starts over
+    "ledger/postgres_database.py": {"time"},  # the pause before a transaction starts over
+    "ledger/sqlite_file.py": {"time"},  # how long others may take to switch a new file
     "ledger/sqlite.py": {"time"},  # its clock is the machine's
     "ledger/turns.py": {"time"},  # how long a step may wait for its turn
     "webhooks.py": {"time"},  # the age of a delivery, where the caller does not hand in the time

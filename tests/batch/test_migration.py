@@ -22,7 +22,7 @@ from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError
 from apimaster.ledger import Ledger, migrations
 from apimaster.ledger.schema import VERSION
-from apimaster.ledger.sqlite import version_of
+from apimaster.ledger.sqlite_file import version_of
 
 FIXTURE = Path(__file__).parent / "fixtures" / "ledger_version_1.sql"
 PRICE = Decimal("0.0375")

@@ -15,7 +15,7 @@ from postgres import PostgresServer
 from apimaster.errors import APIMasterError, BadRequestError
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import Location, parse
-from apimaster.ledger.postgres import check_options, without_password
+from apimaster.ledger.postgres_database import check_options, without_password
 
 # The folder is the working directory; None: in memory.
 FILES: list[tuple[str, str | None]] = [

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from ..errors import BadRequestError
 from ..ledger.schema import PAGE, Where, pages
-from ..ledger.sqlite import SQLiteBackend, immediate
+from ..ledger.sqlite import SQLiteBackend
+from ..ledger.sqlite_file import immediate
 from .items import IMAGES, ZERO
 from .lines import Lines
 from .thumbnails import THUMBS

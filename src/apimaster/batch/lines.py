@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ..errors import BadRequestError, LedgerError
-from ..ledger.sqlite import immediate
+from ..ledger.sqlite_file import immediate
 from .image_list import PlannedImage
 from .items import request_json
 

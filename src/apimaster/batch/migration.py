@@ -17,7 +17,8 @@ from typing import Any, Final
 from ..ledger.purchase import images_json, task_json
 from ..ledger.rows import Row
 from ..ledger.schema import VERSION, create_statements
-from ..ledger.sqlite import SQLiteBackend, immediate, version_of
+from ..ledger.sqlite import SQLiteBackend
+from ..ledger.sqlite_file import immediate, version_of
 from ..ledger.steps import error_json
 from ..results import GeneratedImage, Task
 from .items import ZERO

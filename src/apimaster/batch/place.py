@@ -18,7 +18,8 @@ from ..ledger.backend import Backend
 from ..ledger.location import Location
 from ..ledger.migrations import newer_version
 from ..ledger.schema import VERSION, Where
-from ..ledger.sqlite import SQLiteBackend, bring_up_to_date, immediate, version_of
+from ..ledger.sqlite import SQLiteBackend
+from ..ledger.sqlite_file import bring_up_to_date, immediate, version_of
 from ..request import text_fault
 from .bought_at import forget_emulator
 from .items import BatchItem

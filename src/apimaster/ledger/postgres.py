@@ -7,18 +7,12 @@ order (purchases by key, then budgets by name); where two processes add the same
 
 from __future__ import annotations
 
-import contextlib
-import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import BadRequestError, LedgerError, sentence
 from .backend import (
     Answer,
-    Unavailable,
     Worker,
     apply_group,
     budget_names,
@@ -27,6 +21,7 @@ from .backend import (
     row_ids,
 )
 from .migrations import pending_statements
+from .postgres_database import Database, StartOver
 from .rows import COLUMNS, Books, BudgetRow, Row, RowCount, RowId
 from .schema import (
     POSTGRES_TYPES,
@@ -47,14 +42,10 @@ from .steps import Step, must_survive_power_cut
 if TYPE_CHECKING:
     from psycopg import Connection
 
-T = TypeVar("T")
-
 _EPOCH: Final = "extract(epoch FROM clock_timestamp())::double precision"
 _LOCK: Final = 7_203_104_411  # any number that is no other program's: who migrates the tables holds it
 _SETTLE_LOCK: Final = _LOCK + 1  # who gives charges of the usage log away holds it
 _UPGRADE: Final = 60  # seconds to wait for a process that brings large tables up to date
-_ATTEMPTS: Final = 20
-_CONNECT: Final = 10  # seconds
 _ARRAYS: Final = ", ".join(f"%s::{POSTGRES_TYPES[name]}[]" for name in COLUMNS)
 _INSERT: Final = (
     f"INSERT INTO apimaster.purchase ({QUOTED}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608 -- names of this package
@@ -73,20 +64,6 @@ _BEAT: Final = (
 
 _NEW_GATEWAY_ROW: Final = "INSERT INTO apimaster.gateway VALUES (%s, '[]') ON CONFLICT (account) DO NOTHING"
 
-# A client that is stopped in the middle of a transaction must not hold the others' rows for longer than this. These
-# settings end with the transaction, so PgBouncer may give the connection to somebody else.
-_LIMITS: Final = "SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '15s'"
-_SIGNS_OF_LIFE: Final = {
-    "keepalives_idle": 10,  # seconds, as the interval
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,  # milliseconds
-}
-
-
-class _Again(Exception):
-    """Another process added a row of this transaction first."""
-
 
 class PostgresBackend:
     """A PostgreSQL database.
@@ -96,37 +73,13 @@ class PostgresBackend:
     """
 
     def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self.name = self._database.name
+        self._transaction = self._database.transaction
         try:
-            import psycopg
-            import psycopg_pool
-        except ImportError as error:
-            raise BadRequestError(
-                "a ledger in PostgreSQL needs psycopg, which is not installed",
-                advice="Run pip install 'apimaster[postgres]'.",
-            ) from error
-        self._psycopg = psycopg
-        self.name = without_password(url)
-        check_options(url)
-        self._pool: psycopg_pool.ConnectionPool[Connection[Any]] = psycopg_pool.ConnectionPool(
-            url,
-            min_size=0,
-            max_size=2,
-            open=True,
-            timeout=_CONNECT,
-            reconnect_timeout=_CONNECT,
-            kwargs={
-                "prepare_threshold": None,
-                "connect_timeout": _CONNECT,
-                "application_name": "apimaster",
-                **_SIGNS_OF_LIFE,
-            },
-        )
-        try:
-            with self._errors():
-                psycopg.connect(url, connect_timeout=_CONNECT).close()  # the pool would wait, and not say why
             self._transaction(self._migrate)
         except BaseException:
-            self._pool.close()
+            self._database.close()
             raise
 
     def apply(self, steps: Sequence[Step], worker: Worker, *, lease: float, beat: bool) -> list[Answer]:
@@ -174,7 +127,7 @@ class PostgresBackend:
     def _write(self, connection: Connection[Any], books: Books) -> None:
         added = [books.rows[each] for each in sorted(books.added)]
         if added and connection.execute(_INSERT, _arrays(added)).rowcount != len(added):
-            raise _Again
+            raise StartOver
         changed = [books.rows[each] for each in sorted(books.changed - books.added)]
         if changed:
             connection.execute(_UPDATE, _arrays(changed))
@@ -302,7 +255,7 @@ class PostgresBackend:
         return self._transaction(_now)
 
     def close(self) -> None:
-        self._pool.close()
+        self._database.close()
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -318,33 +271,6 @@ class PostgresBackend:
         version = (found[0] if found else None) or 0
         for statement in pending_statements(version, self.name, postgres=True):
             connection.execute(statement)
-
-    def _transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        errors = self._psycopg.errors
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self._errors(), self._pool.connection() as connection:  # it commits, or rolls back
-                    connection.execute(_LIMITS)
-                    return work(connection)
-            except (_Again, errors.DeadlockDetected, errors.SerializationFailure):  # noqa: PERF203  # start over
-                time.sleep(0.002 * attempt)
-        raise Unavailable(f"The ledger {self.name} is too busy: {_ATTEMPTS} attempts at a transaction failed.")
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        import psycopg_pool
-
-        errors = self._psycopg.errors
-        try:
-            yield
-        except (errors.DeadlockDetected, errors.SerializationFailure):
-            raise
-        except (self._psycopg.OperationalError, self._psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
-            raise Unavailable(f"The ledger {self.name} can't be reached: {sentence(_first_line(error))}") from error
-        except self._psycopg.DataError as error:
-            raise ValueError(_first_line(error)) from error  # a value, not the store
-        except self._psycopg.Error as error:
-            raise LedgerError(f"The ledger {self.name} can't be used: {sentence(_first_line(error))}") from error
 
 
 def _lock_gateway_row(connection: Connection[Any], name: str) -> str | None:
@@ -369,33 +295,3 @@ def _now(connection: Connection[Any]) -> float:
 
 def _arrays(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
-
-
-def check_options(url: str) -> None:
-    """Make sure that libpq can read a URL. Its own words may quote a password.
-
-    Raises:
-        BadRequestError: it can't.
-    """
-    from psycopg import ProgrammingError, conninfo
-
-    try:
-        conninfo.conninfo_to_dict(url)
-    except (ProgrammingError, UnicodeDecodeError) as error:
-        unknown = re.fullmatch(r'invalid URI query parameter: "(\w+)"', _first_line(error))
-        fault = f": it knows no option {unknown[1]!r}" if unknown else ""
-        raise BadRequestError(
-            f"the URL of the ledger {without_password(url)} is none that libpq can read{fault}",
-            advice="Write special characters in percent encoding (%25 for %), and options as libpq does (?sslmode=…).",
-        ) from None
-
-
-def without_password(url: str) -> str:
-    parts = urlsplit(url)
-    user = parts.username or ""
-    return parts._replace(netloc=f"{f'{user}@' if user else ''}{parts.netloc.rpartition('@')[2]}", query="").geturl()
