@@ -1,6 +1,6 @@
 """A ledger of an earlier version, opened by this one: its rows are there, and what can't be upgraded is refused.
 
-Version 2 is the first with these tables, so the tests make the way to a version that comes after it.
+Most tests make the way to a version that comes after this one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from apimaster.emulator import Emulator
 from apimaster.errors import BadRequestError, LedgerError
 from apimaster.ledger import Ledger
 from apimaster.ledger.migrations import MIGRATIONS, Migration, pending_statements
-from apimaster.ledger.schema import VERSION
+from apimaster.ledger.schema import VERSION, Where
+from apimaster.ledger.spend import cost_to_report
 
 NEXT = Migration(
     sqlite=(
@@ -151,6 +152,27 @@ def test_version_1_is_never_taken_for_this_one(place: str) -> None:
     with pytest.raises(BadRequestError, match=r"ledger of a batch|tables of version 1"):
         Ledger.open(place)
     assert version(place) == 1
+
+
+def test_version_2_marked_what_was_reported_in_the_place_of_the_claim(
+    place: str, client_for: Callable[[Ledger], APIMaster]
+) -> None:
+    with Ledger.open(place) as ledger:
+        client_for(ledger).generate("a castle", n=2, idempotency_key="k")
+    table = "purchase" if place.startswith("sqlite") else "apimaster.purchase"
+    run_sql(
+        place,
+        f'ALTER TABLE {table} DROP COLUMN "reported"',
+        f'UPDATE {table} SET "claim" = \'reported-0123\' WHERE "index" = 1',
+    )
+    set_version(place, 2)
+    with Ledger.open(place) as ledger:
+        first, second = ledger.rows(Where(key="k"))
+        assert (first.reported, second.reported, second.claim) == (None, "0123", None)
+        assert first.claim is not None
+        assert cost_to_report(ledger, Where(key="k"), None) == first.price
+        assert cost_to_report(ledger, Where(key="k"), None) == 0
+    assert version(place) == VERSION
 
 
 def test_there_is_a_way_from_each_version_to_this_one() -> None:

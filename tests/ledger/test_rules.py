@@ -34,6 +34,7 @@ from apimaster.ledger.steps import (
     Submitted,
     Submitting,
     Take,
+    Unreported,
     must_survive_power_cut,
 )
 
@@ -55,7 +56,9 @@ STEPS: dict[str, Step] = {
     "leave": Left(key="k"),
     "rejoin": Rejoin(key="k", joins=0, left=False),
     "report": Report(key="k", claim="me"),
+    "report what is paid for": Report(key="k", claim="me", paid=True),
     "reported": Reported(key="k", claim="me"),
+    "unreported": Unreported(key="k", claim="me"),
     "reap": Reap(key="k"),
     "reap the dead": Reap(key="k", dead="here"),
     "take": Take(key="k"),
@@ -678,6 +681,55 @@ def test_the_first_call_that_asks_reports_the_cost_of_a_picture_that_is_made(sta
         assert isinstance(saved, Row)
         assert (saved.state, saved.worker) == ("saved", None)
         assert apply_step(books, Report(key="k", claim="third")) is None
+
+
+PAID = {"submitted", "delivered", "saved"}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_call_without_a_picture_reports_what_is_paid_for(state: str) -> None:
+    books = books_with(row_in(state))
+    first, second = (apply_step(books, Report(key="k", claim=claim, paid=True)) for claim in ("first", "second"))
+    assert (first is not None, second) == (state in PAID, None)
+    assert apply_step(books, Report(key="k", claim="third")) is None
+    apply_step(books, Unreported(key="k", claim="second"))
+    assert apply_step(books, Report(key="k", claim="third", paid=True)) is None, "it was not that call's report"
+    apply_step(books, Unreported(key="k", claim="first"))
+    assert (apply_step(books, Report(key="k", claim="third", paid=True)) is not None) == (state in PAID)
+
+
+def test_a_purchase_that_a_person_found_charged_is_paid_for() -> None:
+    books = books_with(row_in("failed", billed="yes"))
+    assert apply_step(books, Report(key="k", claim="first")) is None
+    assert apply_step(books, Report(key="k", claim="first", paid=True)) is not None
+
+
+def test_the_call_at_work_goes_on_when_another_one_has_reported_the_cost() -> None:
+    books = books_with(row_in("submitted"))
+    apply_step(books, Report(key="k", claim="other", paid=True))
+    row = books.rows["k", 0]
+    assert (row.claim, row.worker) == ("me", books.worker)
+    delivered = apply_step(books, Delivered(key="k", claim="me", images="[1]", task_id=row.task_id, keep=True))
+    assert isinstance(delivered, Row)
+    assert (delivered.state, delivered.worker) == ("delivered", books.worker)
+    assert apply_step(books, Report(key="k", claim="me")) is None
+
+
+def test_what_was_reported_and_given_back_pays_for_the_next_attempt() -> None:
+    books = books_with(row_in("submitted"))
+    apply_step(books, Report(key="k", claim="first", paid=True))
+    apply_step(books, Ended(key="k", claim="me", state="failed", error="{}", task_id=books.rows["k", 0].task_id))
+    apply_step(books, replace(BEGIN, claim="again"))
+    apply_step(books, Submitted(key="k", claim="again", task_id="t9", task="{}"))
+    assert apply_step(books, Report(key="k", claim="second", paid=True)) is None
+
+
+def test_what_was_reported_and_stays_charged_does_not_pay_for_the_next_attempt() -> None:
+    books = books_with(row_in("unknown", reported="first"))
+    apply_step(books, PlanAgain(key="k"))
+    apply_step(books, replace(BEGIN, claim="again"))
+    apply_step(books, Submitted(key="k", claim="again", task_id="t9", task="{}"))
+    assert apply_step(books, Report(key="k", claim="second", paid=True)) is not None
 
 
 def test_settling_says_nothing_of_what_was_pruned_meanwhile() -> None:

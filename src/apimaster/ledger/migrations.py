@@ -23,7 +23,25 @@ class Migration:
     postgres: tuple[str, ...]
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {}
+_REPORTED: Final = "reported-"  # how version 2 marked a row whose cost had been reported: in the place of its claim
+
+
+def _mark_of_report(table: str) -> str:
+    return (
+        f'UPDATE {table} SET "reported" = substr("claim", {len(_REPORTED) + 1}), "claim" = NULL '  # noqa: S608 -- constants
+        f"WHERE \"claim\" LIKE '{_REPORTED}%'"
+    )
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {
+    2: Migration(
+        sqlite=('ALTER TABLE purchase ADD COLUMN "reported" TEXT', _mark_of_report("purchase")),
+        postgres=(
+            'ALTER TABLE apimaster.purchase ADD COLUMN "reported" text',
+            _mark_of_report("apimaster.purchase"),
+        ),
+    ),
+}
 """By the version that they start from: each one from the first on that this package can bring up to date.
 
 Version 2 is the first with these tables. Version 1, the ledger of a batch's folder, is the batch's to upgrade, because

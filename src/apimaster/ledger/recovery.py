@@ -10,7 +10,7 @@ from typing import Final
 from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import write
 from .rows import Books, Row
-from .steps import REPORTED, Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, Unreported, error_json
+from .steps import Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, Unreported, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
 UNSENT: Final = "The process that was to buy it ended before it sent the request."
@@ -31,22 +31,21 @@ def rejoin(books: Books, step: Rejoin) -> Row | None:
 
 
 def report(books: Books, step: Report) -> Row | None:
-    """Let this call report the cost, if it is the first one to ask. The picture is made: no work is left to claim."""
+    """Let this call report the cost, if it is the first one to ask. Who is at work on the purchase stays so."""
     row = books.rows.get(step.id)
-    if row is None or row.state not in ("delivered", "saved"):
+    if row is None or not (row.state in ("delivered", "saved") or (step.paid and row.billed == "yes")):
         return None
-    claim = f"{REPORTED}{step.claim}"
-    if row.claim is not None and row.claim.startswith(REPORTED):
-        return row if row.claim == claim else None
-    return write(books, row, row.but(claim=claim, worker=None), row.state)
+    if row.reported is not None:
+        return row if row.reported == step.claim else None
+    return write(books, row, row.but(reported=step.claim), row.state)
 
 
 def unreported(books: Books, step: Unreported) -> Row | None:
     """Let another call report the cost, if it was this one that was to."""
     row = books.rows.get(step.id)
-    if row is None or row.claim != f"{REPORTED}{step.claim}":
+    if row is None or row.reported != step.claim:
         return None
-    return write(books, row, row.but(claim=None, left=True), row.state)
+    return write(books, row, row.but(reported=None, left=True), row.state)
 
 
 def reap_step(books: Books, step: Reap) -> Row | None:
@@ -107,6 +106,7 @@ def plan_again(books: Books, step: PlanAgain) -> Row | None:
         settled_at=None,
         unknown_since=None,
         sunk=row.counted()[0],
+        reported=None if row.counted()[1] else row.reported,
     )
     return write(books, row, planned, "planned")
 

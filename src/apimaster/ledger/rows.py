@@ -36,6 +36,8 @@ class Row:
         alias: another name to find it by, such as a digest of a caller and a body.
         left: whether the caller that began it has gone away.
         joins: how often a later call got this picture.
+        reported: the report that names its cost, for adapters whose spend is added up elsewhere; None: no call has
+            reported it. It stays if the charge is given back: then it stands for the next one.
         settled_at: when it was last looked for in the usage log, or is being looked for; None: never.
         unknown_since: no request of an unknown purchase was sent after this time.
         created_at, begun_at, updated_at: unix seconds by the store's clock; ``begun_at`` is when the request went out,
@@ -65,6 +67,7 @@ class Row:
     alias: str | None = None
     left: bool = False
     joins: int = 0
+    reported: str | None = None
     settled_at: float | None = None
     unknown_since: float | None = None
     created_at: float = 0.0

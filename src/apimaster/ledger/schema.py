@@ -24,7 +24,7 @@ from typing import Any, Final
 from .rows import COLUMNS, Row
 from .states import PRUNED, STATES, PurchaseState
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version 1 was the ledger of a batch's folder only. Whoever raises it adds to ``migrations.py``."""
 
 # name: type in SQLite, type in PostgreSQL
@@ -52,6 +52,7 @@ _TYPES: Final = {
     "alias": ("TEXT", "text"),
     "left": ("INTEGER NOT NULL", "boolean NOT NULL"),
     "joins": ("INTEGER NOT NULL", "integer NOT NULL"),
+    "reported": ("TEXT", "text"),
     "settled_at": ("REAL", "double precision"),
     "unknown_since": ("REAL", "double precision"),
     "created_at": ("REAL NOT NULL", "double precision NOT NULL"),

@@ -9,13 +9,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from ..errors import Billed
 from .rows import Row, RowId
-
-REPORTED: Final = "reported-"
-"""How the claim on a picture begins whose cost a call reports: nobody needs the claim for anything else any more."""
 
 Begun = Literal["buy", "join", "done", "busy", "unknown", "charged", "wait"]
 
@@ -179,11 +176,14 @@ class Rejoin(_Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(_Step):
-    """The call reports what this picture cost, unless another one does. ``claim`` is the call's own.
+    """The call reports what this picture cost, unless another one does. ``claim`` is the report's own.
 
     For adapters whose spend is added up elsewhere: each charge must be reported once, whichever of several calls lives
-    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet.
+    to do so. The answer is the row, or None if another call has taken that on, or if there is no picture yet. With
+    ``paid``, it need not be made: it is enough that it is charged.
     """
+
+    paid: bool = False
 
     durable: ClassVar[bool] = False
     owed: ClassVar[bool] = False

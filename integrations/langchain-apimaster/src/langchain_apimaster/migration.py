@@ -29,7 +29,7 @@ from apimaster import GeneratedImage, ImageRequest, Task
 from apimaster.ledger.digest import stored_request
 from apimaster.ledger.purchase import images_json, task_json
 from apimaster.ledger.schema import Where
-from apimaster.ledger.steps import REPORTED, Begin, Delivered, Ended, Release, Step, Submitted, error_json
+from apimaster.ledger.steps import Begin, Delivered, Ended, Release, Report, Step, Submitted, error_json
 
 from .purchase_keys import prefix_of
 from .records import TASK_ID, StoredImage
@@ -191,11 +191,10 @@ def _entry(
     request = request or ImageRequest(prompt="(an older version did not keep it)", model=model)
     stored = _stored(store, image)
     is_saved = (bool(stored) or image.state == "done") and image.state != "failed"
-    claim = f"{REPORTED}{_CLAIM}" if is_saved else _CLAIM  # the older version has reported what it cost
     steps: list[Step] = []
 
     def step(kind: Any, **fields: object) -> None:
-        steps.append(kind(key=key, index=index, claim=claim, **fields))
+        steps.append(kind(key=key, index=index, claim=_CLAIM, **fields))
 
     if image.state == "failed" or (task is None and image.state != "done"):
         ended = "failed" if image.state == "failed" else "unknown"
@@ -207,10 +206,12 @@ def _entry(
         pictures = images_json(tuple(map(_generated, stored)))
         step(Delivered, images=pictures, task_id=image.task, saved=True)
     step(Release)
+    if is_saved:
+        step(Report)  # the older version has reported what it cost
     begin = Begin(
         key=key,
         index=index,
-        claim=claim,
+        claim=_CLAIM,
         digest=_CLAIM,
         request=stored_request(request, prompts=ledger.store_prompts),
         price=price,
