@@ -59,18 +59,23 @@ class OutcomeUnknown(_NeverRetried, litellm_errors.APIError):  # type: ignore[mi
     """The request was sent and may have been charged: asking again may be a second charge.
 
     ``billed`` is ``"maybe"`` or ``"yes"``; ``task_ids`` are the known tasks, which ``apimaster task ID --wait``
-    collects.
+    collects. ``reported_cost``: US dollars that the failure event reports.
     """
 
     billed: str = "maybe"
     task_ids: tuple[str, ...] = ()
+    reported_cost: float = 0.0
 
 
 class WaitTimeout(_NeverRetried, litellm_errors.Timeout):  # type: ignore[misc]  # the same
-    """The wait ended and the task goes on, already paid for: ``task_ids`` names it."""
+    """The wait ended and the task goes on, already paid for: ``task_ids`` names it.
+
+    ``reported_cost``: US dollars that the failure event reports.
+    """
 
     billed: str = "yes"
     task_ids: tuple[str, ...] = ()
+    reported_cost: float = 0.0
 
 
 UNKNOWN_OUTCOMES: Final = frozenset({OutcomeUnknown.__name__, WaitTimeout.__name__})

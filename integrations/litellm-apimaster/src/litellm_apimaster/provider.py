@@ -26,6 +26,7 @@ from . import chat, errors, responses
 from .background import run_shielded
 from .call import Call, chat_call, edit_call, image_call
 from .clients import ClientCache
+from .failure_spend import FailedCall, register_failure_booking
 from .log_redaction import register_log_redaction
 from .prices import register_prices, set_response_cost
 from .purchases import Plan, plan_purchase
@@ -127,8 +128,14 @@ class APIMasterLLM(CustomLLM):
 
     def _answer(self, call: Call, fill: Callable[[Bought], Any], *, inline: bool, every: bool = False) -> Any:
         call.log_request()
-        with self._guarded(call):
-            bought = self._buy(call, inline=inline, every=every)
+        failed = FailedCall(call)
+        with self._guarded(call, failed):
+            plan = self._plan(call)
+            try:
+                bought = self._buy(call, plan, inline=inline, every=every)
+            except Exception as error:
+                failed.report(plan, error)
+                raise
             with _handing_on(bought):
                 response = fill(bought)
                 responses.report_cost(response, bought.report.cost())
@@ -136,8 +143,15 @@ class APIMasterLLM(CustomLLM):
 
     async def _aanswer(self, call: Call, fill: Callable[[Bought], Any], *, inline: bool, every: bool = False) -> Any:
         call.log_request()
-        with self._guarded(call):
-            bought = await self._abuy(call, inline=inline, every=every)
+        failed = FailedCall(call)
+        with self._guarded(call, failed):
+            plan = await asyncio.to_thread(self._plan, call)  # it reads the ledger
+            try:
+                bought = await self._abuy(call, plan, inline=inline, every=every)
+            except Exception as error:
+                with _unless_stopped(failed):
+                    await asyncio.to_thread(failed.report, plan, error)
+                raise
             with _handing_on(bought):
                 # Encoding megabytes as base64 would block the loop.
                 response = await asyncio.to_thread(fill, bought) if any(bought.contents) else fill(bought)
@@ -146,16 +160,14 @@ class APIMasterLLM(CustomLLM):
 
     # ``every``: a conversation can't hold a URL that expires, so one image without its bytes fails the whole call.
 
-    def _buy(self, call: Call, *, inline: bool, every: bool = False) -> Bought:
-        plan = self._plan(call)
+    def _buy(self, call: Call, plan: Plan, *, inline: bool, every: bool = False) -> Bought:
         with self.clients.blocking_client(call.account) as client:
             result, contents = _generate(_client_for(call, plan, client), call, plan, inline=inline)
         call.log_response(responses.log_entry(result))
         responses.check_contents(contents, every=every)
         return plan.bought(result, contents)
 
-    async def _abuy(self, call: Call, *, inline: bool, every: bool = False) -> Bought:
-        plan = await asyncio.to_thread(self._plan, call)  # it reads the ledger
+    async def _abuy(self, call: Call, plan: Plan, *, inline: bool, every: bool = False) -> Bought:
         result, contents = await run_shielded(self._abuy_planned(call, plan, inline), on_leave=plan.caller_left)
         call.log_response(responses.log_entry(result))
         responses.check_contents(contents, every=every)
@@ -169,6 +181,7 @@ class APIMasterLLM(CustomLLM):
         # A proxy reads its configuration, which may name callbacks, after it has made the provider.
         register_headers()
         register_log_redaction()
+        register_failure_booking(call.arguments)
         assert call.request is not None  # only a health check has none, and it buys nothing
         assert call.identity is not None
         return plan_purchase(call.request, call.identity, buy_again=self._retries_unknown())
@@ -180,28 +193,33 @@ class APIMasterLLM(CustomLLM):
         yield await self._achat(call, chat.stream_chunk)
 
     def _check(self, call: Call, response: Any) -> Any:
-        with self._guarded(call, buys=False), self.clients.blocking_client(call.account) as client:
+        with self._guarded(call), self.clients.blocking_client(call.account) as client:
             call.with_options(client).models()
         return _health_check_response(response)
 
     async def _acheck(self, call: Call, response: Any) -> Any:
-        with self._guarded(call, buys=False):
+        with self._guarded(call):
             async with self.clients.asyncio_client(call.account) as client:
                 await call.with_options(client).models()
         return _health_check_response(response)
 
     @contextmanager
-    def _guarded(self, call: Call, *, buys: bool = True) -> Iterator[None]:
-        """Turn every error into one of LiteLLM's."""
+    def _guarded(self, call: Call, failed: FailedCall | None = None) -> Iterator[None]:
+        """Turn every error into one of LiteLLM's; ``failed``: the call buys."""
         retry = self._retries_unknown()
         try:
             yield
         except APIMasterError as error:
-            raise errors.to_litellm(error, model=call.model, retry_unknown=retry) from error
+            made = errors.to_litellm(error, model=call.model, retry_unknown=retry)
+            if failed is not None:
+                failed.hand_to(made)
+            raise made from error
         except Exception as bug:
-            if not buys:
+            if failed is None:
                 raise
-            raise errors.to_litellm(errors.unexpected(bug), model=call.model, retry_unknown=False) from bug
+            made = errors.to_litellm(errors.unexpected(bug), model=call.model, retry_unknown=False)
+            failed.hand_to(made)
+            raise made from bug
 
     def _retries_unknown(self) -> bool:
         if self.retry_unknown_outcomes is not None:
@@ -216,6 +234,16 @@ def _handing_on(bought: Bought) -> Iterator[None]:
         yield
     except BaseException:
         bought.report.give_up()
+        raise
+
+
+@contextmanager
+def _unless_stopped(failed: FailedCall) -> Iterator[None]:
+    """Leave the report to another call if this one is cancelled before its failure is known."""
+    try:
+        yield
+    except BaseException:
+        failed.give_up()
         raise
 
 

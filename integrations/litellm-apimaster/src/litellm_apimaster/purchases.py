@@ -66,7 +66,11 @@ class Plan:
 
     def bought(self, result: ImageResult, contents: Sequence[ImageContent]) -> Bought:
         """What the call has got."""
-        return Bought(result, contents, self.key, SpendReport(self.ledger, self.key, result, self.request.n))
+        return Bought(result, contents, self.key, self.report(result))
+
+    def report(self, result: ImageResult | None) -> SpendReport:
+        """What the call reports as the cost; ``result`` None: it has failed."""
+        return SpendReport(self.ledger, self.key, result, self.request.n)
 
     def caller_left(self) -> None:
         """The caller went away, and the purchase goes on. Does not wait."""

@@ -1,4 +1,4 @@
-"""The cost that a call reports: once for each image, by a call whose caller learns of it."""
+"""The cost that a call reports: once for each image that is paid for, by a call whose caller learns of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from apimaster.ledger.spend import cost_to_report, take_report_back
 class SpendReport:
     """What one call reports as the cost of a purchase, unless it is stopped before its result is handed on.
 
+    That is what no call has reported of what is charged, whether or not there is a picture yet. ``result``: what the
+    call has got; None: it has failed.
+
     A cancelled call can't stop the thread in which it asks the ledger. So ``give_up`` works at any time: before,
     while and after ``cost`` runs.
     """
 
-    def __init__(self, ledger: Ledger, key: str, result: ImageResult, images: int) -> None:
+    def __init__(self, ledger: Ledger, key: str, result: ImageResult | None, images: int) -> None:
         self._ledger = ledger
         self._key = key
         self._result = result
@@ -36,11 +39,15 @@ class SpendReport:
         figure, LiteLLM would take the list price.
         """
         result = self._result
-        if result.cost is None:
+        if result is None:
+            otherwise: Decimal | None = Decimal(0)
+        elif result.cost is None:
             otherwise = Decimal(0) if result.replayed else None
         else:
             otherwise = result.cost - result.replayed_cost
-        cost = cost_to_report(self._ledger, Where(key=self._key), otherwise, images=self._images, claim=self._claim)
+        cost = cost_to_report(
+            self._ledger, Where(key=self._key), otherwise, images=self._images, claim=self._claim, paid=True
+        )
         with self._lock:
             self._claimed = True
             given_up = self._given_up

@@ -1,0 +1,156 @@
+"""What a call that failed has bought: in LiteLLM's failure events, and in what its proxy books.
+
+A wait may end after the purchase, and a picture may be made that can't be fetched. LiteLLM (from 1.104 on) lets a
+provider name the cost of a failure. Two readers want it:
+
+- Callbacks get an event of each attempt, before LiteLLM decides whether another one follows.
+- A proxy with a database books each request once, when it is over: its response, or the failure of its last attempt.
+  It books no earlier attempt.
+
+So each of them is right if the last attempt reports. Where another one may follow in such a proxy, the event of this
+one reports nothing. The later attempt does, or the callback below, which the proxy asks before it books a failure.
+
+Earlier versions of LiteLLM set the cost of every failure to 0. There, the call that gets the picture reports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias
+from weakref import WeakKeyDictionary
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.litellm_logging import Logging
+
+from .call import Call
+from .call_arguments import FROM_PROXY
+from .purchases import Plan
+from .spend_report import SpendReport
+
+NAMES_COST_OF_FAILURE: Final = hasattr(Logging, "record_partial_usage_for_failure")
+"""Whether this LiteLLM lets a provider name the cost of a failure."""
+
+Place: TypeAlias = Literal["event", "end of request", "nowhere"]
+
+_PROXY: Final = "litellm.proxy.proxy_server"
+_BOOKKEEPER: Final = "_ProxyDBLogger"
+_USAGE: Final = "combined_usage_object"
+_COST: Final = "response_cost"
+_EVENTS: Final = ("sync_failure", "async_failure")
+# Settings of the proxy's Router by which another attempt follows an error after which the caller may have paid.
+_MORE_ATTEMPTS: Final = ("fallbacks", "retry_policy", "model_group_retry_policy", "enable_weighted_failover")
+
+
+class NoTokens(litellm.Usage):  # type: ignore[misc]  # LiteLLM's classes carry no types
+    """Without a usage, LiteLLM takes a failure for one that cost nothing. This endpoint counts no tokens."""
+
+
+class FailedCall:
+    """Reports what a call has bought, if it fails: at most once, and not if it is stopped before anybody learns it."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._report: SpendReport | None = None
+        self._place: Place = "nowhere"
+        self._reported = Decimal(0)
+
+    def report(self, plan: Plan, error: Exception) -> None:
+        """The call fails with ``error``: report the cost in the event that LiteLLM is about to make. Blocks."""
+        if not NAMES_COST_OF_FAILURE or getattr(error, "billed", "maybe") == "no":
+            return
+        self._place = _place(self._call)
+        if self._place == "nowhere":
+            return
+        self._report = plan.report(None)
+        if self._place == "event":
+            self._reported = self._report.cost() or Decimal(0)
+            if self._reported:
+                self._call.logging.record_partial_usage_for_failure(_no_tokens(), float(self._reported))
+                if _callback not in litellm.input_callback:
+                    litellm.input_callback.append(_callback)
+
+    def give_up(self) -> None:
+        """Nobody learns of the failure: leave the report to another call. Does not wait."""
+        if self._report is not None:
+            self._report.give_up()
+
+    def hand_to(self, error: Any) -> None:
+        """``error`` is LiteLLM's, for the caller: it tells what the event reports."""
+        error.reported_cost = float(self._reported)
+        if self._report is not None and FROM_PROXY in self._call.arguments:
+            _of_requests[error] = self
+
+    def cost_at_end(self) -> Decimal:
+        """US dollars to book for the request, which ends with this failure. Blocks."""
+        if self._report is not None and self._place == "end of request":
+            self._reported = self._report.cost() or Decimal(0)
+            self._place = "event"
+        return self._reported
+
+
+class FailureBooking(CustomLogger):
+    """Tells the proxy what a request has cost that failed. It logs nothing."""
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: dict[str, Any]) -> None:
+        """Another attempt begins, maybe at another provider, and shares the notes of one that has reported: clear them.
+
+        Otherwise LiteLLM would take the tokens of that failure for those of this attempt.
+        """
+        if isinstance(kwargs.get(_USAGE), NoTokens):
+            del kwargs[_USAGE]
+            kwargs[_COST] = None
+
+    async def async_post_call_failure_hook(  # type: ignore[override]  # LiteLLM passes all of it by name
+        self, *, request_data: dict[str, Any], original_exception: Exception, **_: Any
+    ) -> None:
+        """Put the cost where the proxy's own callback, which comes after this one, looks for it."""
+        failed = _of_requests.pop(original_exception, None)
+        if failed is None:
+            return
+        cost = await asyncio.to_thread(failed.cost_at_end)
+        if cost:
+            request_data[_USAGE] = _no_tokens()
+            request_data[_COST] = float(cost)
+
+
+_callback: Final = FailureBooking()
+# Not an attribute of the exception: LiteLLM's loggers copy exceptions with all that they hold.
+_of_requests: Final[WeakKeyDictionary[Exception, FailedCall]] = WeakKeyDictionary()
+
+
+def register_failure_booking(arguments: Mapping[str, Any]) -> None:
+    """Make sure that the proxy asks, if the call comes from one. Cheap, as each call does it."""
+    if NAMES_COST_OF_FAILURE and FROM_PROXY in arguments and _callback not in litellm.callbacks:
+        litellm.callbacks.insert(0, _callback)  # before the one that books
+
+
+def _place(call: Call) -> Place:
+    """Where the cost of a call that fails now is reported."""
+    told = not all(call.logging.should_run_logging(event_type=event) for event in _EVENTS)
+    if FROM_PROXY not in call.arguments:
+        return "nowhere" if told else "event"
+    bookkeeper: Any = next((each for each in litellm.callbacks if type(each).__name__ == _BOOKKEEPER), None)
+    if bookkeeper is not None and bookkeeper._should_track_errors_in_db() is False:
+        return "nowhere"  # its operator has chosen ``disable_error_logs``
+    if told or _another_attempt_may_follow(call.arguments):
+        return "nowhere" if bookkeeper is None else "end of request"
+    return "event"
+
+
+def _another_attempt_may_follow(arguments: Mapping[str, Any]) -> bool:
+    router = getattr(sys.modules.get(_PROXY), "llm_router", None)
+    request = arguments.get(FROM_PROXY)
+    body = request.get("body") if isinstance(request, Mapping) else None
+    return (
+        any(getattr(router, name, None) for name in _MORE_ATTEMPTS)
+        or arguments.get("order") is not None
+        or (isinstance(body, Mapping) and bool(body.get("fallbacks")))
+    )
+
+
+def _no_tokens() -> NoTokens:
+    return NoTokens(prompt_tokens=0, completion_tokens=0, total_tokens=0)
