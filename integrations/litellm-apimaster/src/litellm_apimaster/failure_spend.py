@@ -1,6 +1,6 @@
 """What a call that failed has bought: in LiteLLM's failure events, and in what its proxy books.
 
-A wait may end after the purchase, and a picture may be made that can't be fetched. LiteLLM (from 1.104 on) lets a
+A wait may end after the purchase, and a picture may be made that can't be fetched. LiteLLM (from 1.101 on) lets a
 provider name the cost of a failure. Two readers want it:
 
 - Callbacks get an event of each attempt, before LiteLLM decides whether another one follows.
@@ -16,6 +16,7 @@ Earlier versions of LiteLLM set the cost of every failure to 0. There, the call 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
@@ -33,6 +34,8 @@ from .spend_report import SpendReport
 
 NAMES_COST_OF_FAILURE: Final = hasattr(Logging, "record_partial_usage_for_failure")
 """Whether this LiteLLM lets a provider name the cost of a failure."""
+
+_log = logging.getLogger("litellm_apimaster")
 
 Place: TypeAlias = Literal["event", "end of request", "nowhere"]
 
@@ -62,6 +65,12 @@ class FailedCall:
         """The call fails with ``error``: report the cost in the event that LiteLLM is about to make. Blocks."""
         if not NAMES_COST_OF_FAILURE or getattr(error, "billed", "maybe") == "no":
             return
+        try:
+            self._report_in_event(plan)
+        except Exception:  # noqa: BLE001 -- what this uses of LiteLLM may change, and the caller needs to know ``error``
+            _log.exception("The cost of a failed call was not reported.")
+
+    def _report_in_event(self, plan: Plan) -> None:
         self._place = _place(self._call)
         if self._place == "nowhere":
             return
