@@ -732,6 +732,12 @@ def test_what_was_reported_and_stays_charged_does_not_pay_for_the_next_attempt()
     assert apply_step(books, Report(key="k", claim="second", paid=True)) is not None
 
 
+def test_what_a_process_of_version_2_has_reported_counts() -> None:
+    """It may go on after another one has brought the tables up to date, and writes its mark into the claim."""
+    books = books_with(row_in("delivered", claim="reported-first"))
+    assert apply_step(books, Report(key="k", claim="second")) is None
+
+
 def test_settling_says_nothing_of_what_was_pruned_meanwhile() -> None:
     books = books_with()
     assert apply_step(books, Settle(key="k", state="failed", error="{}")) is None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import BadRequestError
+from .rows import REPORTED_BY_VERSION_2
 from .schema import VERSION, create_statements
 
 
@@ -23,13 +24,10 @@ class Migration:
     postgres: tuple[str, ...]
 
 
-_REPORTED: Final = "reported-"  # how version 2 marked a row whose cost had been reported: in the place of its claim
-
-
 def _mark_of_report(table: str) -> str:
     return (
-        f'UPDATE {table} SET "reported" = substr("claim", {len(_REPORTED) + 1}), "claim" = NULL '  # noqa: S608 -- constants
-        f"WHERE \"claim\" LIKE '{_REPORTED}%'"
+        f'UPDATE {table} SET "reported" = substr("claim", {len(REPORTED_BY_VERSION_2) + 1}), "claim" = NULL '  # noqa: S608 -- constants
+        f"WHERE \"claim\" LIKE '{REPORTED_BY_VERSION_2}%'"
     )
 
 

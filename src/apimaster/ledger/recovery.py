@@ -9,7 +9,7 @@ from typing import Final
 
 from ..catalog import SUBMIT_TIMEOUT
 from .bookkeeping import write
-from .rows import Books, Row
+from .rows import REPORTED_BY_VERSION_2, Books, Row
 from .steps import Left, NotLooked, PlanAgain, Reap, Rejoin, Report, Settle, Take, Unreported, error_json
 
 DIED: Final = "The process that bought it ended between sending the request and recording the answer."
@@ -35,9 +35,15 @@ def report(books: Books, step: Report) -> Row | None:
     row = books.rows.get(step.id)
     if row is None or not (row.state in ("delivered", "saved") or (step.paid and row.billed == "yes")):
         return None
-    if row.reported is not None:
-        return row if row.reported == step.claim else None
+    by = row.reported or _reported_by_version_2(row)
+    if by is not None:
+        return row if by == step.claim else None
     return write(books, row, row.but(reported=step.claim), row.state)
+
+
+def _reported_by_version_2(row: Row) -> str | None:
+    """The report that a process of version 2 has made since the tables were brought up to date: in the claim."""
+    return row.claim if row.claim is not None and row.claim.startswith(REPORTED_BY_VERSION_2) else None
 
 
 def unreported(books: Books, step: Unreported) -> Row | None:

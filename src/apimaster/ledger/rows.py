@@ -107,6 +107,9 @@ class Row:
         return self.sunk, 0
 
 
+REPORTED_BY_VERSION_2: Final = "reported-"
+"""How a claim begins by which a process with the tables of version 2 says that the cost has been reported."""
+
 COLUMNS: Final = tuple(each.name for each in fields(Row))
 """The columns of a purchase, in the order of the fields."""
 
