@@ -110,6 +110,12 @@ METHODS: list[tuple[str, Ask, list[tuple[Any, str]]]] = [
     ("prune", lambda ledger, age: ledger.prune(age), NO_AGES),
     ("note", lambda ledger, name: ledger.note(name), NO_TEXTS),
     ("set_note", lambda ledger, name: ledger.set_note(name, "text"), NO_TEXTS),
+    ("change_note", lambda ledger, name: ledger.change_note(name, lambda _: "text"), NO_TEXTS),
+    (
+        "change_note text",
+        lambda ledger, text: ledger.change_note("name", lambda _: text),
+        [(5, "a note must be a text, not 5"), (NUL, "a note holds a NUL"), (HALF, "a note holds half")],
+    ),
     (
         "set_note text",
         lambda ledger, text: ledger.set_note("name", text),

@@ -376,7 +376,12 @@ class Ledger:
         No other thread and no other process changes it in between. ``change`` may run several times, must not use the
         ledger, and what is the same as before is not written.
         """
-        self.call(lambda backend: backend.change_note(name, change)).result()
+        name = arguments.text("the name of a note", name)
+
+        def checked(before: str | None) -> str:
+            return arguments.any_text("a note", change(before))
+
+        self.call(lambda backend: backend.change_note(name, checked)).result()
 
     def rows(self, where: Where, *, newest: bool = False) -> Iterator[Row]:
         """The rows behind ``purchases``, for adapters; read in pieces."""

@@ -48,7 +48,8 @@ def parse(place: str | os.PathLike[str]) -> Location:
     """
     text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text.strip():
-        raise BadRequestError(f"ledger is {place!r}; accepted: {_ACCEPTED}")
+        given = repr(place) if text is not None or place is None else f"of the type {type(place).__name__}"
+        raise BadRequestError(f"ledger is {given}; accepted: {_ACCEPTED}")
     if fault := text_fault(text):
         raise BadRequestError(f"ledger {fault}; accepted: {_ACCEPTED}")
     if text.strip().lower() == _MEMORY:
