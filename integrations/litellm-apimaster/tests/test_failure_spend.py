@@ -6,6 +6,7 @@ Over all events of a purchase, the costs add up to what the gateway charged.
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
@@ -332,3 +333,32 @@ def test_a_retry_that_may_buy_again_reports_each_charge(scene, deploy, monkeypat
         router.image_generation(model="first", prompt=PROMPT)
     assert scene.events.seen(3) == [("failure", PAID)] * 3
     assert len(scene.gateway.bill.charges) == 3
+
+
+@pytest.mark.parametrize("read", ["to its end", "one chunk"])
+@pytest.mark.parametrize("name", ["stream", "async stream"])
+def test_a_stream_that_was_left_leaves_the_report_to_the_next_call(name, read, scene):
+    """LiteLLM reports a stream when it has been read to its end."""
+    more = {"idempotency_key": "left", "messages": MESSAGES, "stream": True, **scene.account}
+    is_whole = read == "to its end"
+
+    def blocking() -> None:
+        chunks = litellm.completion(**more)
+        for _ in chunks:
+            if not is_whole:
+                break
+
+    async def asynchronous() -> None:
+        async for _ in await litellm.acompletion(**more):
+            if not is_whole:
+                break
+        if is_whole:
+            await asyncio.to_thread(scene.events.seen, 1)
+
+    blocking() if name == "stream" else asyncio.run(asynchronous())
+    gc.collect()
+    if is_whole:
+        scene.events.seen(1)
+    again = litellm.completion(messages=MESSAGES, idempotency_key="left", **scene.account)
+    assert again._hidden_params["response_cost"] == (0 if is_whole else PRICE)
+    assert len(scene.gateway.bill.charges) == 1

@@ -64,6 +64,12 @@ model_list:
   - model_name: hastier
     litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}", timeout: 0.4 }}
     model_info: {{ mode: image_generation }}
+  - model_name: broken
+    litellm_params: {{ model: openai/any, api_key: sk-made-up, api_base: "http://127.0.0.1:9/v1", max_retries: 0 }}
+  - model_name: inner
+    litellm_params:
+      {{ model: {model}, api_key: {key}, api_base: "{url}", timeout: 0.5,
+         fallbacks: [{{ model: {model}, api_key: {key}, api_base: "{url}", timeout: 20 }}] }}
 litellm_settings:
   callbacks: [%s]
   custom_provider_map:
@@ -74,7 +80,8 @@ general_settings:
   disable_error_logs: %s
 """
 BOOKS = "spy.bookkeeper, spy.events"
-FALLBACKS = "{{ num_retries: 0, fallbacks: [{{ hasty: [image] }}, {{ hastier: [hasty] }}] }}"
+FALLBACKS = "{{ num_retries: 0, fallbacks: [{{ hasty: [image] }}, {{ hastier: [hasty] }}, {{ broken: [hastier] }}] }}"
+NONE_WAITS = FALLBACKS.replace("hasty: [image]", "image: [hasty]")
 
 
 class Books:
@@ -203,7 +210,7 @@ def test_of_the_attempts_of_a_request_the_one_that_is_booked_reports(proxy_with,
 
 
 def test_if_all_attempts_fail_the_request_is_booked_once(proxy_with, gateway):
-    books = proxy_with(router=FALLBACKS.replace("hasty: [image]", "image: [hasty]"))
+    books = proxy_with(router=NONE_WAITS)
     gateway.reset()
     gateway.latency = "manual"
     books.fail("all", model="hastier")
@@ -239,9 +246,34 @@ def test_a_proxy_without_a_database_reports_to_its_callbacks(proxy_with, gateway
     assert other.noted(2) == [*booked(LEFT), ("success", LEFT)]
 
 
-def test_a_fallback_at_a_proxy_without_a_database_reports_in_its_success(proxy_with, gateway):
+def test_the_events_of_a_proxy_without_a_database_add_up_to_one_charge(proxy_with, gateway):
     books = proxy_with(callbacks="spy.events", router=FALLBACKS)
     gateway.reset()
     gateway.latency = 1.5
     assert books.ask("fallback without", model="hasty").parse().data[0].url
-    assert books.noted(2) == [("failure", 0), ("success", PRICE)]
+    assert books.noted(2) == [("failure", PAID), ("success", LEFT)]
+
+
+def test_the_error_of_another_attempt_is_the_one_that_the_caller_gets(proxy_with, gateway):
+    """LiteLLM raises the first error, of a provider that could not be reached, and our attempt came after it."""
+    books = proxy_with(router=NONE_WAITS)
+    gateway.reset()
+    gateway.latency = "manual"
+    with pytest.raises(openai.APIStatusError):
+        books.ask("broken first", model="broken")
+    assert len(gateway.bill.charges) == 1
+    booked_for = [cost for kind, cost in books.noted(6) if kind.startswith("booked")]
+    assert sum(booked_for) == PAID
+
+
+def test_a_fallback_that_a_deployment_names_is_another_attempt(proxy_with, gateway):
+    """LiteLLM goes on within one attempt of the Router."""
+    books = proxy_with()
+    gateway.reset()
+    gateway.latency = 1.5
+    chat = client_of([books.proxy], KEY, max_retries=0, timeout=60).chat.completions
+    header = {"Idempotency-Key": "inner"}
+    assert chat.create(model="inner", messages=[{"role": "user", "content": "a red kite"}], extra_headers=header)
+    noted = books.noted(3)
+    assert sum(cost for kind, cost in noted if kind.startswith("booked")) == PRICE, noted
+    assert len(gateway.bill.charges) == 1

@@ -7,8 +7,9 @@ provider name the cost of a failure. Two readers want it:
 - A proxy with a database books each request once, when it is over: its response, or the failure of its last attempt.
   It books no earlier attempt.
 
-So each of them is right if the last attempt reports. Where another one may follow in such a proxy, the event of this
-one reports nothing. The later attempt does, or the callback below, which the proxy asks before it books a failure.
+So in such a proxy the last attempt has to report. Where another one may follow, the event of this one reports nothing.
+The later attempt does, or the callback below, which the proxy asks before it books a failure: by the request, since the
+error of another attempt may be the one that its caller gets. Everywhere else, the event of each attempt reports.
 
 Earlier versions of LiteLLM set the cost of every failure to 0. There, the call that gets the picture reports it.
 """
@@ -18,10 +19,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
-from weakref import WeakKeyDictionary
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
@@ -43,6 +44,8 @@ _PROXY: Final = "litellm.proxy.proxy_server"
 _BOOKKEEPER: Final = "_ProxyDBLogger"
 _USAGE: Final = "combined_usage_object"
 _COST: Final = "response_cost"
+_CALL_ID: Final = "litellm_call_id"
+_MAX_REQUESTS: Final = 1000
 _EVENTS: Final = ("sync_failure", "async_failure")
 # Settings of the proxy's Router by which another attempt follows an error after which the caller may have paid.
 _MORE_ATTEMPTS: Final = ("fallbacks", "retry_policy", "model_group_retry_policy", "enable_weighted_failover")
@@ -91,7 +94,7 @@ class FailedCall:
         """``error`` is LiteLLM's, for the caller: it tells what the event reports."""
         error.reported_cost = float(self._reported)
         if self._report is not None and FROM_PROXY in self._call.arguments:
-            _of_requests[error] = self
+            _of_requests.keep(self._call.arguments.get(_CALL_ID), self)
 
     def cost_at_end(self) -> Decimal:
         """US dollars to book for the request, which ends with this failure. Blocks."""
@@ -114,21 +117,42 @@ class FailureBooking(CustomLogger):
             kwargs[_COST] = None
 
     async def async_post_call_failure_hook(  # type: ignore[override]  # LiteLLM passes all of it by name
-        self, *, request_data: dict[str, Any], original_exception: Exception, **_: Any
+        self, *, request_data: dict[str, Any], **_: Any
     ) -> None:
         """Put the cost where the proxy's own callback, which comes after this one, looks for it."""
-        failed = _of_requests.pop(original_exception, None)
-        if failed is None:
+        failed = _of_requests.take(request_data.get(_CALL_ID))
+        if not failed:
             return
-        cost = await asyncio.to_thread(failed.cost_at_end)
+        cost = await asyncio.to_thread(lambda: sum((each.cost_at_end() for each in failed), Decimal(0)))
         if cost:
             request_data[_USAGE] = _no_tokens()
             request_data[_COST] = float(cost)
 
 
+class FailedRequests:
+    """The failed attempts of requests that are not over, by LiteLLM's call id, which all attempts of one share.
+
+    Nobody says when a request ends well, so the oldest are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._attempts: dict[str, list[FailedCall]] = {}
+
+    def keep(self, call_id: object, failed: FailedCall) -> None:
+        with self._lock:
+            self._attempts.setdefault(str(call_id), []).append(failed)
+            while len(self._attempts) > _MAX_REQUESTS:
+                del self._attempts[next(iter(self._attempts))]
+
+    def take(self, call_id: object) -> list[FailedCall]:
+        """The attempts of a request, which is over now."""
+        with self._lock:
+            return self._attempts.pop(str(call_id), [])
+
+
 _callback: Final = FailureBooking()
-# Not an attribute of the exception: LiteLLM's loggers copy exceptions with all that they hold.
-_of_requests: Final[WeakKeyDictionary[Exception, FailedCall]] = WeakKeyDictionary()
+_of_requests: Final = FailedRequests()
 
 
 def register_failure_booking(arguments: Mapping[str, Any]) -> None:
@@ -145,9 +169,9 @@ def _place(call: Call) -> Place:
     bookkeeper: Any = next((each for each in litellm.callbacks if type(each).__name__ == _BOOKKEEPER), None)
     if bookkeeper is not None and bookkeeper._should_track_errors_in_db() is False:
         return "nowhere"  # its operator has chosen ``disable_error_logs``
-    if told or _another_attempt_may_follow(call.arguments):
-        return "nowhere" if bookkeeper is None else "end of request"
-    return "event"
+    if bookkeeper is not None and (told or _another_attempt_may_follow(call.arguments)):
+        return "end of request"
+    return "nowhere" if told else "event"
 
 
 def _another_attempt_may_follow(arguments: Mapping[str, Any]) -> bool:
@@ -156,8 +180,20 @@ def _another_attempt_may_follow(arguments: Mapping[str, Any]) -> bool:
     body = request.get("body") if isinstance(request, Mapping) else None
     return (
         any(getattr(router, name, None) for name in _MORE_ATTEMPTS)
+        or _names_fallbacks(router, arguments.get("model_info"))
         or arguments.get("order") is not None
         or (isinstance(body, Mapping) and bool(body.get("fallbacks")))
+    )
+
+
+def _names_fallbacks(router: Any, model_info: Any) -> bool:
+    """Whether the deployment of this attempt has fallbacks of its own, which LiteLLM tries within the attempt."""
+    own = model_info.get("id") if isinstance(model_info, Mapping) else None
+    deployments = getattr(router, "model_list", None) or ()
+    return any(
+        each["litellm_params"].get("fallbacks")
+        for each in deployments
+        if own is not None and (each.get("model_info") or {}).get("id") == own
     )
 
 

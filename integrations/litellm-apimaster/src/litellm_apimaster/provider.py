@@ -186,11 +186,19 @@ class APIMasterLLM(CustomLLM):
         assert call.identity is not None
         return plan_purchase(call.request, call.identity, buy_again=self._retries_unknown())
 
+    # LiteLLM reports the cost of a stream when it has been read to its end.
+
     def _stream(self, call: Call) -> Iterator[Any]:
-        yield self._chat(call, chat.stream_chunk)
+        got: list[Bought] = []
+        chunk = self._chat(call, partial(_chunk_of, got))
+        with _handing_on(*got):
+            yield chunk
 
     async def _astream(self, call: Call) -> AsyncIterator[Any]:
-        yield await self._achat(call, chat.stream_chunk)
+        got: list[Bought] = []
+        chunk = await self._achat(call, partial(_chunk_of, got))
+        with _handing_on(*got):
+            yield chunk
 
     def _check(self, call: Call, response: Any) -> Any:
         with self._guarded(call), self.clients.blocking_client(call.account) as client:
@@ -228,13 +236,19 @@ class APIMasterLLM(CustomLLM):
 
 
 @contextmanager
-def _handing_on(bought: Bought) -> Iterator[None]:
+def _handing_on(*bought: Bought) -> Iterator[None]:
     """Leave the report of the cost to another call if this one is stopped in its last step."""
     try:
         yield
     except BaseException:
-        bought.report.give_up()
+        for each in bought:
+            each.report.give_up()
         raise
+
+
+def _chunk_of(got: list[Bought], bought: Bought) -> Any:
+    got.append(bought)
+    return chat.stream_chunk(bought)
 
 
 @contextmanager
