@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apimaster import BadRequestError, ImageRequest, ReferenceImageError
+from apimaster.request import read_stored
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,51 @@ def test_refusals_name_the_field_the_value_and_what_is_accepted(
     assert (refused.value.billed, refused.value.retryable) == ("no", False)
     for word in words:
         assert word in str(refused.value)
+
+
+BLANK = ["\u200b", "\ufeff", "\u2060", "\u00ad", "\u3164", "\u200e\u200f", "\x07", "\x1b[0m", "\u0301", "\u00a0\u2028"]
+BLANK += ["\x1b[1;31m \x1b[0m\r\n", "\x1b]0;a title\x07", "\x9b2J", "\u200d\ufe0f", "\u2800", "\ufffc"]
+BLANK += ["\U000e0041\U000e007f", "\U000e0fff", "\ufffe", "\u115f\u1160\uffa0", "\u0940", "\u20e3", "\u180e\u180b"]
+
+
+@pytest.mark.parametrize("prompt", BLANK, ids=ascii)
+def test_a_prompt_without_a_visible_character_is_empty(prompt: str) -> None:
+    with pytest.raises(BadRequestError, match="prompt is empty"):
+        ImageRequest(prompt=prompt)
+    with pytest.raises(BadRequestError, match="prompt is empty"):
+        ImageRequest.build(ImageRequest(prompt="a cat"), {"prompt": prompt})
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("5", "?", "\u200bcat", "\x1b[31mcat\x1b[0m", "\x1b]0;cat", "e\u0301", "\u2764\ufe0f", "1\ufe0f\u20e3"),
+        "\U0001f469\u200d\U0001f680",  # a woman astronaut
+        "\U0001f1eb\U0001f1f7",  # the flag of France
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland
+        "\U0001fac8",  # an emoji that older versions of Python do not know
+        "\u0915\u094d\u200d\u0937",  # Devanagari with a joiner
+        "\u0642\u0650\u0637\u0651",  # Arabic with marks
+        "\u200f\u05d7\u05ea\u05d5\u05dc",  # Hebrew after a mark of direction
+        "\u0e41\u0e21\u0e27",  # Thai
+        "\u732b",
+        "\uace0\uc591\uc774",
+        "\ue000",  # for private use: a font may draw it
+    ],
+    ids=ascii,
+)
+def test_every_script_and_emoji_is_a_prompt(prompt: str) -> None:
+    assert ImageRequest(prompt=prompt).prompt == prompt
+
+
+def test_a_blank_prompt_of_an_earlier_version_can_still_be_read() -> None:
+    """A ledger in which it was bought would not be readable otherwise."""
+    stored = ImageRequest(prompt="a cat", resolution="2K").model_dump_json(exclude_none=True)
+    found = read_stored(stored.replace("a cat", "\u200b"))
+    assert (found.prompt, found.resolution) == ("\u200b", "2K")
+    assert read_stored(stored) == ImageRequest(prompt="a cat", resolution="2K")
+    with pytest.raises(ValueError, match="resolution"):
+        read_stored(stored.replace("2K", "8K"))
 
 
 def test_cost_is_exact_and_for_all_images() -> None:

@@ -7,6 +7,8 @@ the request is sent.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
@@ -32,6 +34,12 @@ _NAMED_FIELDS: Final = {
     "n": "n",
     "image_urls": "references",
 }
+
+# A terminal draws nothing for these, although they hold letters.
+_ESCAPES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
+# Unicode calls them letters or symbols, and fonts leave them blank: Hangul fillers, an empty Braille cell, and the
+# place of an object that was not copied.
+_BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc")
 
 
 class Webhook(BaseModel):
@@ -102,8 +110,9 @@ class ImageRequest(BaseModel):
     @field_validator("prompt")
     @classmethod
     def _prompt_says_something(cls, value: str) -> str:
-        if not value.strip():
-            raise BadRequestError("prompt is empty", advice="Say what to draw.")
+        if is_blank(value):
+            unseen = " (it holds invisible characters only)" if value.strip() else ""
+            raise BadRequestError(f"prompt is empty{unseen}", advice="Say what to draw.")
         return value
 
     @field_validator("model")
@@ -190,6 +199,35 @@ class ImageRequest(BaseModel):
                 return prompt
             return cls(**{name: getattr(prompt, name) for name in cls.model_fields} | given)
         return cls(prompt=prompt, **given)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space, controls, marks without a letter, zero-width and other blanks."""
+    if "\x1b" in text or "\x9b" in text:
+        text = _ESCAPES.sub("", text)
+    return not any(map(_is_visible, text))
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category == "Cn":  # it may be an emoji that is newer than this Python
+        code = ord(character)
+        unseen = code == 0x2065 or 0xFFF0 <= code <= 0xFFF8 or code >> 12 == 0xE0  # reserved for such characters
+        return not unseen and code & 0xFFFE != 0xFFFE and not 0xFDD0 <= code <= 0xFDEF  # nor are these characters
+    return category not in ("Cc", "Cf", "Cs", "Mn", "Me", "Mc", "Zs", "Zl", "Zp") and character not in _BLANKS
+
+
+def read_stored(text: str) -> ImageRequest:
+    """A request from the JSON of one that was made before: earlier versions bought blank prompts, too."""
+    try:
+        return ImageRequest.model_validate_json(text)
+    except ValueError:
+        fields = json.loads(text)
+        prompt = fields.get("prompt") if isinstance(fields, dict) else None
+        if not isinstance(prompt, str) or not is_blank(prompt):
+            raise
+        readable = ImageRequest.model_validate_json(json.dumps({**fields, "prompt": "-"}))
+        return readable.model_copy(update={"prompt": prompt})
 
 
 def text_fault(text: str) -> str:

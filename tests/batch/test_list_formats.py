@@ -80,6 +80,22 @@ def test_on_stdin_in_every_encoding(kind: str, encoding: str, monkeypatch: pytes
     assert [image.request.prompt for image in read_image_list("-").images] == TWO
 
 
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff", " \u00ad\u3164", "\u2060\u200e"], ids=ascii)
+@pytest.mark.parametrize("kind", ["csv", "json lines", "text", "excel", "yaml of texts"])
+def test_a_line_without_a_visible_character_is_an_empty_line(kind: str, blank: str, tmp_path: Path) -> None:
+    if kind == "yaml of texts":
+        lines = ["- a cat", f"- '{blank}'", "- a dog"]
+        (tmp_path / "list").write_text("\n".join(lines), encoding="utf-8")
+        with pytest.raises(InvalidLines, match="line 2, item 2: prompt is empty"):  # an entry, not a line
+            read_image_list(str(tmp_path / "list"))
+        return
+    lines = UNDERSTOOD[kind].replace("\r", "").rstrip("\n").split("\n")
+    for place in range(len(lines) + 1):
+        text = "\n".join([*lines[:place], blank, *lines[place:]])
+        (tmp_path / "list").write_text(text, encoding="utf-8")
+        assert [image.request.prompt for image in read_image_list(str(tmp_path / "list")).images] == TWO
+
+
 def test_a_chinese_list_in_utf_16_without_a_mark(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes("prompt;id\n一只在雨中的狐狸;a\n灯塔;b\n".encode("utf-16-le"))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ..request import is_blank
 from .image_list import ACCEPTED_FIELDS, LineFault, Record
 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -30,7 +31,7 @@ def read_rows(text: str) -> Iterator[Record]:
     try:
         for row in reader:
             number, before = before + 1, skipped + reader.line_num
-            if not any(cell.strip() for cell in row):
+            if all(map(is_blank, row)):
                 continue
             if names is None:
                 names = column_names(row)
@@ -38,7 +39,7 @@ def read_rows(text: str) -> Iterator[Record]:
                 yield from (Record(number, fault) for fault in faults)
                 if faults:
                     return
-            elif len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
+            elif len(row) > len(names) and not all(map(is_blank, row[len(names) :])):
                 advice = f"Put quotes around a cell that holds {delimiter!r}."
                 fault = LineFault(number, f"{len(row)} cells under {len(names)} columns", advice)
                 yield Record(number, fault)
@@ -84,7 +85,7 @@ def _start_of_header(text: str) -> tuple[int, int, str | None]:
     while start < len(text):
         end = re.compile(r"\r\n|\r|\n").search(text, start)
         line = text[start : end.start() if end else len(text)]
-        if line.strip() and not line.lstrip().startswith("#") and named_delimiter(line) is None:
+        if not is_blank(line) and not line.lstrip().startswith("#") and named_delimiter(line) is None:
             break
         named = named_delimiter(line) or named
         start, skipped = (end.end() if end else len(text)), skipped + 1
@@ -106,7 +107,7 @@ def _read_cells(names: list[str], row: list[str], number: int) -> dict[str, Any]
     entry: dict[str, Any] = {}
     for name, cell in zip(names, row):  # noqa: B905 -- a short row leaves its last columns empty
         text = cell.strip()
-        if not text:
+        if is_blank(text):
             continue
         try:
             entry[name] = _read_cell(name, text)

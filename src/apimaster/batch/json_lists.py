@@ -7,6 +7,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import Any, Final, NoReturn
 
+from ..request import is_blank
 from .image_list import ACCEPTED_FIELDS, LineFault, Record
 
 LIST_KEYS: Final = ("images", "prompts", "requests", "items")
@@ -33,7 +34,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_without_repeated_fields, p
 
 def is_json_lines(text: str) -> bool:
     """Whether a text that begins with ``{`` is an object in each line, and not one document."""
-    lines = (line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#"))
+    lines = (line for line in text.split("\n") if not is_blank(line) and not line.lstrip().startswith("#"))
     first, second = next(lines, "").strip(), next(lines, "").strip()
     if not second:
         return False
@@ -52,7 +53,7 @@ def read_json_lines(text: str) -> Iterator[Record]:
     """The object in each line; a line that begins with ``#`` is a comment."""
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
-        if not line or line.startswith("#"):
+        if is_blank(line) or line.startswith("#"):
             continue
         try:
             entry = _DECODER.decode(line)

@@ -19,7 +19,7 @@ from ..ledger.rows import BudgetRow, Row
 from ..ledger.schema import PAGE, PageKey, Where, page_key, pages
 from ..ledger.states import PurchaseState
 from ..ledger.steps import PlanAgain, Reap, Step
-from ..request import ImageRequest
+from ..request import read_stored
 from .items import ENDED, SPENT, STATES, ZERO, BatchItem, State, batch_state
 from .ledger_records import PlannedGroup, StateCount
 from .lines import Line, Lines
@@ -85,7 +85,7 @@ class BatchLedger:
             first = lines[0].seq if first is None else first
             rows = []
             for line in lines:
-                request = ImageRequest.model_validate_json(line.request)
+                request = read_stored(line.request)
                 rows.append(
                     Row(
                         self.key(line.id),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
+from ..request import is_blank
 from .csv_rows import DELIMITERS, cells_of, column_names, delimiter_of, named_delimiter
 from .image_list import ACCEPTED_FIELDS, LineFault, Record
 from .json_lists import LIST_KEYS, is_json_lines
@@ -84,7 +85,7 @@ def read_prompts(text: str, *, checked: bool) -> Iterator[Record]:
         return
     for number, line in enumerate(text.split("\n"), start=1):
         prompt = line.strip()
-        if not prompt or prompt.startswith(COMMENT):
+        if is_blank(prompt) or prompt.startswith(COMMENT):
             continue
         kind = structure_of(prompt) if checked else None
         if kind is not None:
@@ -109,7 +110,7 @@ def structure_of(line: str) -> str | None:
 
 def _significant(text: str) -> Iterator[str]:
     for line in text.split("\n"):
-        if line.strip() and not line.lstrip().startswith(COMMENT):
+        if not is_blank(line) and not line.lstrip().startswith(COMMENT):
             yield line.strip(" \r\n\ufeff")
 
 

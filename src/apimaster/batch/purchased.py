@@ -9,7 +9,7 @@ from typing import Any
 
 from ..ledger.purchase import failure_of, images_of, task_of
 from ..ledger.rows import Row
-from ..request import ImageRequest
+from ..request import ImageRequest, read_stored
 from ..results import GeneratedImage, Task
 from .items import ENDED, IMAGES, SPENT, BatchItem, batch_state
 from .lines import Line
@@ -17,7 +17,7 @@ from .lines import Line
 
 def item_from(line: Line, row: Row | None) -> BatchItem:
     """The image of a line with its purchase. The folder wrote the line, so only the request is checked again."""
-    request = ImageRequest.model_validate_json(line.request)
+    request = read_stored(line.request)
     facts: dict[str, Any] = {}
     if row is not None:
         state = batch_state(row.state, row.billed)

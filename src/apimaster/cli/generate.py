@@ -10,6 +10,7 @@ import typer
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
 from ..batch.list_text import STDIN, name_of, read_text
 from ..errors import BadRequestError
+from ..request import is_blank
 from . import options, printing
 from .client_runner import open_endpoint, run_with_client
 from .error_output import failure_paragraph
@@ -130,7 +131,7 @@ def _prompt_of(prompt: str | None, file: str | None) -> str:
         assert prompt is not None
         return prompt
     text = read_text(source).replace("\r\n", "\n").strip()
-    if not text:
+    if is_blank(text):
         raise BadRequestError(f"{name_of(source)} holds no prompt", advice="Say in it what to draw.")
     return text
 

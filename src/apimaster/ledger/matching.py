@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
-from ..request import ImageRequest
+from ..request import ImageRequest, read_stored
 from .digest import is_digest, text_digest
 from .rows import Row
 
@@ -158,7 +158,7 @@ def unknown_since(row: Row) -> float:
 def request_of(row: Row) -> ImageRequest | None:
     """What a row asks for; None if this version can't read it: a newer one, which shares the ledger, wrote it."""
     try:
-        return ImageRequest.model_validate_json(row.request)
+        return read_stored(row.request)
     except ValueError:
         return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ..errors import APIMasterError, Billed
-from ..request import ImageRequest
+from ..request import ImageRequest, read_stored
 from ..results import GeneratedImage, ImageFailure, Task
 from .rows import BudgetRow, Row
 from .states import PurchaseState
@@ -163,7 +163,7 @@ def failure_json(error: APIMasterError, *, prompts: bool) -> str:
 
 def purchase_from(row: Row) -> Purchase:
     """The purchase in a row. The ledger wrote the row, so only what is JSON in it is checked again."""
-    request = ImageRequest.model_validate_json(row.request)
+    request = read_stored(row.request)
     cost = row.cost if row.counted()[1] else Decimal(0)
     return Purchase.model_construct(
         key=row.key,
