@@ -91,3 +91,61 @@ def test_generate_without_a_prompt_buys_nothing(
     assert apimaster(["generate", *arguments]) == 2
     assert part in capsys.readouterr().err
     assert not gateway.requests
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("r.json", '{"prompt": "A cat"}', "r.json holds JSON with a request"),
+        ("r.json", '\ufeff{"images": ["A cat", "A dog"]}', "JSON with a request"),
+        ("r.txt", '[\n  "A cat",\n  {"prompt": "A dog"}\n]', "a list in JSON"),
+        ("r.jsonl", '# two\n{"prompt": "A cat"}\n{"prompt": "A dog"}\n', "JSON with a request"),
+        ("r.json", '{"custom_id": "a", "body": {"prompt": "A cat"}}', "JSON with a request"),
+        ("r.json", '{"prompt": "A cat"', "JSON with a request"),
+        ("r.json", "null", "the value null"),
+        ("r.yaml", "# mine\n---\nprompt: A cat\nn: 2\n", "YAML with a request"),
+        ("r.yaml", "prompts:\n- A cat\n", "YAML with a request"),
+        ("r.csv", "prompt,aspect_ratio\nA cat,16:9\n", "a table with requests"),
+        ("r.txt", "\u200b\u2060", "r.txt holds no prompt"),
+    ],
+)
+@pytest.mark.parametrize("door", ["file", "argument"])
+def test_a_request_in_place_of_a_prompt_buys_nothing(
+    gateway: Emulator, name: str, text: str, part: str, door: str, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert apimaster(["generate", *(["--prompt-file", name] if door == "file" else [text])]) == 2
+    printed = capsys.readouterr().err
+    assert (part if door == "file" else part.removeprefix(f"{name} holds ").replace("no prompt", "empty")) in printed
+    assert "Nothing was charged" in printed
+    assert not gateway.requests
+
+
+@pytest.mark.parametrize("prompt", ["@p.txt", "p.txt", "@p"])
+def test_the_name_of_a_file_is_not_drawn(gateway: Emulator, prompt: str, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "p.txt").write_text("a cat")
+    (tmp_path / "p").write_text("a cat")
+    assert apimaster(["generate", prompt]) == 2
+    assert f"--prompt-file {prompt.removeprefix('@')}" in capsys.readouterr().err
+    assert not gateway.requests
+
+
+@pytest.mark.apimaster_emulator(pictures="small")
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "@gone.txt",
+        "p",
+        "7",
+        "a cat in p.txt",
+        '{"scene": "a beach"}',
+        "- a cat\n- a hat",
+        "# a cat",
+        "[1] a cat",
+        "@" + "a" * 5000,
+    ],
+)
+def test_what_only_resembles_a_file_or_a_request_is_drawn(gateway: Emulator, prompt: str, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("a cat")
+    assert apimaster(["generate", "-r", "0.5K", "--", prompt]) == 0
+    assert bought(gateway) == [prompt]

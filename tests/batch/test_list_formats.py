@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from apimaster.batch import InvalidLines
 from apimaster.batch.list_files import read_image_list
+from apimaster.batch.structure import request_in, structure_of, structure_of_most
 from apimaster.errors import BadRequestError
 
 TWO = ["a cat", "a dog"]
@@ -180,6 +182,32 @@ REFUSED = [
     ("// mine\na cat\n", ["line 1", "comments begin with #"]),
     ("| prompt | size |\n|---|---|\n| a | b |\n", ["line 1"]),
     ("```\na cat\n```\n", ["line 1", "Markdown"]),
+    ("null", ["line 1", "a value that is missing"]),
+    ("5\n", ["line 1", "values of JSON", "--format text"]),
+    ("true", ["line 1", "values of JSON"]),
+    ("1\n2\n3\n", ["line 1", "values of JSON"]),
+    ("a cat\nundefined\n", ["line 2", "missing"]),
+    ("const prompts = ['A cat','A dog']", ["line 1", "code"]),
+    ("export const prompts: string[] = ['A cat'];", ["line 1", "code"]),
+    ("def draw(prompt):\n    return 'a cat'\n", ["line 1", "code"]),
+    ("from PIL import Image\na cat\n", ["line 1", "code"]),
+    ("import { cats } from './cats'\n", ["line 1", "code"]),
+    ("import numpy as np\n", ["line 1", "code"]),
+    ("draw('a cat');\n", ["line 1", "code"]),
+    ("if (cats) {\n", ["line 1", "code"]),
+    ("\\begin{itemize}\n", ["line 1", "code"]),
+    ("INSERT INTO x VALUES ('A cat');", ["line 1", "SQL"]),
+    ("insert into prompts (text) values ('A cat'),\n('A dog');\n", ["line 1", "SQL", "line 2"]),
+    ("SELECT prompt FROM prompts;", ["line 1", "SQL"]),
+    ("CREATE TABLE prompts (id int);", ["line 1", "SQL"]),
+    ("From: a\nTo: b\nSubject: c\n", ["line 1", "a mail, or a form"]),
+    ("From: a\nSubject: c\n\nHello,\nplease draw cats.\nAnd dogs.\nThank you\n", ["line 1", "a mail"]),
+    ("Subject: a cat\nStyle: oil\nLighting: soft\n", ["line 1", "a form whose fields belong together"]),
+    ("cat.png\ndog.png\n", ["line 1", "names of image files", "cat.png"]),
+    ("# mine\n\npictures/my cat.JPG\nC:\\dog.webp\n/a/b.heic\n", ["line 3", "names of image files"]),
+    ("https://host/a\nhttps://host/b?c=d\n", ["line 1", "addresses"]),
+    ("; mine\na cat\n", ["line 1", "comments begin with #"]),
+    ("-- mine\na cat\n", ["line 1", "comments begin with #"]),
     ("# only\n# comments\n", ["2 comment lines", "\\#"]),
     ("", ["holds no lines"]),
     ("[]", ["holds no lines"]),
@@ -237,6 +265,22 @@ def test_bytes_that_are_no_text(data: bytes, parts: list[str], tmp_path: Path) -
         "* a star",
         "50% grey",
         "(a cat:1.2), oil",
+        "From: a distance, a castle",
+        "Subject: a fox",
+        "Select flowers from a garden, in oil",
+        "Update the kitchen, set for two",
+        "Let there be light",
+        "import goods in a harbour",
+        "return of the king",
+        "class photo of foxes",
+        "var. colours of a leaf",
+        "if (only) cats could fly",
+        "create a table, set for two",
+        "a desktop with a file cat.png",
+        "a shop of cat(s) and dog(s)",
+        "1984",
+        "A true story",
+        "Null Island at noon",
     ],
 )
 def test_free_text_stays_possible(prompt: str, tmp_path: Path) -> None:
@@ -251,6 +295,21 @@ def test_format_text_buys_each_line_as_it_is(prompt: str, tmp_path: Path) -> Non
     path = tmp_path / "list.txt"
     path.write_text(prompt)
     assert read_image_list(str(path), form="text").images[0].request.prompt == prompt
+
+
+def test_names_of_images_in_prose_are_prompts(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("A cat\nFrom: a distance, a castle\ncat.png\nTo: the moon\nA dog\n")
+    assert len(read_image_list(str(path)).images) == 5
+
+
+@pytest.mark.parametrize("start", ["import", "const", "SELECT", "insert into", "if (", "cat", "From: a\nTo:", "def"])
+@pytest.mark.parametrize("filling", [" ", "a ", "a", ") ", ".", "=", "'"])
+def test_a_long_line_takes_no_time(start: str, filling: str) -> None:
+    began = time.thread_time()
+    for kind in (structure_of, request_in, lambda text: structure_of_most(text.split("\n"))):
+        kind(start + filling * 50_000 + "!")
+    assert time.thread_time() - began < 1
 
 
 def test_a_lone_text_is_no_json_list(tmp_path: Path) -> None:

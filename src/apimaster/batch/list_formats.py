@@ -14,7 +14,8 @@ from typing import Final, Literal
 from ..request import is_blank
 from .csv_rows import DELIMITERS, cells_of, column_names, delimiter_of, named_delimiter
 from .image_list import ACCEPTED_FIELDS, LineFault, Record
-from .json_lists import LIST_KEYS, is_json_lines
+from .json_lists import is_json_lines
+from .structure import FIELD, structure_of, structure_of_most
 
 Format = Literal["jsonl", "json", "csv", "yaml", "text"]
 
@@ -35,23 +36,6 @@ _BY_ENDING: Final[dict[str, Format]] = {
 _LOOKED_AT: Final = 200
 """Lines that are compared to find columns."""
 
-_KNOWN: Final = "|".join(sorted({*ACCEPTED_FIELDS, *LIST_KEYS, "custom_id", "body"}))
-_FIELD: Final = re.compile(rf"""(-\s+)?["']?({_KNOWN})["']?\s*:(\s|$)""", re.IGNORECASE)
-_PLAIN_FIELD: Final = re.compile(r"""(-\s+)?(["']?[a-z_][a-z0-9_-]*["']?:\s+\S|["']?\w[\w -]{0,40}["']?:\s*$)""")
-_STRUCTURE: Final = (
-    (re.compile(r"[{}]|\[\s*($|[\"'{\[\]])|\],?$|\[[^\]]*\],?$"), "JSON or a settings file"),
-    (re.compile(r"""("[^"]*"|'[^']*')\s*(:|,$)"""), "a part of JSON"),
-    (re.compile(r"""\(\s*($|["'(])|\),?$"""), "code"),
-    (re.compile(r"-($|\s)|---|%YAML|\.\.\.$"), "YAML, or a list of Markdown"),
-    (_FIELD, "YAML"),
-    (_PLAIN_FIELD, "YAML"),
-    (re.compile(r"<[!?/a-zA-Z]"), "XML or HTML"),
-    (re.compile(r"```|~~~|\|.*\|$"), "Markdown"),
-    (re.compile(r"[\w.]+\s*=(\s*[\[{\"'(]|\s+\S|\S*$)"), "a settings file or code"),
-    (re.compile(r"//|/\*"), "a comment (comments begin with #) or code"),
-    (re.compile(r"""("[^"]*"|)\t|[^\t]+\t"""), "a table with tabs"),
-    (re.compile(r'"[^"]*"[,;]'), "CSV"),
-)
 _ADVICE: Final = (
     "Write the list as JSON, JSON lines, CSV or YAML with the fields of a request; "
     "--format text buys each line as a prompt."
@@ -80,7 +64,7 @@ def format_of(text: str, ending: str) -> Format:
 
 def read_prompts(text: str, *, checked: bool) -> Iterator[Record]:
     """Each line as a prompt, without comment lines; with ``checked``, structure is a fault."""
-    if checked and (found := _table_fault(text)) is not None:
+    if checked and (found := _table_fault(text) or _fault_of_most(text)) is not None:
         yield found
         return
     for number, line in enumerate(text.split("\n"), start=1):
@@ -89,8 +73,8 @@ def read_prompts(text: str, *, checked: bool) -> Iterator[Record]:
             continue
         kind = structure_of(prompt) if checked else None
         if kind is not None:
-            shown = prompt if len(prompt) <= 60 else f"{prompt[:59]}…"
-            yield Record(number, LineFault(number, f"this looks like {kind}, not like a prompt: {shown!r}", _ADVICE))
+            message = f"this looks like {kind}, not like a prompt: {_shown(prompt)}"
+            yield Record(number, LineFault(number, message, _ADVICE))
         else:
             yield Record(number, prompt[1:] if prompt.startswith(ESCAPED) else prompt)
 
@@ -98,14 +82,6 @@ def read_prompts(text: str, *, checked: bool) -> Iterator[Record]:
 def count_comments(text: str) -> int:
     """How many lines of a text are comments."""
     return sum(line.lstrip().startswith(COMMENT) for line in text.split("\n"))
-
-
-def structure_of(line: str) -> str | None:
-    """What a line looks like that is no prompt; None for a prompt."""
-    for pattern, kind in _STRUCTURE:
-        if pattern.match(line):
-            return kind
-    return None
 
 
 def _significant(text: str) -> Iterator[str]:
@@ -125,13 +101,13 @@ def _is_header(line: str) -> bool:
 
 def _is_yaml(lines: list[str]) -> bool:
     first = lines[0]
-    if first.startswith(("---", "%YAML")) or _FIELD.match(first):
+    if first.startswith(("---", "%YAML")) or FIELD.match(first):
         return True
     if first.endswith(":") and len(lines) > 1 and lines[1].startswith("- "):
         return True
     if first != "-" and not first.startswith("- "):
         return False
-    return all(line.startswith("- ") for line in lines) or any(map(_FIELD.match, lines))
+    return all(line.startswith("- ") for line in lines) or any(map(FIELD.match, lines))
 
 
 def _table_fault(text: str) -> Record | None:
@@ -143,14 +119,30 @@ def _table_fault(text: str) -> Record | None:
         counts = {len(cells_of(line, delimiter)) for line in lines}
         spaced = delimiter != "\t" and any(f"{delimiter} " in line for line in lines)  # as in a sentence
         if len(counts) == 1 and counts.pop() > 1 and not spaced:
-            number = next(
-                number for number, line in enumerate(text.split("\n"), start=1) if line.strip(" \r\n\ufeff") == lines[0]
-            )
+            number = _number_of(lines[0], text)
             cells = ", ".join(repr(cell[:40]) for cell in cells_of(lines[0], delimiter)[:20])
             accepted = ", ".join(ACCEPTED_FIELDS)
             message = f"this looks like a table, and no column is known: {cells}; accepted: {accepted}"
             return Record(number, LineFault(number, message, _ADVICE))
     return None
+
+
+def _fault_of_most(text: str) -> Record | None:
+    """The fault of a text that is no list of prompts, although each of its lines may be one."""
+    lines = list(itertools.islice(_significant(text), _LOOKED_AT))
+    kind = structure_of_most(lines)
+    if kind is None or any(map(structure_of, lines)):  # lines that can't be prompts are named one by one
+        return None
+    number = _number_of(lines[0], text)
+    return Record(number, LineFault(number, f"this looks like {kind}, not like prompts: {_shown(lines[0])}", _ADVICE))
+
+
+def _number_of(wanted: str, text: str) -> int:
+    return next(number for number, line in enumerate(text.split("\n"), start=1) if line.strip(" \r\n\ufeff") == wanted)
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 60 else f"{line[:59]}…")
 
 
 def _is_json(text: str) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from .. import AsyncAPIMaster, ImageRequest, ImageResult
 from ..batch.list_text import STDIN, name_of, read_text
+from ..batch.structure import request_in
 from ..errors import BadRequestError
 from ..request import is_blank
 from . import options, printing
@@ -18,6 +21,8 @@ from .exit_codes import exit_code_for_failures
 from .ledger.place import ledger_place
 from .progress import show_progress
 from .resume import ResumeCommand
+
+_TEXT_FILES: Final = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml")
 
 
 class ModeName(str, Enum):
@@ -129,11 +134,36 @@ def _prompt_of(prompt: str | None, file: str | None) -> str:
     source = STDIN if prompt == STDIN else file
     if source is None:
         assert prompt is not None
+        _refuse_file_name(prompt)
+        _refuse_structure(prompt, "the prompt")
         return prompt
     text = read_text(source).replace("\r\n", "\n").strip()
     if is_blank(text):
         raise BadRequestError(f"{name_of(source)} holds no prompt", advice="Say in it what to draw.")
+    _refuse_structure(text, name_of(source))
     return text
+
+
+def _refuse_file_name(prompt: str) -> None:
+    """Refuse ``@prompt.txt``, as curl reads it, and ``prompt.txt``, if there is such a file: neither is to be drawn."""
+    name = prompt.removeprefix("@")
+    try:
+        is_one = (name != prompt or name.lower().endswith(_TEXT_FILES)) and Path(name).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        return
+    if is_one:
+        advice = f"Draw what it holds with --prompt-file {shlex.quote(name)}."
+        raise BadRequestError(f"the prompt {prompt!r} is the name of a file", advice=advice)
+
+
+def _refuse_structure(text: str, name: str) -> None:
+    """Refuse a list or a request in place of a prompt: its text would be drawn."""
+    kind = request_in(text)
+    if kind is not None:
+        raise BadRequestError(
+            f"{name} holds {kind}, not a prompt",
+            advice="Write only the prompt, and give the rest as options; `apimaster batch` reads such files.",
+        )
 
 
 def _print(result: ImageResult, unfinished: list[str]) -> None:
