@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -68,6 +70,34 @@ def test_an_endless_reply(door: Door, server: Emulator, monkeypatch: pytest.Monk
     assert not error.retryable
     server.script("reply", on="poll", status=200, body="x" * 100_000)
     assert len(door("generate", "a cat").images) == 1
+
+
+@pytest.mark.parametrize("text", ["abc", "data:image/png;base64,abcde", "=", "1763174708x"])
+def test_a_finished_task_whose_picture_is_broken(text: str, door: Door, server: Emulator) -> None:
+    """A later poll brings the same: the wait ends, and with the error that a one-shot reply ends in."""
+    body = {"data": {"status": "completed", "result": {"images": [{"b64_json": text}]}}}
+    server.script(*(["reply"] * 30), on="poll", status=200, body=json.dumps(body))
+    error = door.error("generate", "a cat", timeout=30)
+    assert type(error) is OutcomeUnknownError
+    assert error.billed == "yes"
+    assert error.task is not None
+    assert error.task.id in error.message
+    assert "client.wait(error.task)" in error.advice
+    assert [request.route for request in server.requests].count("poll") == 1
+    assert len(server.bill.charges) == 1
+    polled = door.error("retrieve", error.task)
+    assert (type(polled), polled.billed, polled.task.id) == (OutcomeUnknownError, "yes", error.task.id)
+    server.script("reply", status=200, body=json.dumps({"data": [{"b64_json": text}]}))
+    assert type(door.error("generate", "a cat", mode="sync")) is OutcomeUnknownError
+
+
+def test_a_picture_that_was_broken_once_is_collected_later(door: Door, server: Emulator, tmp_path: Path) -> None:
+    body = {"data": {"status": "completed", "result": {"images": [{"b64_json": "abc"}]}}}
+    server.script("reply", on="poll", status=200, body=json.dumps(body))
+    door.settings["ledger"] = str(tmp_path / "ledger.db")
+    assert type(door.error("generate", "a cat", idempotency_key="a")) is OutcomeUnknownError
+    assert len(door("generate", "a cat", idempotency_key="a").images) == 1
+    assert len(server.bill.charges) == 1
 
 
 @pytest.mark.parametrize(

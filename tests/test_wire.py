@@ -11,6 +11,7 @@ import pytest
 from apimaster import GeneratedImage, ImageRequest, Task
 from apimaster._flows.operations import Reply
 from apimaster._wire.messages import (
+    BrokenPicture,
     Empty,
     Unreadable,
     generation_call,
@@ -125,7 +126,7 @@ def test_a_picture_inside_the_reply_is_kept_out_of_json_and_repr() -> None:
         ([], Unreadable),
         (b"<html>fine</html>", Unreadable),
         (b"", Unreadable),
-        ({"data": [{"b64_json": "a"}]}, Unreadable),
+        ({"data": [{"b64_json": "a"}]}, BrokenPicture),
     ],
 )
 def test_an_empty_success_is_not_an_unreadable_one(document: Any, kind: type[Unreadable]) -> None:

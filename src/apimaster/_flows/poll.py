@@ -13,7 +13,7 @@ from typing import Final
 
 from .._polling.schedule import TaskSchedule
 from .._wire.errors import error_from, task_failure
-from .._wire.messages import Unreadable, read_task, task_call
+from .._wire.messages import BrokenPicture, Unreadable, read_task, task_call
 from ..catalog import DEFAULT_RESOLUTION
 from ..errors import (
     APIConnectionError,
@@ -21,6 +21,7 @@ from ..errors import (
     InternalServerError,
     NoImageError,
     NotFoundError,
+    OutcomeUnknownError,
     RateLimitError,
     TaskTimeoutError,
     sentence,
@@ -40,6 +41,10 @@ _INSTANT: Final = 0.001  # seconds not worth sleeping, or too few to move a cloc
 _AFTER_A_REFUSAL: Final = (
     "Fix the cause, then continue with client.wait(error.task), which is free: a new request would be a second charge."
 )
+_BROKEN_PICTURE: Final = (
+    "Look once more with client.wait(error.task), which is free, and report this task to the vendor: "
+    "a new request would be a second charge."
+)
 _PASSING: Final = (APIConnectionError, InternalServerError, RateLimitError)
 # A task can be unknown for a moment after its submit, until the gateway's replicas agree.
 _PATIENCE_WITH_UNKNOWN: Final = 5
@@ -50,6 +55,7 @@ def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flo
 
     Raises:
         APIConnectionError, InternalServerError, RateLimitError: a passing fault.
+        OutcomeUnknownError: the task has succeeded, and the picture in the reply can't be decoded.
         APIMasterError: anything else that the gateway answered.
     """
     try:
@@ -61,6 +67,14 @@ def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flo
     if 200 <= reply.status < 300:
         try:
             return read_task(reply, task)
+        except BrokenPicture as cause:
+            raise OutcomeUnknownError(
+                f"Task {task.id} succeeded, and the reply can't be read: {cause}.",
+                billed="yes",
+                status_code=reply.status,
+                task=task,
+                advice=_BROKEN_PICTURE,
+            ) from None
         except Unreadable as cause:
             raise InternalServerError(f"Could not read task {task.id}: {cause}.", task=task) from None
     now: Instant = yield Now()
@@ -85,6 +99,7 @@ def poll_until_done(
         TaskTimeoutError: the deadline passed; the task goes on.
         GenerationFailedError, ContentPolicyError: it failed, and the charge was given back.
         NoImageError: it succeeded with nothing in it.
+        OutcomeUnknownError: it succeeded with a picture that can't be decoded.
         APIMasterError: the gateway refuses to tell; the task goes on and is paid for.
     """
     key = (task.model, (task.request.resolution if task.request else None) or DEFAULT_RESOLUTION)
@@ -112,6 +127,8 @@ def poll_until_done(
         except APIMasterError as error:
             fault, faults = error, faults + 1
             _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))
+            if isinstance(error, OutcomeUnknownError):
+                raise  # the task is over
             if not _may_pass(error, faults, fresh=begun is not None):
                 own = f"{error.advice} " if isinstance(error, APIConnectionError) else ""
                 error.billed, error.advice = "yes", own + _AFTER_A_REFUSAL

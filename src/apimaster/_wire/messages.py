@@ -42,6 +42,10 @@ class Unreadable(ValueError):
     """A success reply that this client can't read; the message says what it holds instead."""
 
 
+class BrokenPicture(Unreadable):
+    """A well-formed success reply with a picture inside it that can't be decoded."""
+
+
 class Empty(Unreadable):
     """A well-formed success reply with neither a task nor a picture in it."""
 
@@ -115,6 +119,7 @@ def read_task(reply: Reply, known: Task) -> Task:
     """The new state of ``known`` after a poll.
 
     Raises:
+        BrokenPicture: it has succeeded, and its picture can't be decoded: the next poll brings the same.
         Unreadable: the reply is not a JSON object with a status. This is a passing fault: poll again.
     """
     document = object_in(reply)
@@ -242,7 +247,9 @@ def _inline_image(encoded: str, task_id: str | None, position: int) -> Generated
     try:
         data = base64.b64decode(encoded.rpartition(",")[2])
     except (binascii.Error, ValueError):
-        raise Unreadable("a picture whose base64 is broken") from None
+        raise BrokenPicture("a picture whose base64 is broken") from None
+    if not data:
+        raise BrokenPicture("a picture without bytes")
     image = GeneratedImage(task_id=task_id, output_index=position)
     image._data = data
     return image
