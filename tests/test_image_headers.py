@@ -131,7 +131,7 @@ FRAMES: Final = st.builds(
     st.sampled_from([0, 1, 61, 65_535]),
 )
 RIFF: Final = st.builds(riff_chunk, st.sampled_from([b"VP8X", b"VP8 ", b"VP8L", b"ANIM", b"EXIF", b"abcd"]), DATA)
-FILL: Final = st.sampled_from([b"\xff", b"\xff" * 9, b"\xff\x01", b"\xff\xd0", b"\0"])
+FILL: Final = st.sampled_from([b"\xff", b"\xff" * 9, b"\xff\x01", b"\xff\xd0", b"\0", b"\xff\0", b"\xff\xd8", b"stray"])
 INSERTED: Final = {
     "png": CHUNKS | HEADERS,
     "jpeg": SEGMENTS | FRAMES | FILL,
@@ -226,6 +226,71 @@ def test_real_pictures_are_what_pillow_finds(name: str) -> None:
     assert other is not None
     assert (other.width, other.height) == SIZE
     assert accepted(REAL[name]) == (other if other.media_type in FORMATS.values() else None)
+
+
+def with_stray(name: str, stray: bytes, place: int) -> bytes:
+    parts = parts_of(name)
+    return b"".join([*parts[:place], stray, *parts[place:]])
+
+
+STRAY: Final = {
+    "text": b"hello",
+    "one byte": b"\x01",
+    "an escaped FF": b"\xff\0\0\2",
+    "many": b"\xff\0" * 30_000 + b"\xff" * 30_000 + b"\0" + b"x" * 60_000,
+    "after a length that is too small": segment(0xED, b"Photoshop 3.0\0") + b"8BIM\4\6\0\0\0\0\0\7\0\4\0\0\0\1\1\0",
+    "a length that is too large": b"\xff\xee\0\x0fAdobe\0d@\0\0\0\1",
+    "a length that is too small by one": b"\xff\xee\0\x0dAdobe\0d\0\0\0\0\1",
+}
+
+
+@pytest.mark.parametrize("stray", STRAY)
+@pytest.mark.parametrize("name", [name for name in REAL if kind_of(name) == "jpeg"])
+def test_stray_bytes_between_segments_are_skipped(name: str, stray: str) -> None:
+    """Cameras and editors write some, and all decoders skip them."""
+    places = range(2, len(parts_of(name)))  # the first marker follows at once: it is part of the signature
+    if stray == "a length that is too large":
+        places = range(1, 2)  # it takes the marker of the next segment, which is lost: that is not to be the frame
+    for place in places:
+        data = with_stray(name, STRAY[stray], place)
+        picture = accepted(data)
+        assert picture == Picture("image/jpeg", *SIZE)
+        assert found_by_pillow(data) == picture
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+        cut = data[: len(b"".join(parts_of(name)[:place])) + len(STRAY[stray])]
+        assert accepted(cut) is None
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        b"x" * 300_000,
+        b"\xff" * 300_000,
+        b"\xff\0" * 150_000,
+        segment(0xE0, b"") + b"\xff\xd9",
+        b"\xff\xd8",
+        b"\xff\xf5\0\2",
+    ],
+    ids=["bytes", "fill", "escapes", "end", "start", "extension"],
+)
+def test_stray_bytes_have_an_end(stray: bytes) -> None:
+    assert accepted(with_stray("jpeg", stray, 2)) is None
+
+
+def test_stray_bytes_are_counted_for_the_whole_picture() -> None:
+    assert accepted(with_stray("jpeg", (b"x" * 100 + segment(0xFE, b"")) * 2_000, 2)) is not None
+    assert accepted(with_stray("jpeg", (b"x" * 100 + segment(0xFE, b"")) * 3_000, 2)) is None
+
+
+@pytest.mark.parametrize(("chunks", "is_accepted"), [(5_000, True), (30_000, True), (40_000, False)])
+def test_a_png_with_many_texts(chunks: int, is_accepted: bool) -> None:
+    data = with_stray("png", png_chunk(b"tEXt", b"a\0b") * chunks, 2)
+    assert found_by_pillow(data) is not None
+    assert (accepted(data) is not None) == is_accepted
+    if not is_accepted:
+        with pytest.raises(NotAPicture, match="32768 chunks come before its pixels"):
+            check_complete(data, inspect(data))
 
 
 @given(data=damaged())

@@ -9,6 +9,7 @@ over segments a fixed number of steps, and ``NotAPicture`` is the only error tha
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from . import other_formats
 
 _HEAD: Final = 512  # enough to tell every format apart
 _STEP: Final = 64 * 1024
-_MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300; chunks of others are fewer
-
-_MAX_FILL: Final = 4096  # fill bytes before markers, each read alone; encoders write none, or a few
+_MAX_SEGMENTS: Final = 4096  # a JPEG with a full ICC profile and extended XMP has some 300
+_MAX_CHUNKS: Final = 32_768  # some programs write a PNG text chunk for each entry of a log
+_MAX_STRAY: Final = 256 * 1024  # bytes between segments: the rest of a few whose length is wrong
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -32,7 +33,9 @@ _START_OF_SCAN: Final = 0xDA
 # Frame headers hold the size; C4, C8 and CC are in their range, but are tables.
 _FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
-_RESERVED_MARKERS: Final = frozenset(range(0x02, 0xC0))  # nobody knows whether a length follows
+# Nobody knows whether a length follows, or (a second start, an end before any data) decoders refuse it.
+_REFUSED_MARKERS: Final = frozenset({*range(0x02, 0xC0), 0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 
 _SHORTEST_WEBP: Final = 30  # up to the size; a file that says it is shorter was never finished
 _WEBP_PIXELS: Final = (b"VP8 ", b"VP8L", b"ANMF")
@@ -152,16 +155,19 @@ def _png_is_whole(file: BinaryIO, size: int) -> bool:
 
 
 def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
-    """The picture, and the offset of its first scan. This skips from segment to segment, past their data."""
+    """The picture, and the offset of its first scan. This skips from segment to segment, past their data.
+
+    Bytes between segments are skipped up to the next marker, as decoders do: cameras and editors write some.
+    """
     file.seek(2)
     picture: Picture | None = None
-    fill = _MAX_FILL
+    stray = _MAX_STRAY
     for _ in range(_MAX_SEGMENTS):
-        marker, skipped = _next_marker(file, fill)
-        fill -= skipped
+        marker, skipped = _next_marker(file, stray)
+        stray -= skipped
         if marker in _BARE_MARKERS:
             continue
-        if marker in _RESERVED_MARKERS:
+        if marker in _REFUSED_MARKERS:
             break
         length = _big(_read(file, 2))
         if length < 2:
@@ -185,14 +191,19 @@ def _jpeg(file: BinaryIO) -> tuple[Picture, int]:
 
 
 def _next_marker(file: BinaryIO, most: int) -> tuple[int, int]:
-    """The next marker, and how many fill bytes (FF) were before it; ``most`` are accepted."""
-    start = _read(file, 2)
-    for skipped in range(most + 1):
-        if len(start) < 2 or start[0] != 0xFF:
+    """The next marker, and how many bytes were before it: fill bytes (FF) or stray ones. ``most`` are accepted."""
+    start = file.tell()
+    data, more = b"", 2
+    while len(data) < most + 2:
+        piece = _read(file, more)
+        data += piece
+        found = _MARKER.search(data)
+        if found is not None:
+            file.seek(start + found.end())
+            return data[found.start() + 1], found.start()
+        if len(piece) < more:
             break
-        if start[1] not in (0x00, 0xFF):
-            return start[1], skipped
-        start = start[1:] + _read(file, 1)
+        more = min(4 * len(data), most + 2 - len(data))  # so that few searches read few bytes
     raise NotAPicture("it begins like JPEG, but is cut short or damaged")
 
 
@@ -226,7 +237,7 @@ def _webp_is_whole(file: BinaryIO, size: int) -> bool:
 def _first_chunk(file: BinaryIO, start: int, end: int, wanted: Collection[bytes], *, big: bool) -> bytes | None:
     """Which of these chunks comes first, if it is whole; ``big``: as in PNG, else as in RIFF. Skips their data."""
     at = start
-    for _ in range(_MAX_SEGMENTS):
+    for _ in range(_MAX_CHUNKS):
         file.seek(at)
         head = _read(file, 8)
         length, kind = (_big(head[:4]), head[4:]) if big else (_little(head[4:]), head[:4])
@@ -236,7 +247,7 @@ def _first_chunk(file: BinaryIO, start: int, end: int, wanted: Collection[bytes]
         if kind in wanted:
             return kind
         at += 4 if big else length % 2  # a checksum, or a byte that makes the length even
-    return None
+    raise NotAPicture(f"it begins like {'PNG' if big else 'WebP'}, and {_MAX_CHUNKS} chunks come before its pixels")
 
 
 def _find(file: BinaryIO, needle: bytes, start: int) -> bool:
