@@ -60,6 +60,18 @@ def test_a_redirect_of_a_purchase_is_named(status: int, door: Door, server: Emul
     assert "secret" not in str(error)
 
 
+def test_not_modified_is_no_redirect(door: Door, server: Emulator) -> None:
+    """It comes from a cache, to which a poll may get through a moment later."""
+    server.script("reply", status=304, headers={"etag": "a"})
+    error = door.error("generate", "a cat")
+    assert (type(error), error.billed, error.status_code) == (BadRequestError, "no", 304)
+    assert "304 (not modified)" in error.message
+    assert "redirect" not in str(error)
+    assert "a cache" in error.advice
+    server.script("reply", on="poll", status=304)
+    assert len(door("generate", "a cat").images) == 1
+
+
 def test_an_endless_reply(door: Door, server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("_drivers.sync", "_drivers.aio"):
         monkeypatch.setattr(f"apimaster.{module}.MAX_REPLY_BYTES", 20_000)

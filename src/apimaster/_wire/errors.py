@@ -58,6 +58,8 @@ def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
     code = text_of(error.get("code")) or text_of(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
     details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    if reply.status == 304:
+        return _not_modified(details)
     if 300 <= reply.status < 400:
         return _redirect(reply, details)
     if kind is RateLimitError:
@@ -73,6 +75,16 @@ def _redirect(reply: Reply, details: Mapping[str, Any]) -> BadRequestError:
     return BadRequestError(
         f"the gateway's address redirects{where} (HTTP {reply.status}), and a call with a key is not redirected",
         advice="Set the base URL to the address that answers, with its scheme and /v1.",
+        **details,
+    )
+
+
+def _not_modified(details: Mapping[str, Any]) -> BadRequestError:
+    """A 304 answers a question about a copy, and the client keeps none: a cache in between mixed replies up."""
+    return BadRequestError(
+        "the gateway's address answered 304 (not modified), which says that an earlier reply still holds; "
+        "the client keeps none",
+        advice="Look for a cache between this machine and the gateway, such as a proxy, and exempt this address.",
         **details,
     )
 
