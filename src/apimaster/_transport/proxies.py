@@ -92,6 +92,7 @@ def _is_usable(url: str) -> bool:
     try:
         parsed = httpx.Proxy(url).url  # without the user and the password
         host, port = parsed.host, parsed.port
+        parsed.raw_host.decode("ascii").encode("idna")  # as a lookup does, which would name no variable
     except (httpx.InvalidURL, ValueError):  # its text may hold the password
         return False
     # "http://me:a/b@host" would name the host "me": the slash belongs to a password that is not percent-encoded.
