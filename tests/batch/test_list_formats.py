@@ -206,6 +206,8 @@ REFUSED = [
     ("cat.png\ndog.png\n", ["line 1", "names of image files", "cat.png"]),
     ("# mine\n\npictures/my cat.JPG\nC:\\dog.webp\n/a/b.heic\n", ["line 3", "names of image files"]),
     ("https://host/a\nhttps://host/b?c=d\n", ["line 1", "addresses"]),
+    ("2024-01-01 INFO cat\n2024-01-01T10:00:00.1Z [ERROR] dog\n", ["line 1", "a log", "line 2"]),
+    ("a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler\n", ["line 2", "another image generator", "line 3"]),
     ("; mine\na cat\n", ["line 1", "comments begin with #"]),
     ("-- mine\na cat\n", ["line 1", "comments begin with #"]),
     ("# only\n# comments\n", ["2 comment lines", "\\#"]),
@@ -281,6 +283,8 @@ def test_bytes_that_are_no_text(data: bytes, parts: list[str], tmp_path: Path) -
         "1984",
         "A true story",
         "Null Island at noon",
+        "2024-01-01 fireworks",
+        "Steps: a staircase of marble",
     ],
 )
 def test_free_text_stays_possible(prompt: str, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ _STRUCTURE: Final = (
     (_SQL, "SQL"),
     (_DECLARATION, "code"),
     (re.compile(r"(null|undefined|NaN)$"), "a value that is missing"),
+    (re.compile(r"\[?\d{4}-\d\d-\d\d([T ][\d:.,Z+-]+)?\]?\s+\W?(TRACE|DEBUG|INFO|WARN|ERROR|FATAL)"), "a log"),
+    (re.compile(r"Negative prompt:|Steps: \d+, "), "settings of another image generator"),
 )
 
 _NOTHING: Final = re.compile(r"null|true|false|None|True|False|undefined|NaN")
