@@ -39,6 +39,8 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("generate", ("a cat",), {"timeout": True}, "not True"),
     ("generate", ("a cat",), {"timeout": "60"}, "not '60'"),
     ("generate", ("  ",), {}, "prompt is empty"),
+    ("generate", ("\u200b",), {}, "prompt is empty"),
+    ("submit", ("\x1b[0m",), {}, "prompt is empty"),
     ("generate", ("a cat",), {"aspect_ratio": "7:4"}, "7:4"),
     ("generate", ("a cat",), {"resolution": "8K"}, "8K"),
     ("generate", ("a cat",), {"model": " "}, "model is empty"),
