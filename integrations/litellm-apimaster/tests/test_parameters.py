@@ -293,54 +293,12 @@ def test_parameters_of_other_models_reach_the_gateway_unchanged(account, purchas
     assert "resolution" not in body
 
 
-PRECEDENCE = {
-    # case: the parameters of the deployment, the arguments of the call, what the gateway must receive
-    "default": ({"resolution": "2K", "aspect_ratio": "16:9"}, {}, {RESOLUTION: "2K", ASPECT_RATIO: "16:9"}),
-    "same name": ({"resolution": "2K"}, {"resolution": "4K"}, {RESOLUTION: "4K"}),
-    "call in extra_body": ({"resolution": "2K"}, {"extra_body": {"resolution": "4K"}}, {RESOLUTION: "4K"}),
-    "deployment in extra_body": ({"extra_body": {"resolution": "2K"}}, {"resolution": "4K"}, {RESOLUTION: "4K"}),
-    "both in extra_body": (
-        {"extra_body": {"resolution": "2K", "google_search": True}},
-        {"extra_body": {"resolution": "4K"}},
-        {RESOLUTION: "4K", "google_search": True},
-    ),
-    "size over aspect_ratio": ({"aspect_ratio": "16:9"}, {"size": "3:4"}, {ASPECT_RATIO: "3:4"}),
-    "aspect_ratio over size": ({"size": "16:9"}, {"aspect_ratio": "3:4"}, {ASPECT_RATIO: "3:4"}),
-    "pixels over resolution": ({"resolution": "4K"}, {"size": "1024x1024"}, {ASPECT_RATIO: "1:1", RESOLUTION: "1K"}),
-    "quality under resolution": ({"resolution": "4K"}, {"quality": "hd"}, {RESOLUTION: "4K"}),
-    "resolution over quality": ({"quality": "hd"}, {"resolution": "1K"}, {RESOLUTION: "1K"}),
-    "unknown field": ({"extra_body": {"lens": "wide"}}, {"size": "1:1"}, {ASPECT_RATIO: "1:1", "lens": "wide"}),
-}
-
-
-@pytest.mark.parametrize("case", PRECEDENCE)
-def test_the_call_overrides_the_deployment(case, deploy, purchases):
-    defaults, arguments, expected = PRECEDENCE[case]
-    router = Router(model_list=[deploy(**defaults)], num_retries=0)
-    router.image_generation(model="image", prompt="a red kite", **arguments)
-    assert parameters_of(purchases()[0]) == expected
-
-
 def test_a_warning_says_that_this_package_finds_no_router(deploy, purchases, monkeypatch, caplog):
     monkeypatch.setattr("litellm_apimaster.deployment_defaults._routers", lambda: iter(()))
     router = Router(model_list=[deploy(aspect_ratio="16:9")], num_retries=0)
     router.image_generation(model="image", prompt="a red kite", size="3:4")
     assert len(purchases()) == 1
     assert "does not keep its Routers where this package knows to look" in caplog.text
-
-
-def test_the_defaults_of_a_deployment_apply_to_the_proxys_clients(proxy, purchases, gateway):
-    images = proxy.client.images
-    images.generate(model="nano-banana-wide", prompt="a red kite")
-    images.generate(model="nano-banana-wide", prompt="a red kite", extra_body={"resolution": "4K"})
-    images.generate(model="nano-banana-wide", prompt="a red kite", size="1:1")
-    images.generate(model="nano-banana-wide", prompt="a red kite", size="1024x1024")
-    assert [parameters_of(purchase) for purchase in purchases()] == [
-        {ASPECT_RATIO: "16:9", RESOLUTION: "2K"},
-        {ASPECT_RATIO: "16:9", RESOLUTION: "4K"},
-        {ASPECT_RATIO: "1:1", RESOLUTION: "2K"},
-        {ASPECT_RATIO: "1:1", RESOLUTION: "1K"},
-    ]
 
 
 def test_extra_headers_reach_the_gateway(generate, gateway):

@@ -1,8 +1,8 @@
 """Which parameters a Router's deployment sets by default, and which the caller set.
 
 LiteLLM merges both by name and lets the call win. That is right until two names mean one thing (``size`` of the call
-and ``aspect_ratio`` of the deployment), or one of them is in ``extra_body``. Then this package looks up the
-deployment's own parameters, to let the call win there too.
+and ``aspect_ratio`` of the deployment), one of them is in ``extra_body``, or the call's is empty and asks for nothing.
+So this package looks up the deployment's own parameters, to let the call win there too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 import litellm
 
 from .call_arguments import FROM_PROXY, litellm_version
+from .parameter_values import is_nothing
 
 _log = logging.getLogger("litellm_apimaster")
 
@@ -36,24 +37,27 @@ class ParameterSource:
     @property
     def merged(self) -> dict[str, Any]:
         """Arguments and ``extra_body`` in one."""
-        return {**self.arguments, **self.extra_body}
+        of_body = {n: value for n, value in self.extra_body.items() if n not in self.arguments or not is_nothing(value)}
+        return {**self.arguments, **of_body}
 
 
-def parameter_sources(arguments: Mapping[str, Any], *, is_synonym: Callable[[str], bool]) -> list[ParameterSource]:
-    """The deployment's parameters, where they have to be told apart, and then the call's, which win.
+def parameter_sources(arguments: Mapping[str, Any]) -> list[ParameterSource]:
+    """The deployment's parameters, under a Router, and then the call's, which win.
+
+    A parameter that both set alike counts as the deployment's, unless a client of a proxy has sent it.
 
     Args:
         arguments: of the call, with the deployment's merged in.
-        is_synonym: tells for a name whether another one may mean the same.
     """
     named = {name: value for name, value in arguments.items() if value is not None and name != EXTRA_BODY}
     extra_body = _extra_body(arguments)
-    if not arguments.get(_MODEL_INFO) or not (extra_body or sum(map(is_synonym, named)) > 1):
+    if not arguments.get(_MODEL_INFO):
         return [ParameterSource(named, extra_body)]
     defaults = _deployment_parameters(arguments)
     default_extra_body = _extra_body(defaults)
     defaults.pop(EXTRA_BODY, None)
-    by_the_call = {name: value for name, value in named.items() if defaults.get(name) != value}
+    sent = _sent_names(arguments) or ()
+    by_the_call = {name: value for name, value in named.items() if name in sent or defaults.get(name) != value}
     return [
         ParameterSource(defaults, default_extra_body),
         ParameterSource(by_the_call, {} if extra_body == default_extra_body else extra_body),
@@ -66,10 +70,8 @@ def arguments_of_caller(arguments: Mapping[str, Any], *, is_parameter: Callable[
     A proxy keeps what its client sent. Elsewhere, a parameter that the caller and a deployment of the Router set alike
     counts as the deployment's, whichever deployment this is: all attempts must come to the same.
     """
-    client = arguments.get(FROM_PROXY)
-    body = client.get("body") if isinstance(client, Mapping) else None
-    if isinstance(body, Mapping):
-        sent = {str(name).partition("[")[0] for name in body}
+    sent = _sent_names(arguments)
+    if sent is not None:
         own = {name: value for name, value in arguments.items() if name in sent or not is_parameter(name)}
     elif arguments.get(_MODEL_INFO):
         deployments = _parameters_of_all(arguments)
@@ -84,20 +86,31 @@ def arguments_of_caller(arguments: Mapping[str, Any], *, is_parameter: Callable[
     return own
 
 
+def _sent_names(arguments: Mapping[str, Any]) -> set[str] | None:
+    """Which parameters a client of a proxy has sent; None: there is no such client."""
+    client = arguments.get(FROM_PROXY)
+    body = client.get("body") if isinstance(client, Mapping) else None
+    return {str(name).partition("[")[0] for name in body} if isinstance(body, Mapping) else None
+
+
 def _extra_body(arguments: Mapping[str, Any]) -> dict[str, Any]:
     extra_body = arguments.get(EXTRA_BODY)
     return dict(extra_body) if isinstance(extra_body, Mapping) else {}
 
 
 def _deployment_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``litellm_params`` of the deployment that a Router chose for this call; empty without a Router."""
+    """The ``litellm_params`` of the deployment that a Router chose for this call; empty without a Router.
+
+    The Router's own ``default_litellm_params`` are among them, and win, as when LiteLLM merges the two.
+    """
     model_id = (arguments.get(_MODEL_INFO) or {}).get("id")
     if model_id is None:
         return {}
     for router in _routers():
         deployment = _deployment(router, model_id)
         if deployment is not None:
-            return dict(deployment.litellm_params.model_dump(exclude_none=True))
+            of_router = getattr(router, "default_litellm_params", None) or {}
+            return {**deployment.litellm_params.model_dump(exclude_none=True), **of_router}
     _log.warning(
         "LiteLLM %s does not keep its Routers where this package knows to look. A default of the deployment may win "
         "over the call's own parameter if the two have different names (size, aspect_ratio), or one of them is in "

@@ -3,8 +3,8 @@
 =====================================  ==================================================================
 parameter                              meaning
 =====================================  ==================================================================
+aspect_ratio, resolution               as they are
 size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
-aspect_ratio, resolution               as they are; ``resolution`` wins over pixels and quality
 quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
 image_config                           ``aspect_ratio`` and ``image_size``, as other gateways' chat clients ask
 n                                      1 to 10, each image a task of its own
@@ -19,7 +19,8 @@ anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteL
 =====================================  ==================================================================
 
 The caller can put all of them in the call or in its ``extra_body``, an operator in a deployment's ``litellm_params``.
-The call wins over the deployment. ``user`` stays with LiteLLM, which tracks spend by it; the endpoint has no such
+The call wins over the deployment: the aspect ratio and the resolution are from the call if it says them in any way, and
+else from the deployment. ``user`` stays with LiteLLM, which tracks spend by it; the endpoint has no such
 field.
 """
 
@@ -40,31 +41,24 @@ from .call_arguments import is_provider_parameter
 from .deployment_defaults import EXTRA_BODY, ParameterSource, arguments_of_caller, parameter_sources
 from .identity import IDEMPOTENCY_KEY
 from .parameter_values import (
-    ASPECT_RATIO,
     BASE64,
-    IMAGE_CONFIGS,
     ONLY_ON_REQUEST,
-    QUALITY,
-    RESOLUTION,
-    SIZE,
     URL,
     boolean,
     count,
-    is_blank,
-    resolution_of_quality,
+    is_nothing,
     response_format,
-    size_and_resolution,
-    spread_image_config,
 )
 from .reference_images import IMAGE_URLS, References, is_reference_name, refuse_pictures
+from .shape import ASPECT_RATIO, IMAGE_CONFIG, IMAGE_CONFIGS, QUALITY, RESOLUTION, SIZE, read_image_config, shape_of
 
 PROVIDER: Final = "apimaster"
-_N: Final = "n"
+N: Final = "n"
 _RESPONSE_FORMAT: Final = "response_format"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
-_SYNONYMS: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION, *IMAGE_CONFIGS})
-_SUPPORTED: Final = frozenset({*_SYNONYMS, IMAGE_URLS, _N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY})
+_SHAPE: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION, *IMAGE_CONFIGS})
+_SUPPORTED: Final = frozenset({*_SHAPE, IMAGE_URLS, N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY})
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
@@ -173,23 +167,22 @@ def _parse(
     if not spec.strict_sizes:
         unsupported -= _PASSED_TO_OTHER_MODELS
     known = _SUPPORTED | unsupported
-    fields: dict[str, Any] = {}
+    found: list[dict[str, Any]] = []
     extra_body: dict[str, Any] = {}
     pictures: list[Any] = []
-    for source in parameter_sources(arguments, is_synonym=_is_synonym):
-        given = {name: value for name, value in source.merged.items() if not (name in known and is_blank(value))}
+    for source in parameter_sources(arguments):
+        given = {name: value for name, value in source.merged.items() if not (name in known and is_nothing(value))}
         pictures = reader.take(given) or pictures
-        spread_image_config(given)
-        for name in arguments.get("additional_drop_params") or ():
-            given.pop(name, None)
+        _take_spellings(given, arguments.get("additional_drop_params") or ())
         _check_supported(given, unsupported, arguments, model)
-        fields |= _request_fields(given, spec, weaker=fields)
-        unknown = _parameters_to_pass_on(source)
-        unknown = {name: value for name, value in unknown.items() if name in given and name not in known}
+        unknown = {name: given[name] for name in _parameters_to_pass_on(source) if name in given and name not in known}
         refuse_pictures(unknown)
         extra_body |= unknown
-        if QUALITY in given and not spec.strict_sizes:
-            extra_body[QUALITY] = given[QUALITY]
+        found.append(given)
+    fields = _request_fields(found, spec)
+    qualities = [given[QUALITY] for given in found if QUALITY in given]
+    if qualities and not spec.strict_sizes:
+        extra_body[QUALITY] = qualities[-1]
     references = [*references, *pictures]
     inline = fields.pop(_RESPONSE_FORMAT, URL) == BASE64
     request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
@@ -222,11 +215,6 @@ def _is_parameter(name: str) -> bool:
     return known or _is_passed_on(name)
 
 
-def _is_synonym(name: str) -> bool:
-    """Whether another name may mean the same."""
-    return name in _SYNONYMS or is_reference_name(name)
-
-
 def _check_supported(
     given: Mapping[str, Any], unsupported: frozenset[str], arguments: Mapping[str, Any], model: str
 ) -> None:
@@ -254,21 +242,33 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
     return not value or str(value).strip().lower() in _ASKS_FOR_NOTHING.get(name, ())
 
 
-def _request_fields(given: Mapping[str, Any], spec: ModelSpec, *, weaker: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's fields that one source sets; ``weaker`` is what the sources before it have set."""
-    fields = {name: given[name] for name in (ASPECT_RATIO, RESOLUTION, *_UNCHANGED) if name in given}
-    fields |= {name: boolean(name, given[name]) for name in _BOOLEANS if name in given}
-    if _N in given:
-        fields[_N] = count(given[_N])
-    if _RESPONSE_FORMAT in given:
-        fields[_RESPONSE_FORMAT] = response_format(given[_RESPONSE_FORMAT])
-    if SIZE in given:
-        ratio, resolution = size_and_resolution(given[SIZE], fields.get(RESOLUTION), spec)
-        fields.setdefault(ASPECT_RATIO, ratio)
-        if resolution is not None:
-            fields[RESOLUTION] = resolution
-    if QUALITY in given and spec.strict_sizes:
-        resolution = resolution_of_quality(given[QUALITY])
-        if resolution is not None and RESOLUTION not in fields and RESOLUTION not in weaker:
-            fields[RESOLUTION] = resolution
+def _take_spellings(given: dict[str, Any], dropped: Sequence[str]) -> None:
+    """Bring the parameters of one source under their names here, without those that LiteLLM is asked to drop."""
+    _drop(given, dropped)
+    read_image_config(given)
+    _drop(given, dropped)
+
+
+def _drop(given: dict[str, Any], dropped: Sequence[str]) -> None:
+    for name in dropped:
+        given.pop(name, None)
+    config = given.get(IMAGE_CONFIG)
+    if isinstance(config, Mapping):
+        given[IMAGE_CONFIG] = {name: value for name, value in config.items() if name not in dropped}
+
+
+def _request_fields(sources: Sequence[Mapping[str, Any]], spec: ModelSpec) -> dict[str, Any]:
+    """The request's fields that the sources set. Each field is from the last one that says anything about it."""
+    fields: dict[str, Any] = {}
+    *_, call = sources
+    for given in sources:
+        # A quality of the call replaces the deployment's also where it means no change.
+        replaced = {QUALITY} if QUALITY in call and given is not call else set()
+        fields |= shape_of({name: value for name, value in given.items() if name not in replaced}, spec)
+        fields |= {name: given[name] for name in _UNCHANGED if name in given}
+        fields |= {name: boolean(name, given[name]) for name in _BOOLEANS if name in given}
+        if N in given:
+            fields[N] = count(given[N])
+        if _RESPONSE_FORMAT in given:
+            fields[_RESPONSE_FORMAT] = response_format(given[_RESPONSE_FORMAT])
     return fields
