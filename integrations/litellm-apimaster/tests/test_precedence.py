@@ -195,6 +195,27 @@ def test_the_number_of_images_is_the_calls_if_it_says_one(arguments, count, call
 
 
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("arguments", [{"idempotency_key": "own"}, {"extra_body": {"idempotency_key": "own"}}], ids=str)
+def test_the_idempotency_key_of_the_call_counts(arguments, call, deploy, purchases, own_ledger, png):
+    """Under the deployment's key, the second call would get the first one's picture."""
+    skip_if_dropped(call, arguments)
+    router = Router(model_list=[deploy(idempotency_key="deployment")], num_retries=0)
+    call(router, png)
+    call(router, png)
+    assert len(purchases()) == 1
+    call(router, png, **arguments)
+    assert len(purchases()) == 2
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_key_in_a_clients_header_overrides_the_deployments(call, deploy, purchases, own_ledger, png):
+    router = Router(model_list=[deploy(idempotency_key="deployment")], num_retries=0)
+    for key in ("first", "second", "second"):
+        call(router, png, proxy_server_request={"headers": {"Idempotency-Key": key}, "body": {"prompt": PROMPT}})
+    assert len(purchases()) == 2
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_what_a_client_of_a_proxy_sends_is_its_own_also_if_it_equals_a_default(call, deploy, purchases, png):
     router = Router(model_list=[deploy(quality="low", resolution="4K")], num_retries=0)
     call(router, png, quality="low", proxy_server_request={"headers": {}, "body": {"quality": "low"}})

@@ -25,6 +25,7 @@ from apimaster import ImageRequest
 from apimaster.errors import BadRequestError
 
 from .call_arguments import FROM_PROXY
+from .deployment_defaults import parameter_sources
 from .router_attempts import shared_id
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
@@ -121,12 +122,9 @@ def _named_model(client: Mapping[str, Any]) -> str:
 
 
 def _idempotency_key(arguments: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
-    extra_body = arguments.get("extra_body")
-    given = arguments.get(IDEMPOTENCY_KEY)
-    if given is None and isinstance(extra_body, Mapping):
-        given = extra_body.get(IDEMPOTENCY_KEY)
-    if given is None:
-        given = headers.get(_KEY_HEADER)
+    """The key of the call: its parameter, else the client's header, else a default of the deployment."""
+    *defaults, call = [source.merged.get(IDEMPOTENCY_KEY) for source in parameter_sources(arguments)]
+    given = next((each for each in (call, headers.get(_KEY_HEADER), *defaults) if each is not None), None)
     if given is None:
         return None
     if not isinstance(given, str) or not given.strip() or len(given) > MAX_KEY:
