@@ -34,6 +34,7 @@ PRECEDENCE: dict[str, Case] = {
     "aspect_ratio over size": ({"size": "16:9"}, {"aspect_ratio": "3:4"}, {ASPECT_RATIO: "3:4"}),
     "size over image_config": ({"image_config": {"aspect_ratio": "16:9"}}, {"size": "3:4"}, {ASPECT_RATIO: "3:4"}),
     "image_config over size": ({"size": "16:9"}, {"image_config": {"aspect_ratio": "3:4"}}, {ASPECT_RATIO: "3:4"}),
+    "aspect_ratio over aspectRatio": ({"aspectRatio": "16:9"}, {"aspect_ratio": "3:4"}, {ASPECT_RATIO: "3:4"}),
     "auto over size": ({"size": "16:9"}, {"size": "auto"}, {ASPECT_RATIO: "auto"}),
     # the resolution
     "pixels over resolution": ({"resolution": "4K"}, {"size": "1024x1024"}, {ASPECT_RATIO: "1:1", RESOLUTION: "1K"}),
@@ -46,6 +47,7 @@ PRECEDENCE: dict[str, Case] = {
     "resolution over quality": ({"quality": "hd"}, {"resolution": "1K"}, {RESOLUTION: "1K"}),
     "resolution over image_config": ({"image_config": {"image_size": "4K"}}, {"resolution": "1K"}, {RESOLUTION: "1K"}),
     "image_config over resolution": ({"resolution": "4K"}, {"image_config": {"image_size": "1K"}}, {RESOLUTION: "1K"}),
+    "imageSize over resolution": ({"resolution": "4K"}, {"imageSize": "1K"}, {RESOLUTION: "1K"}),
     "quality over quality": ({"quality": "high"}, {"quality": "low"}, {RESOLUTION: "0.5K"}),
     "quality over quality, dearer": ({"quality": "low"}, {"quality": "hd"}, {RESOLUTION: "2K"}),
     "quality in extra_body": ({"quality": "high"}, {"extra_body": {"quality": "low"}}, {RESOLUTION: "0.5K"}),

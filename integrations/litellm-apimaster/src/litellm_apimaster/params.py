@@ -7,6 +7,7 @@ aspect_ratio, resolution               as they are
 size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
 quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
 image_config                           ``aspect_ratio`` and ``image_size``, as other gateways' chat clients ask
+aspectRatio, imageSize, …              the same under the names of other APIs (``spellings``)
 n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
 image, image_urls, images, …           references (``reference_images``), those of ``image`` first
@@ -51,9 +52,9 @@ from .parameter_values import (
 )
 from .reference_images import IMAGE_URLS, References, is_reference_name, refuse_pictures
 from .shape import ASPECT_RATIO, IMAGE_CONFIG, IMAGE_CONFIGS, QUALITY, RESOLUTION, SIZE, read_image_config, shape_of
+from .spellings import N, read_other_spellings
 
 PROVIDER: Final = "apimaster"
-N: Final = "n"
 _RESPONSE_FORMAT: Final = "response_format"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
@@ -173,7 +174,7 @@ def _parse(
     for source in parameter_sources(arguments):
         given = {name: value for name, value in source.merged.items() if not (name in known and is_nothing(value))}
         pictures = reader.take(given) or pictures
-        _take_spellings(given, arguments.get("additional_drop_params") or ())
+        _take_spellings(given, spec, arguments.get("additional_drop_params") or ())
         _check_supported(given, unsupported, arguments, model)
         unknown = {name: given[name] for name in _parameters_to_pass_on(source) if name in given and name not in known}
         refuse_pictures(unknown)
@@ -242,9 +243,11 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
     return not value or str(value).strip().lower() in _ASKS_FOR_NOTHING.get(name, ())
 
 
-def _take_spellings(given: dict[str, Any], dropped: Sequence[str]) -> None:
+def _take_spellings(given: dict[str, Any], spec: ModelSpec, dropped: Sequence[str]) -> None:
     """Bring the parameters of one source under their names here, without those that LiteLLM is asked to drop."""
     _drop(given, dropped)
+    if spec.strict_sizes:  # another model may have a parameter of such a name
+        read_other_spellings(given)
     read_image_config(given)
     _drop(given, dropped)
 
