@@ -74,18 +74,21 @@ class Conversation:
         tools = self.make_toolkit(**self.options).get_tools()
         return create_agent(self.scripted(*turns), tools, checkpointer=self.saver, middleware=self.middleware)
 
-    def turn(self, said: Any, *asked: Any, config: Any = None, way: str = "invoke") -> list[Any]:
+    def turn(
+        self, said: Any, *asked: Any, config: Any = None, way: str = "invoke", durability: Any = "async"
+    ) -> list[Any]:
         """What the user says, and the calls of the model; for each call, the widths it edits, or why not."""
         self.turns += 1
         named = [(*call, f"call_{self.turns}_{number}") for number, call in enumerate(asked)]
         agent = self.agent(*([self.calls(*named)] if named else []), AIMessage("Done."))
         said = None if said is None else {"messages": said if isinstance(said, list) else [said]}
         config = config or self.config
+        options: Any = {"stream_mode": "updates", "durability": durability}
 
         async def stream() -> list[Any]:
-            return [each async for each in agent.astream(said, config, stream_mode="updates")]
+            return [each async for each in agent.astream(said, config, **options)]
 
-        updates = asyncio.run(stream()) if way == "ainvoke" else list(agent.stream(said, config, stream_mode="updates"))
+        updates = asyncio.run(stream()) if way == "ainvoke" else list(agent.stream(said, config, **options))
         found = [each for update in updates if "tools" in update for each in update["tools"]["messages"]]
         answers = {each.tool_call_id: each for each in found}  # a middleware may remove them before the run ends
         return [outcome(self.emu, answers[call_id]) for *_, call_id in named]
@@ -336,6 +339,50 @@ def test_a_thread_id_that_is_used_again_begins_at_one(talk: Any) -> None:
     one.saver = InMemorySaver()
     assert one.turn(attached(C), edit(1)) == [(C,)]
     assert one.turn(attached(D), edit(1), edit(2)) == [(C,), (D,)]
+
+
+class NewestOnly(InMemorySaver):
+    """Some checkpointers keep the newest checkpoint only, and give it whatever they are asked for."""
+
+    def get_tuple(self, config: Any) -> Any:
+        place = {key: value for key, value in config["configurable"].items() if key != "checkpoint_id"}
+        found = super().get_tuple({"configurable": place})
+        return found if found is None else found._replace(parent_config=None)
+
+
+def prune(saver: InMemorySaver, kept: Any) -> None:
+    """Remove all checkpoints of the thread but one."""
+    (held,) = saver.storage["one"].values()
+    for each in set(held) - {kept["configurable"]["checkpoint_id"]}:
+        del held[each]
+
+
+@pytest.mark.parametrize("case", ["sync", "async", "exit", "pruned", "newest only"])
+def test_a_checkpoint_that_is_not_held_proves_nothing(case: str, talk: Any, emu: Any) -> None:
+    """The run begins at a checkpoint that is named, in the same history: the picture was trimmed."""
+    one = talk()
+    one.saver = NewestOnly() if case == "newest only" else InMemorySaver()
+    durability = case if case in ("sync", "exit") else "async"
+    assert one.turn(attached(A), edit(1), durability=durability) == [(A,)]
+    by_removing_the_message(one)
+    newest = one.agent().get_state(one.config).config
+    if case == "pruned":
+        prune(one.saver, newest)
+    first, second = one.turn(attached(B), edit(1), edit(2), durability=durability, config=newest)
+    assert "attachment:1 is no longer in the conversation" in first
+    assert second == (B,)
+    assert len(emu.bill.charges) == 2
+
+
+def test_a_fork_of_a_history_of_which_only_the_ends_are_held(talk: Any) -> None:
+    """With ``durability="exit"`` nothing proves that the first picture belongs to another history."""
+    one = talk()
+    for said, calls in ((HumanMessage("hi"), []), (attached(A, id="m1"), [edit(1)]), (HumanMessage("go on"), [])):
+        one.turn(said, *calls, durability="exit")
+    past = one.before("m1")
+    assert one.turn(attached(B, id="m2"), edit("latest"), durability="exit", config=past) == [(B,)]
+    (found,) = one.turn(HumanMessage("again"), edit(1), durability="exit")
+    assert found == (B,) or "attachment:1 is no longer" in found
 
 
 def test_an_agent_within_a_graph(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:

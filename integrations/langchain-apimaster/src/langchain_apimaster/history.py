@@ -7,7 +7,8 @@ a checkpointer, its checkpoints can, in two ways:
 - The steps of a history are counted up. What was seen first in this step or a later one, and is not in the state,
   belongs to another history.
 - A run that leaves a history begins at a checkpoint which the application names. What was seen at a checkpoint that is
-  none of its ancestors belongs to another history.
+  none of its ancestors belongs to another history, if the checkpointer holds both. With ``durability="exit"`` most
+  checkpoints are never stored, others are pruned, and some checkpointers keep the newest only.
 
 What neither proves may belong to this one.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _CHECKPOINTER: Final = "__pregel_checkpointer"
-_MAX_ANCESTORS: Final = 50  # each may be as large as the conversation
+_MAX_LOOKED_UP: Final = 50  # each may be as large as the conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +66,39 @@ class History:
         rest = {each for each in seen if each.checkpoint and each.begun_at != now.begun_at} - found
         if not now.begun_at or not rest:
             return found
-        own = self._ancestors(min(each.checkpoint for each in rest))
-        # What is older than the oldest ancestor that was found may be an ancestor, too.
-        return found | {each for each in rest if each.checkpoint not in own and each.checkpoint > own[-1]}
-
-    def _ancestors(self, until: str) -> list[str]:
-        """The checkpoint at which the run began, and its ancestors: newest first, "" after the first of the thread."""
-        found = [self.now.begun_at]
         if _in_event_loop():
             return found  # an asyncio checkpointer would wait for the loop, and the loop for it
-        while found[-1] > until and len(found) < _MAX_ANCESTORS:
-            place = {"thread_id": self.thread_id, "checkpoint_ns": "", "checkpoint_id": found[-1]}
-            try:
-                parent = self.checkpointer.get_tuple({"configurable": place}).parent_config
-            except Exception:  # noqa: BLE001 -- the application's own; it may have removed it, or not allow this here
-                break
-            found.append("" if parent is None else str(parent["configurable"]["checkpoint_id"]))
-        return found
+        own = self._ancestors(min(each.checkpoint for each in rest))
+        # What is older than the oldest ancestor that was found may be an ancestor, too.
+        apart = {each.checkpoint for each in rest if own and each.checkpoint > own[-1]} - set(own)
+        held = {each for each in sorted(apart, reverse=True)[:_MAX_LOOKED_UP] if self._parent(each) is not None}
+        return found | {each for each in rest if each.checkpoint in held}
+
+    def _ancestors(self, until: str) -> list[str]:
+        """The checkpoint at which the run began, and its ancestors: newest first, "" after the first of the thread.
+
+        Nothing if the checkpointer does not hold that checkpoint.
+        """
+        found: list[str] = []
+        following: str | None = self.now.begun_at
+        while following and len(found) < _MAX_LOOKED_UP:
+            parent = self._parent(following)
+            if parent is not None or found:
+                found.append(following)  # the last one may be missing: its child names it
+            following = parent if found[-1:] > [until] else None
+        return [*found, ""] if following == "" else found
+
+    def _parent(self, checkpoint: str) -> str | None:
+        """The checkpoint before this one, "" for the first of the thread; None if the checkpointer does not hold it."""
+        place = {"thread_id": self.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint}
+        try:
+            found = self.checkpointer.get_tuple({"configurable": place})
+            if str(found.checkpoint["id"]) != checkpoint:
+                return None  # some checkpointers keep the newest only, and give it whatever they are asked for
+            parent = found.parent_config
+            return "" if parent is None else str(parent["configurable"]["checkpoint_id"])
+        except Exception:  # noqa: BLE001 -- the application's own; it may have removed it, or not allow this here
+            return None
 
 
 UNKNOWN: Final = History()
