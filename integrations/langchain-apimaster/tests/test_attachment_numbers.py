@@ -385,6 +385,51 @@ def test_a_fork_of_a_history_of_which_only_the_ends_are_held(talk: Any) -> None:
     assert found == (B,) or "attachment:1 is no longer" in found
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((A, B), (B, A)), ((A, B, C), (B, C)), ((A, B), (B,)), ((A, B, A), (A, A, B))],
+)
+@pytest.mark.parametrize("by", ["an empty checkpointer", "an edited message"])
+def test_images_of_another_history_are_not_recognized(by: str, before: Any, after: Any, talk: Any, emu: Any) -> None:
+    """There are the same images, and here they are attached anew: numbers count from one."""
+    one = talk()
+    assert one.turn(attached(*before, id="m1"), edit(2)) == [before[1:2]]
+    config = one.before("m1")
+    if by == "an empty checkpointer":
+        one.saver, config = InMemorySaver(), None
+    *found, beyond = one.turn(attached(*after, id="m2"), *(edit(at) for at in range(1, len(after) + 2)), config=config)
+    assert found == [(width,) for width in after]
+    assert f"there is no attachment:{len(after) + 1}" in beyond
+    again = one.turn(HumanMessage("once more"), *(edit(at) for at in range(1, len(after) + 1)))
+    assert again == [(width,) for width in after]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((A, B), (B, C), {1: None, 2: B, 3: C}),
+        ((A, B), (B, A), {1: A, 2: B}),
+        ((A, B), (C, B), {1: C, 2: B}),
+        ((A, B, C), (A, D, C), {1: A, 2: D, 3: C}),
+        ((A, A, B), (A, B), {1: A, 2: A, 3: B}),
+        ((A, A), (C, A), {1: C, 2: A}),
+        ((A, B), (C,), {1: None, 2: None, 3: C}),
+        ((A,), (A, B), {1: A, 2: B}),
+    ],
+)
+def test_a_message_replaced_under_its_id(before: Any, after: Any, expected: Any, talk: Any) -> None:
+    """An image that is still in the message keeps its number; only one that is new there takes that of its place."""
+    one = talk()
+    assert one.turn(attached(*before, id="m1"), edit(1)) == [before[:1]]
+    found = one.turn(attached(*after, id="m1"), *map(edit, expected))
+    for (number, width), each in zip(expected.items(), found, strict=True):
+        if width is None:
+            assert f"attachment:{number} is no longer" in each
+        else:
+            assert each == (width,)
+    assert one.turn(HumanMessage("again"), *map(edit, expected)) == found
+
+
 def test_an_agent_within_a_graph(emu: Any, make_toolkit: Any, scripted: Any, calls: Any) -> None:
     """Its steps begin anew in each run, and prove nothing. The checkpoints of the whole graph do."""
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
@@ -615,3 +660,31 @@ def test_in_a_trimmed_history_a_number_is_one_image(turns: Any) -> None:
                 assert place is None or there[place].fingerprint in {
                     key[:7] for key, given_number in numbers.items() if given_number == number
                 }
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=6), st.data())
+def test_an_image_that_stays_in_its_message_keeps_its_number(messages: Any, data: Any) -> None:
+    """The images of each message are taken out, added to, and put in another order; those of each are unlike."""
+
+    def conversation(messages: Any) -> list[Attachment]:
+        return [Attachment({}, f"m{at}", f"image {image}") for at, held in enumerate(messages) for image in held]
+
+    messages = [list(dict.fromkeys(each)) for each in messages]
+    whole = conversation(messages)
+    first = numbered((), whole, NEVER)
+    assert first.numbers == tuple(range(1, len(whole) + 1))
+    changed = conversation([data.draw(st.lists(st.integers(0, 4), unique=True, max_size=4)) for _ in messages])
+    second = numbered(first.known, changed, NEVER)
+    numbers = {(each.message_id, each.fingerprint): number for each, number in zip(whole, first.numbers, strict=True)}
+    for each, number in zip(changed, second.numbers, strict=True):
+        assert numbers.get((each.message_id, each.fingerprint), number) == number
+    assert len(set(second.numbers)) == len(changed)
+    assert numbered(second.known, changed, NEVER).known == second.known, "nothing is new, so nothing is written"
+
+
+@given(st.lists(st.integers(0, 4), max_size=6), st.lists(st.integers(0, 4), max_size=6))
+def test_what_was_seen_in_another_history_changes_nothing(before: list[int], after: list[int]) -> None:
+    known = numbered((), [Attachment({}, f"a{at}", f"image {each}") for at, each in enumerate(before)], NEVER).known
+    there = [Attachment({}, f"b{at}", f"image {each}") for at, each in enumerate(after)]
+    found = numbered(known, there, NEVER, set(known))
+    assert (found.numbers, found.last, found.again) == (tuple(range(1, len(after) + 1)), len(after), {})

@@ -7,14 +7,16 @@ image, and all processes with this ledger count alike:
 ==================================  ==============================================================================
 an image                            has
 ==================================  ==============================================================================
-in a message that was seen before   its number, also if the message now holds another image in the same place
+in a message that was seen before   its number. If it is new there, and stands where an image was that the message no
+                                    longer holds, it has the number of that one
 seen in a message that is not       that number, if the order fits: some applications hand over the whole history
-there now                           with new ids each time, and a message that is edited gets a new id
+there now                           with new ids each time, and a message that is edited gets a new id. An image of
+                                    another history (``history.py``) does not count
 that is new                         the next number
 ==================================  ==============================================================================
 
-A number is given again only where it is certain that it was given in another history (``history.py``). A number whose
-image is not there is refused. Without a thread, numbers count what is there.
+A number is given again only where it is certain that it was given in another history. A number whose image is not there
+is refused. Without a thread, numbers count what is there.
 """
 
 from __future__ import annotations
@@ -145,7 +147,7 @@ def numbered(
         now: the moment.
         left: those of ``known`` that belong to another history.
     """
-    found = _recognized(known, attachments)
+    found = _recognized(known, attachments, left)
     recognized = set(found.values())
     last = max((each.number for each in known if each not in left or each in recognized), default=0)
     there: dict[int, Numbered] = {}
@@ -162,7 +164,9 @@ def numbered(
     return Numbering(tuple(there), last, _again(gone, left, attachments), _kept(there.values(), gone))
 
 
-def _recognized(known: Sequence[Numbered], attachments: Sequence[Attachment]) -> dict[int, Numbered]:
+def _recognized(
+    known: Sequence[Numbered], attachments: Sequence[Attachment], left: Collection[Numbered]
+) -> dict[int, Numbered]:
     """Which of the images that are there have a number: by their places in the conversation."""
     found: dict[int, Numbered] = {}
     before: defaultdict[str, list[Numbered]] = defaultdict(list)
@@ -174,15 +178,33 @@ def _recognized(known: Sequence[Numbered], attachments: Sequence[Attachment]) ->
         places["" if is_new else attachment.message_id].append(place)
     others = places.pop("", [])
     for message, own in places.items():
-        is_whole = len(own) == len(before[message])
-        found |= zip(own, before[message], strict=True) if is_whole else _alike(before[message], attachments, own)
-    elsewhere = [each for each in known if not each.message_id or each.message_id not in places]
+        found |= _in_message(before[message], attachments, own)
+    elsewhere = [each for each in known if each not in left and each.message_id not in places]
     alike = _alike(elsewhere, attachments, others)
     highest = 0  # number of the images before
     for place in range(len(attachments)):
         if place in alike and alike[place].number > highest:
             found[place] = alike[place]
         highest = max(highest, found[place].number if place in found else 0)
+    return found
+
+
+def _in_message(
+    known: Sequence[Numbered], attachments: Sequence[Attachment], places: Sequence[int]
+) -> dict[int, Numbered]:
+    """The images that a message had before: the same image first, and only then another one in its place."""
+    found: dict[int, Numbered] = {}
+    rest = dict(enumerate(known))
+    pairs = list(enumerate(places)) if len(known) == len(places) else []  # else the places have moved
+    for at, place in pairs:
+        if known[at].fingerprint == attachments[place].fingerprint:
+            found[place] = rest.pop(at)
+    for place in places:
+        alike = (at for at, each in rest.items() if each.fingerprint == attachments[place].fingerprint)
+        same = None if place in found else next(alike, None)
+        if same is not None:
+            found[place] = rest.pop(same)
+    found |= {place: rest[at] for at, place in pairs if place not in found and at in rest}
     return found
 
 
