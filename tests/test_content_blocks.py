@@ -16,6 +16,7 @@ DATA = b"\x89PNG, say"
 TEXT = base64.b64encode(DATA).decode()
 URI = f"data:image/png;base64,{TEXT}"
 URL = "https://example.com/a.png"
+OF_GOOGLE = "https://generativelanguage.googleapis.com/v1beta/files/abc"
 
 PICTURES: list[tuple[str, dict[str, Any], str | bytes]] = [
     ("OpenAI chat", {"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, URL),
@@ -76,6 +77,11 @@ ELSEWHERE: list[tuple[dict[str, Any], str]] = [
     ({"type": "image_file", "image_file": {"file_id": "file-5"}}, "file-5"),
     ({"file_data": {"mime_type": "image/png", "file_uri": "gs://bucket/a.png"}}, "gs://bucket/a.png"),
     ({"type": "media", "mime_type": "image/png", "file_uri": "files/abc"}, "files/abc"),
+    ({"type": "media", "mime_type": "image/png", "file_uri": OF_GOOGLE}, OF_GOOGLE),
+    ({"type": "media", "mimeType": "image/png", "fileUri": OF_GOOGLE}, OF_GOOGLE),
+    ({"fileData": {"mimeType": "image/png", "fileUri": OF_GOOGLE}}, OF_GOOGLE),
+    ({"type": "image_url", "image_url": {"url": OF_GOOGLE}}, OF_GOOGLE),
+    ({"type": "image", "url": OF_GOOGLE.replace("generativelanguage", "GenerativeLanguage")}, "files/abc"),
     ({"type": "image_url", "image_url": {"url": "s3://bucket/a.png"}}, "s3://bucket/a.png"),
     ({"type": "image", "url": "file:///etc/a.png"}, "file:///etc/a.png"),
     ({"image": {"format": "png", "source": {"s3Location": {"uri": "s3://a/b.png"}}}}, "s3://a/b.png"),

@@ -331,3 +331,23 @@ def test_a_pil_image_that_cannot_be_encoded() -> None:
     cut = Image.open(io.BytesIO(drawn("PNG")[:-30]))
     with pytest.raises(BadRequestError, match="PIL image"):
         ready(cut)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://generativelanguage.googleapis.com/v1beta/files/abc",
+        "https://GenerativeLanguage.googleapis.com./v1beta/files/abc:download?alt=media",
+        "https://api.openai.com/v1/files/file-1/content",
+        "https://api.anthropic.com/v1/files/file_1/content",
+    ],
+)
+def test_a_url_that_only_its_provider_can_fetch_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ReferenceImageError, match="only its provider can fetch it") as refusal:
+        Reference.of(url)
+    assert url in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/v1beta/files/abc", "https://storage.googleapis.com/a/b.png"])
+def test_a_public_url_of_a_file_is_accepted(url: str) -> None:
+    assert Reference.of(url).is_url

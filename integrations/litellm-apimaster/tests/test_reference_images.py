@@ -137,6 +137,16 @@ def test_a_path_is_read_only_under_the_name_image(account, gateway, png, receive
 NO_PICTURE: list[Any] = [[], None, [None], "", "  ", (), [""], ["", None], b"", {}, [[]]]
 
 
+OF_GOOGLE = "https://generativelanguage.googleapis.com/v1beta/files/abc"
+
+
+@pytest.mark.parametrize("value", [OF_GOOGLE, [OF_GOOGLE], {"file_data": {"file_uri": OF_GOOGLE}}], ids=repr)
+def test_a_file_that_only_google_can_fetch_is_refused_by_name(value, account, gateway):
+    with pytest.raises(litellm.BadRequestError, match=r"files/abc.*only its provider|only its provider.*files/abc"):
+        litellm.image_edit(prompt="x", image=value, **account)
+    assert not gateway.requests
+
+
 @pytest.mark.parametrize("door", IN_PROCESS)
 @pytest.mark.parametrize("value", NO_PICTURE, ids=repr)
 def test_an_edit_without_a_picture_is_refused(value, door, through, gateway):
@@ -153,7 +163,7 @@ def test_an_edit_needs_a_picture_and_says_so(account, gateway):
 
 @pytest.mark.parametrize(
     "value",
-    [[None], [""], [URL, None], b"", {}, {"a": 1}, [[]], {"file_id": "file-1"}, 5, "gs://a/b.png", "a.png"],
+    [[None], [""], [URL, None], b"", {}, {"a": 1}, [[]], {"file_id": "file-1"}, 5, "gs://a/b.png", "a.png", OF_GOOGLE],
     ids=repr,
 )
 @pytest.mark.parametrize("name", ["image_urls", "images"])

@@ -19,7 +19,8 @@ Vercel's AI SDK              ``image, mediaType`` (``image``); ``data | url, med
 ===========================  =============================================================================
 
 Sources: the providers' API references, as of November 2026. A block that holds no picture is none of this module's
-business. One that holds a picture which only its provider can fetch (a file id, ``gs://``) is refused by name.
+business. One that holds a picture which only its provider can fetch (a file id, ``gs://``, a URL of Google's
+Files API) is refused by name.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any, Final
 
 from ..errors import ReferenceImageError
 from .base64_text import decoded
+from .provider_urls import is_for_its_provider
 
 _PICTURES: Final = frozenset(
     {"image", "image_url", "input_image", "output_image", "image_file", "image_generation_call"}
@@ -120,6 +122,8 @@ def _content(value: str | bytes | bytearray | memoryview, is_picture: bool, *, i
     if not is_picture:
         return None
     if start.startswith(_REMOTE):
+        if is_for_its_provider(value):
+            raise ReferenceImageError(f"only its provider can fetch the picture {_shown(value)}", advice=_ADVICE)
         return value.strip()
     if is_url or "://" in value[:32]:
         raise ReferenceImageError(f"the picture {_shown(value)} can't be fetched from there", advice=_ADVICE)

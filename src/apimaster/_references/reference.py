@@ -31,6 +31,7 @@ from ..errors import ReferenceImageError
 from .base64_text import decoded
 from .in_memory import ImageLike, PictureInMemory, file_within
 from .pillow import image_of_array
+from .provider_urls import is_for_its_provider
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -207,6 +208,10 @@ def _check_url(text: str) -> None:
         # The URL is not shown: the part before the @ is a secret.
         raise ReferenceImageError(
             f"a reference URL for {host} holds a user name or password", advice="Pass a URL without them."
+        )
+    if is_for_its_provider(text):
+        raise ReferenceImageError(
+            f"reference {_short(text)!r}: only its provider can fetch it", advice="Pass the picture itself."
         )
 
 
