@@ -49,6 +49,12 @@ PICTURES: list[tuple[str, dict[str, Any], str | bytes]] = [
     ("AI SDK, a file", {"type": "file", "data": TEXT, "mediaType": "image/png"}, DATA),
     ("url-safe, unpadded", {"type": "image", "base64": "__79"}, b"\xff\xfe\xfd"),
     ("line breaks", {"type": "image", "base64": f"{TEXT[:4]}\n{TEXT[4:]}"}, DATA),
+    ("OpenAI's screenshot", {"type": "computer_screenshot", "image_url": URI}, URI),
+    ("a file by its URL", {"type": "file", "url": URL}, URL),
+    ("a file by its URL, with a query", {"type": "file", "url": f"{URL}?a=b.pdf#c"}, f"{URL}?a=b.pdf#c"),
+    ("a type that tells nothing", {"type": "file", "mime_type": "application/octet-stream", "filename": "a.png",
+                                   "base64": TEXT}, DATA),
+    ("a type that tells nothing, a URL", {"type": "file", "mime_type": "binary/octet-stream", "url": URL}, URL),
     ("a file by its name", {"type": "file", "file": {"filename": "a.webp", "file_data": TEXT}}, DATA),
 ]  # fmt: skip
 OTHERS: list[dict[str, Any]] = [
@@ -57,6 +63,10 @@ OTHERS: list[dict[str, Any]] = [
     {"type": "input_audio", "input_audio": {"data": TEXT, "format": "wav"}},
     {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{TEXT}"}},
     {"type": "file", "mime_type": "application/pdf", "base64": TEXT},
+    {"type": "file", "mime_type": "application/pdf", "url": URL},
+    {"type": "file", "url": "https://example.com/a.pdf?b=c.png"},
+    {"type": "file", "url": "https://example.com/a"},
+    {"type": "file", "mime_type": "application/octet-stream", "filename": "a.bin", "base64": TEXT},
     {"type": "media", "mime_type": "video/mp4", "file_uri": "gs://a/b"},
     {"type": "file", "file": {"file_id": "file-1"}},
     {"inline_data": {"mime_type": "audio/wav", "data": TEXT}},
@@ -70,6 +80,7 @@ OTHERS: list[dict[str, Any]] = [
 ]
 ELSEWHERE: list[tuple[dict[str, Any], str]] = [
     ({"type": "input_image", "file_id": "file-1"}, "file-1"),
+    ({"type": "computer_screenshot", "file_id": "file-7"}, "file-7"),
     ({"type": "image", "source": {"type": "file", "file_id": "file_2"}}, "file_2"),
     ({"type": "file", "file": {"file_id": "file-6", "format": "image/png"}}, "file-6"),
     ({"type": "image", "source_type": "id", "id": "img-3"}, "img-3"),

@@ -192,10 +192,87 @@ def test_a_block_of_any_provider_is_an_attachment(
         assert Reference.of(found).in_memory.data() == png  # type: ignore[union-attr]  # None would fail, as it should
 
 
+def contents(png: bytes, data_uri: str) -> dict[str, Any]:
+    code = base64.b64encode(png).decode()
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": code}}
+    text = {"type": "text", "text": "done"}
+    return {
+        "Anthropic's tool result": [{"type": "tool_result", "tool_use_id": "1", "content": [text, image]}],
+        "Google's function response": [
+            {"function_response": {"name": "f", "parts": [{"inline_data": {"mime_type": "image/png", "data": code}}]}}
+        ],
+        "OpenAI's screenshot": [
+            {
+                "type": "computer_call_output",
+                "call_id": "1",
+                "output": {"type": "computer_screenshot", "image_url": data_uri},
+            }
+        ],
+        "Bedrock's tool result": [
+            {"toolResult": {"content": [{"image": {"format": "png", "source": {"bytes": png}}}]}}
+        ],
+        "OpenAI's image generation": [{"type": "image_generation_call", "id": "ig_1", "result": code}],
+        "octet-stream": [
+            {"type": "file", "mime_type": "application/octet-stream", "filename": "a.png", "base64": code}
+        ],
+        "a data URI": data_uri,
+        "a data URI in Markdown": f"look: ![a cat]({data_uri}) and say",
+        "a data URI in a text block": [{"type": "text", "text": f"![a cat]({data_uri})"}],
+        "a data URI in HTML": f'<img src="{data_uri}">',
+        "a data URI in JSON": f'{{"picture": "{data_uri}"}}',
+    }
+
+
+@pytest.mark.parametrize("name", list(contents(b"", "")))
+@pytest.mark.parametrize("role", ["user", "tool", "assistant"])
+def test_an_image_within_something_else_is_an_attachment(
+    role: str, name: str, store: Store, png: bytes, data_uri: str
+) -> None:
+    from apimaster.request import Reference
+
+    content = contents(png, data_uri)[name]
+    message: Any = {
+        "user": lambda: HumanMessage(content),
+        "tool": lambda: ToolMessage(content, tool_call_id="of another tool"),
+        "assistant": lambda: AIMessage(content),
+    }[role]()
+    (image,) = attached_images([message])
+    assert attached_images([message])[0].fingerprint == image.fingerprint
+    found = resolve(store, "attachment:1", messages=[HumanMessage("hi"), message])
+    assert Reference.of(found).in_memory.data() == png  # type: ignore[union-attr]  # None would fail, as it should
+
+
+def test_what_openai_made_is_an_attachment_in_the_older_format_too(store: Store, png: bytes) -> None:
+    made = {"type": "image_generation_call", "id": "ig_1", "result": base64.b64encode(png).decode()}
+    message = AIMessage("here it is", additional_kwargs={"tool_outputs": [made]})
+    assert resolve(store, "attachment:latest", messages=[message]) == png
+
+
+def test_several_images_in_the_result_of_a_tool_are_counted_in_order(store: Store) -> None:
+    urls = [f"https://example.com/{name}.png" for name in "abcd"]
+    first, second, third, fourth = ({"type": "image", "url": url} for url in urls)
+    results = [
+        {"type": "tool_result", "tool_use_id": str(at), "content": held}
+        for at, held in enumerate([[first, second], "nothing", [third]])
+    ]
+    messages = [HumanMessage([*results, fourth])]
+    assert [resolve(store, f"attachment:{at}", messages=messages) for at in (1, 2, 3, 4)] == urls
+
+
+def test_a_text_without_an_image_is_none() -> None:
+    texts = ["data:image/png;base64,…", "see https://example.com/a.png", "data:text/plain;base64," + 40 * "A"]
+    calls = [{"type": "tool_use", "id": "1", "name": "draw", "input": {"image_url": "https://example.com/a.png"}}]
+    messages = [HumanMessage(each) for each in texts] + [AIMessage(calls), ToolMessage("{}", tool_call_id="1")]
+    assert attached_images(messages) == []
+
+
 @pytest.mark.parametrize(
     "block",
     [
         {"type": "input_image", "file_id": "the-name"},
+        {"type": "media", "mime_type": "image/png", "file_uri": "https://generativelanguage.googleapis.com/the-name"},
+        {"type": "tool_result", "content": [{"type": "image", "source": {"type": "file", "file_id": "the-name"}}]},
+        {"type": "computer_call_output", "output": {"type": "computer_screenshot", "file_id": "the-name"}},
         {"type": "media", "mime_type": "image/png", "file_uri": "gs://the-name/a.png"},
         {"type": "image", "source": {"type": "file", "file_id": "the-name"}},
     ],
@@ -204,6 +281,35 @@ def test_a_block_of_any_provider_is_an_attachment(
 def test_an_attachment_that_only_its_provider_has_is_named(block: dict[str, Any], store: Store) -> None:
     with pytest.raises(ReferenceImageError, match="the-name"):
         resolve(store, "attachment:1", messages=[HumanMessage([block])])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "file", "file_id": "file-1"},
+        {"type": "input_file", "file_id": "file-1"},
+    ],
+    ids=str,
+)
+def test_a_file_that_may_be_an_image_is_named_and_does_not_count(block: dict[str, Any], store: Store) -> None:
+    url = "https://example.com/a.png"
+    messages = [HumanMessage([block])]
+    with pytest.raises(ReferenceImageError, match="no image, and what only its provider can fetch: the file 'file-1'"):
+        resolve(store, "attachment:1", messages=messages)
+    messages.append(HumanMessage([{"type": "image", "url": url}]))
+    assert resolve(store, "attachment:1", messages=messages) == url
+    named = HumanMessage([{**block, "mime_type": "application/pdf"}])
+    with pytest.raises(ReferenceImageError, match="attached no image") as refusal:
+        resolve(store, "attachment:1", messages=[named])
+    assert "file-1" not in str(refusal.value)
+
+
+def test_the_small_copies_of_these_tools_do_not_count_within_a_result_either(store: Store, png: bytes) -> None:
+    image = {"type": "image", "base64": base64.b64encode(png).decode(), "mime_type": "image/png"}
+    text = {"type": "text", "text": "Picture img_aaaaaaaaaaaa, 1024x1024."}
+    messages = [HumanMessage([{"type": "tool_result", "tool_use_id": "1", "content": [text, image]}])]
+    assert attached_images(messages) == []
 
 
 def test_attachments_are_counted_from_the_newest(store: Store) -> None:

@@ -4,7 +4,8 @@
 provider                     its block, without ``type`` where there is one
 ===========================  =============================================================================
 OpenAI chat                  ``image_url: {"url"}`` (type ``image_url``), or the URL itself in ``image_url``
-OpenAI responses             ``image_url``, ``file_id`` (``input_image``); ``result`` (``image_generation_call``)
+OpenAI responses             ``image_url``, ``file_id`` (``input_image``, ``computer_screenshot``); ``result``
+                             (``image_generation_call``)
 OpenAI files                 ``file: {"file_data", "filename", "file_id"}`` (``file``); the same flat (``input_file``)
 LiteLLM                      the same with ``format``, a media type
 OpenAI images                ``b64_json``, ``url``
@@ -34,9 +35,18 @@ from .base64_text import decoded
 from .provider_urls import is_for_its_provider
 
 _PICTURES: Final = frozenset(
-    {"image", "image_url", "input_image", "output_image", "image_file", "image_generation_call"}
+    {
+        "image",
+        "image_url",
+        "input_image",
+        "output_image",
+        "image_file",
+        "image_generation_call",
+        "computer_screenshot",
+    }
 )
 _FILES: Final = frozenset({"file", "input_file", "media", "resource", "non_standard"})
+_UNTOLD: Final = frozenset({"application/octet-stream", "binary/octet-stream"})  # what a type unknown is sent as
 _MEDIA_TYPES: Final = ("mime_type", "mimeType", "media_type", "mediaType")
 _FILE_NAMES: Final = ("filename", "file_name", "fileName", "name")
 _PICTURE_PARTS: Final = ("image_url", "imageUrl", "input_image", "image", "image_file")
@@ -76,8 +86,8 @@ def _read(block: Mapping[str, Any], is_picture: bool, media_type: str | None, na
     is_picture = is_picture or kind in _PICTURES
     media_type = _media_type(block) or media_type
     name = next((str(block[each]) for each in _FILE_NAMES if isinstance(block.get(each), str)), name)
-    if media_type is None and name is not None:
-        media_type = mimetypes.guess_type(name)[0]
+    if media_type is None or media_type.lower() in _UNTOLD:
+        media_type = _guessed(name) or _guessed(_path_of_url(block)) or media_type
     if media_type is not None and not is_picture:
         is_picture = media_type.lower().startswith("image/")
         if not is_picture:
@@ -100,6 +110,16 @@ def _read(block: Mapping[str, Any], is_picture: bool, media_type: str | None, na
     if held is not None and is_picture:
         raise ReferenceImageError(f"only its provider can fetch the picture {_shown(held)}", advice=_ADVICE)
     return None
+
+
+def _guessed(name: str | None) -> str | None:
+    return None if name is None else mimetypes.guess_type(name)[0]
+
+
+def _path_of_url(block: Mapping[str, Any]) -> str | None:
+    """The path of the first URL, whose ending may tell the type."""
+    url = next((block[each] for each in _URLS if isinstance(block.get(each), str)), None)
+    return url.partition("?")[0].partition("#")[0] if url is not None and "://" in url[:32] else None
 
 
 def _media_type(block: Mapping[str, Any]) -> str | None:

@@ -5,8 +5,9 @@ a model writes         it stands for
 =====================  ==================================================================================
 ``img_…``              a picture in the store, from any earlier turn or thread that shares the store
 a path in the store    the same
-``attachment:N``       the Nth image of the conversation, read from the graph's state: the user's, or another tool's.
-                       It keeps its number when older messages are removed (``attachment_numbers.py``)
+``attachment:N``       the Nth image of the conversation, read from the graph's state: the user's, another tool's,
+                       or one that the assistant made with another tool. It keeps its number when older
+                       messages are removed (``attachment_numbers.py``)
 ``attachment:latest``  the newest of them; ``attachment:-2`` is the one before
 ``https://…``          a public URL: the gateway fetches it, not this machine
 a path                 a file, only if it lies in a folder that the application opened to the model
@@ -32,7 +33,7 @@ from apimaster import ReferenceImageError
 from apimaster.adapters import ForbiddenAddress, check_public_url, picture_in
 
 from .attachment_numbers import Number, Numbering, counted
-from .attachments import Attachment, attached_images
+from .attachments import Attachment, attached_images, files_of_providers
 from .records import IMAGE_ID, image_id
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class ReferenceResolver:
         wanted = int(number) if number.lstrip("-").isdigit() else -1
         place = numbering.place_of(wanted) if wanted > 0 else len(images) + wanted
         if place is None or wanted == 0 or not 0 <= place < len(images):
-            raise _not_there(name, wanted, numbering)
+            raise _not_there(name, wanted, numbering, files_of_providers(self.messages))
         self.used.append(f"attachment:{numbering.numbers[place]}")
         try:
             found = picture_in(images[place].block, expected=True)
@@ -152,8 +153,8 @@ class ReferenceResolver:
         )
 
 
-def _not_there(name: str, wanted: int, numbering: Numbering) -> ReferenceImageError:
-    """The refusal of an attachment that is not in the conversation: it names those that are."""
+def _not_there(name: str, wanted: int, numbering: Numbering, files: Sequence[str]) -> ReferenceImageError:
+    """The refusal of an attachment that is not in the conversation: it names those that are, and ``files``."""
     count = len(numbering.numbers)
     there = "Ask the user to attach it, or use a picture by its id (img_…)."
     if count:
@@ -167,6 +168,9 @@ def _not_there(name: str, wanted: int, numbering: Numbering) -> ReferenceImageEr
     if not count and numbering.last:
         return ReferenceImageError(f"there is no {name}; no image is in the conversation any more", advice=there)
     images = "no image" if not count else "1 image" if count == 1 else f"{count} images"
+    if files:  # they may be images, but they may be documents as well, so they don't count
+        named = ", ".join(map(_shown, files[-_MAX_LISTED:]))
+        images += f", and what only its provider can fetch: the file {named}"
     return ReferenceImageError(f"there is no {name}; the user has attached {images}", advice=there)
 
 
