@@ -112,11 +112,15 @@ def test_edit_by_id_and_without_reference(emu: Any, tools: Any, tool_call: Any) 
     assert len(emu.bill.charges) == 2
 
 
-@pytest.mark.parametrize("form", ["{}", "[{}]", '["{}"]', '"{}"', "`{}.png`"])
-def test_a_text_for_the_list_of_references_is_understood(form: str, emu: Any, tools: Any, tool_call: Any) -> None:
+@pytest.mark.parametrize("form", ["{}", "[{}]", '["{}"]', '"{}"', "`{}.png`", "({})", "**{}**", '{{"id": "{}"}}'])
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_text_for_the_list_of_references_is_understood(
+    is_listed: bool, form: str, emu: Any, tools: Any, tool_call: Any
+) -> None:
     by_name = tools()
     first = by_name["generate_image"].invoke(tool_call("generate_image", prompt="a cat"))
-    named = form.format(first.artifact["images"][0]["id"])
+    text = form.format(first.artifact["images"][0]["id"])
+    named = [text] if is_listed else text
     message = by_name["edit_image"].invoke(tool_call("edit_image", prompt="make it blue", reference_images=named))
     assert message.status == "success", message.content
     assert len(emu.jobs[1].request.references) == 1

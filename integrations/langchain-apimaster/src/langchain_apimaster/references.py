@@ -34,6 +34,7 @@ from apimaster.adapters import ForbiddenAddress, check_public_url, picture_in
 
 from .attachment_numbers import Number, Numbering, counted
 from .attachments import Attachment, attached_images, files_of_providers
+from .names import attachment_in, plain_name
 from .records import IMAGE_ID, image_id
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from .records import StoredImage
     from .store import Store
 
-_ATTACHMENT: Final = re.compile(r"attachments?[:_ #-]?(-?\d{1,4}|latest|last|newest)", re.IGNORECASE)
-_LINK: Final = re.compile(r"!?\[[^\]]*\]\((.*)\)", re.DOTALL)
-_DECORATION: Final = " \t\r\n`'\"<>"
 _ENDING: Final = re.compile(r"\.(?:png|jpe?g|webp)$", re.IGNORECASE)
 _FILE_IN_STORE: Final = re.compile(r"(?P<task>.+)-(?P<index>\d{1,3})\.[a-z]{3,4}")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -80,11 +78,11 @@ class ReferenceResolver:
             ReferenceImageError: one of them is refused; the advice says what can be named instead.
         """
         held = cache(self._held)
-        return [self._resolve(_plain(name), held) for name in names]
+        return [self._resolve(plain_name(name), held) for name in names]
 
     def _resolve(self, name: str, held: Callable[[], _Held]) -> ReferenceLike:
-        if attachment := _ATTACHMENT.fullmatch(name):
-            return self._attachment(name, attachment[1].lower(), held)
+        if number := attachment_in(name):
+            return self._attachment(name, number, held)
         if name[:8].lower() == "https://":
             return _public_url(name)
         image = self._stored(name)
@@ -184,14 +182,6 @@ def _listed(numbers: Sequence[int]) -> str:
             runs.append([number])
     names = [" to ".join(f"attachment:{number}" for number in run) for run in runs]
     return ", ".join(names if len(names) <= _MAX_LISTED else ["…", *names[-_MAX_LISTED:]])
-
-
-def _plain(name: str) -> str:
-    """A model's name of a picture without what it puts around it."""
-    plain = name.strip(_DECORATION)
-    if link := _LINK.fullmatch(plain):
-        plain = link[1].strip(_DECORATION)
-    return plain[8:] if plain[:8].lower() == "sandbox:" else plain
 
 
 def _public_url(url: str) -> str:

@@ -10,7 +10,6 @@ values only to inform the model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from apimaster import BadRequestError, ImageRequest
 from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_RESOLUTION, RESOLUTIONS, spec_for
+
+from .names import names_in
 
 OPTIONAL: Final = ("aspect_ratio", "resolution", "reference_images", "n", "google_search")
 """The arguments that an application may leave to the model, or set itself."""
@@ -57,22 +58,9 @@ class Arguments(BaseModel):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} can't be chosen here; accepted: {', '.join(cls.model_fields)}")
         found = {name: value for name, value in given.items() if value is not None}
-        if isinstance(found.get("reference_images"), str):
-            found["reference_images"] = _names_in(found["reference_images"])
+        if isinstance(found.get("reference_images"), (str, list, dict)):
+            found["reference_images"] = names_in(found["reference_images"])
         return found
-
-
-def _names_in(text: str) -> list[Any]:
-    """The names in a text where a list was asked for: a JSON list, also without its quotation marks, or one name."""
-    try:
-        listed = json.loads(text)
-    except ValueError:
-        bare = text.strip()
-        listed = bare[1:-1].split(",") if bare.startswith("[") and bare.endswith("]") else None
-    if isinstance(listed, list):
-        return listed
-    name = listed if isinstance(listed, str) else text
-    return [name] if name.strip() else []
 
 
 @dataclass(frozen=True)
