@@ -341,6 +341,20 @@ def test_a_thread_id_that_is_used_again_begins_at_one(talk: Any) -> None:
     assert one.turn(attached(D), edit(1), edit(2)) == [(C,), (D,)]
 
 
+def test_in_later_turns_of_a_fork_the_old_history_gives_no_image_its_number(talk: Any) -> None:
+    """There the second picture was what is the first one here."""
+    one = talk()
+    one.turn(HumanMessage("hi"))
+    assert one.turn(attached(A, id="m1"), edit(1)) == [(A,)]
+    assert one.turn(attached(B, id="m3"), edit(2)) == [(B,)]
+    assert one.turn(attached(B, id="m2"), edit(1), config=one.before("m1")) == [(B,)]
+    for _ in range(4):
+        one.turn(HumanMessage("go on"))
+    first, second, newest = one.turn(attached(A, id="m5"), edit(1), edit(2), edit("latest"))
+    assert (first, newest) == ((B,), (A,))
+    assert second == (A,) or "attachment:2 is no longer" in second
+
+
 class NewestOnly(InMemorySaver):
     """Some checkpointers keep the newest checkpoint only, and give it whatever they are asked for."""
 

@@ -147,7 +147,8 @@ def numbered(
         now: the moment.
         left: those of ``known`` that belong to another history.
     """
-    found = _recognized(known, attachments, left)
+    apart = {*left, *_passed_over(known, attachments)}
+    found = _recognized(known, attachments, apart)
     recognized = set(found.values())
     last = max((each.number for each in known if each not in left or each in recognized), default=0)
     there: dict[int, Numbered] = {}
@@ -161,7 +162,22 @@ def numbered(
         there[number] = Numbered(number, message, attachment.fingerprint, seen)
         last = max(last, number)
     gone = [each for each in known if each not in recognized]
-    return Numbering(tuple(there), last, _again(gone, left, attachments), _kept(there.values(), gone))
+    return Numbering(tuple(there), last, _again(gone, apart, attachments), _kept(there.values(), gone))
+
+
+def _passed_over(known: Sequence[Numbered], attachments: Sequence[Attachment]) -> set[Numbered]:
+    """What did not count when an image that is there got its number, so that it belonged to another history.
+
+    In one history a later image has a higher number. In the next turn of a fork nothing else may prove it.
+    """
+    there = {each.message_id for each in attachments if each.message_id}
+    here = [each for each in known if each.message_id in there and each.seen.checkpoint]
+    return {
+        each
+        for each in known
+        if each.seen.checkpoint and each.message_id not in there
+        if any(own.number <= each.number and own.seen.checkpoint > each.seen.checkpoint for own in here)
+    }
 
 
 def _recognized(
