@@ -17,12 +17,13 @@ from apimaster import ImageRequest
 from apimaster.errors import APIMasterError, BadRequestError, ReferenceImageError
 
 from . import chat, errors, params
-from .call_arguments import FROM_PROXY, arguments_of_call
+from .call_arguments import FROM_PROXY, arguments_of_call, body_of_client
 from .clients import Account, resolve_account
 from .identity import Identity, identify
 from .multipart import is_form, nest_bracketed_fields
 from .params import ParsedParams
 from .reference_images import IMAGE, References, is_reference_name
+from .stray_pictures import refuse_lost_pictures
 
 # LiteLLM's proxy checks a deployment by calling it as a client would: that buys an image every few minutes. It tags
 # these calls, and this package asks the gateway for its list of models instead, which is free and shows that the
@@ -103,6 +104,7 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
         arguments = nest_bracketed_fields(given, is_reference_name)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
+        refuse_lost_pictures(body_of_client(arguments))
         reader = References(local_paths=FROM_PROXY not in arguments, from_form=is_form(arguments))
         parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", reader=reader)
         return _call(handler_arguments, arguments, parsed)

@@ -59,6 +59,13 @@ def arguments_of_call(logging_obj: object, optional_params: Mapping[str, Any]) -
     return found | {name: value for name, value in optional_params.items() if value is not None}
 
 
+def body_of_client(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a client of the proxy has sent, before the proxy and its hooks changed it; empty outside a proxy."""
+    client = arguments.get(FROM_PROXY)
+    body = client.get("body") if isinstance(client, Mapping) else None
+    return body if isinstance(body, Mapping) else {}
+
+
 @lru_cache(maxsize=4096)
 def is_provider_parameter(name: str) -> bool:
     """Whether ``name`` is not one of LiteLLM's own arguments, and so is meant for the provider."""

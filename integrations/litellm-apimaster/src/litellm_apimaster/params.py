@@ -16,6 +16,7 @@ client_reference_id, webhook           as they are
 idempotency_key                        the same key of the same caller brings the same image (``identity``)
 mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``; ``auto`` is accepted
 stream, partial_images                 refused, also under ``drop_params``
+messages, contents, input              refused: a call for images draws ``prompt``
 anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
 =====================================  ==================================================================
 
@@ -50,9 +51,10 @@ from .parameter_values import (
     is_nothing,
     response_format,
 )
-from .reference_images import IMAGE_URLS, References, is_reference_name, refuse_pictures
+from .reference_images import IMAGE_URLS, References, is_reference_name
 from .shape import ASPECT_RATIO, IMAGE_CONFIG, IMAGE_CONFIGS, QUALITY, RESOLUTION, SIZE, read_image_config, shape_of
 from .spellings import N, read_other_spellings
+from .stray_pictures import CONVERSATIONS, refuse_conversations, refuse_pictures
 
 PROVIDER: Final = "apimaster"
 _RESPONSE_FORMAT: Final = "response_format"
@@ -167,7 +169,7 @@ def _parse(
     unsupported = _UNSUPPORTED | also_unsupported
     if not spec.strict_sizes:
         unsupported -= _PASSED_TO_OTHER_MODELS
-    known = _SUPPORTED | unsupported
+    known = _SUPPORTED.union(unsupported, CONVERSATIONS)
     found: list[dict[str, Any]] = []
     extra_body: dict[str, Any] = {}
     pictures: list[Any] = []
@@ -175,6 +177,7 @@ def _parse(
         given = {name: value for name, value in source.merged.items() if not (name in known and is_nothing(value))}
         pictures = reader.take(given) or pictures
         _take_spellings(given, spec, arguments.get("additional_drop_params") or ())
+        refuse_conversations(given)
         _check_supported(given, unsupported, arguments, model)
         unknown = {name: given[name] for name in _parameters_to_pass_on(source) if name in given and name not in known}
         refuse_pictures(unknown)

@@ -5,7 +5,7 @@ URLs, one or a list of them. Others write JSON: texts, or objects as in a conver
 means the same. A caller of LiteLLM's functions in this process may name a local file, as ``image``. A client of a proxy
 may not, and neither may the other names or a conversation, whose text may come from a model or a document.
 
-What looks like a picture and has another name is refused: the gateway would ignore it, and draw from the text alone.
+What looks like a picture and has another name is refused (``stray_pictures``): the gateway would ignore it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
@@ -32,11 +31,8 @@ _NAMES: Final = frozenset(
     }
 )
 _REMOTE: Final = ("http://", "https://", "data:")
-_NAMED_LIKE_AN_IMAGE: Final = re.compile(r"image|img|picture|photo", re.IGNORECASE)
-_URL_OF_AN_IMAGE: Final = re.compile(r"https?://[^?#]+\.(?:png|jpe?g|webp|gif|avif|heic)(?:[?#]|$)", re.IGNORECASE)
 _SHORTEST_BASE64: Final = 64
 _MAX_SHOWN: Final = 60
-_ADVICE: Final = f"Hand pictures over as {IMAGE} or {IMAGE_URLS}: http(s) URLs, data URIs or uploads."
 
 
 def is_reference_name(name: str) -> bool:
@@ -100,36 +96,6 @@ def from_urls(value: Any) -> list[Any]:
         ReferenceImageError: an entry is something else, such as a path.
     """
     return References(local_paths=False).read(IMAGE_URLS, value)
-
-
-def refuse_pictures(parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that look like pictures, and that nobody knows.
-
-    Raises:
-        BadRequestError: there is one.
-    """
-    found = sorted(name for name, value in parameters.items() if _looks_like_pictures(name, value))
-    if found:
-        raise BadRequestError(f"{', '.join(found)}: a picture is not accepted under this name", advice=_ADVICE)
-
-
-def _looks_like_pictures(name: str, value: Any) -> bool:
-    if isinstance(value, str):
-        start = value.lstrip()[:16].lower()
-        return (
-            start.startswith("data:image/")
-            or _URL_OF_AN_IMAGE.match(value.strip()) is not None
-            or (start.startswith(_REMOTE) and _NAMED_LIKE_AN_IMAGE.search(name) is not None)
-        )
-    if isinstance(value, Mapping):
-        try:
-            return picture_in(value) is not None
-        except ReferenceImageError:
-            return True
-    if isinstance(value, (list, tuple)):
-        return any(_looks_like_pictures(name, each) for each in value)
-    is_file = callable(getattr(value, "read", None)) or callable(getattr(value, "save", None))
-    return is_file or isinstance(value, (bytes, bytearray, memoryview))
 
 
 def _list_of_field(name: str, value: Any) -> Any:
