@@ -109,6 +109,43 @@ def test_pictures_under_several_names_are_all_sent(account, gateway, png, data_u
     assert gateway.requests_to("submit")[-1].references[0].kind != "url", "those of image come first"
 
 
+@pytest.mark.parametrize("door", IN_PROCESS)
+@pytest.mark.parametrize("action", ["generation", "edit"])
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"image[]": URL}, 2),
+        ({"image[]": [URL, URL]}, 3),
+        ({"image[]": None}, 1),
+        ({"image[]": {"url": URL}}, 2),
+        ({"image[0]": URL}, 2),
+        ({"images[]": URL}, 2),
+        ({"images": [URL], "image[]": URL}, 3),
+        ({"extra_body": {"images": [URL]}}, 2),
+    ],
+    ids=str,
+)
+def test_pictures_under_a_name_with_brackets_are_sent_too(more, expected, action, door, through, png, received):
+    through(door, action)(prompt="x", image=png, **more)
+    assert received() == expected
+
+
+def test_uploads_under_a_name_with_brackets_are_sent_too(account, gateway, png, received):
+    for value, expected in ((png, 2), (("a.png", png), 2), ((io.BytesIO(png), io.BytesIO(png)), 3)):
+        litellm.image_edit(prompt="x", image=[png], **{"image[]": value}, **account)
+        assert received() == expected
+        gateway.reset()
+
+
+@pytest.mark.parametrize("door", IN_PROCESS)
+@pytest.mark.parametrize("action", ["generation", "edit"])
+@pytest.mark.parametrize("name", ["image", "images"])
+def test_a_generator_of_pictures_is_read_once(name, action, door, through, png, received):
+    missing = {"image": None} if action == "edit" else {}
+    through(door, action)(prompt="x", size="1:1", **{**missing, name: (each for each in [png, URL])})
+    assert received() == 2
+
+
 def test_the_pictures_of_a_call_take_the_place_of_a_deployments(deploy, gateway, data_uri, received):
     router = litellm.Router(model_list=[deploy(image_urls=[URL, URL])], num_retries=0)
     router.image_generation(model="image", prompt="x")

@@ -31,6 +31,7 @@ from .stray_pictures import refuse_lost_pictures
 _HEALTH_CHECK_TAG: Final = getattr(
     constants, "LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME", "litellm-internal-health-check"
 )
+_UPLOADS: Final = f"{IMAGE}[]"
 _LITELLM_METADATA: Final = "litellm_metadata"  # LiteLLM's own; a client's tags are in ``metadata``
 
 
@@ -96,16 +97,17 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
     model = handler_arguments["model"]
     with _litellm_errors(model):
         given = _arguments(handler_arguments)
+        from_form = is_form(given)
         if IMAGE in handler_arguments:  # an edit: the argument may be positional, and LiteLLM writes [None] for nothing
             images = [each for each in handler_arguments[IMAGE] or () if each is not None]
             given[IMAGE] = (given.get(IMAGE) or images) if images else None
-            if images:
-                given.pop(f"{IMAGE}[]", None)  # older proxies leave the last of these uploads there, too
-        arguments = nest_bracketed_fields(given, is_reference_name)
+            if images and from_form and not isinstance(given.get(_UPLOADS), str):
+                given.pop(_UPLOADS, None)  # older proxies leave the last of these uploads there, too
+        arguments = nest_bracketed_fields(given, is_reference_name, from_form=from_form)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
         refuse_lost_pictures(body_of_client(arguments))
-        reader = References(local_paths=FROM_PROXY not in arguments, from_form=is_form(arguments))
+        reader = References(local_paths=FROM_PROXY not in arguments, from_form=from_form)
         parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", reader=reader)
         return _call(handler_arguments, arguments, parsed)
 

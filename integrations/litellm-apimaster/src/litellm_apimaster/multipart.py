@@ -29,12 +29,15 @@ def is_form(arguments: Mapping[str, Any]) -> bool:
     return kind.strip().lower().startswith(_FORMS)
 
 
-def nest_bracketed_fields(arguments: Mapping[str, Any], is_list: Callable[[str], bool]) -> dict[str, Any]:
+def nest_bracketed_fields(
+    arguments: Mapping[str, Any], is_list: Callable[[str], bool], *, from_form: bool
+) -> dict[str, Any]:
     """The arguments, with fields such as ``a[b]`` put back into objects, and ``a[0]``, ``a[1]`` into lists.
 
     Args:
         arguments: as LiteLLM passes them on, from a form or not.
         is_list: tells for a name whether its value is a list.
+        from_form: whether they are fields of a form. Elsewhere, ``a[]`` has one value, and none is lost.
 
     Raises:
         BadRequestError: a list came as several fields, and the proxy has dropped all but one, or a field has a name
@@ -49,6 +52,8 @@ def nest_bracketed_fields(arguments: Mapping[str, Any], is_list: Callable[[str],
             continue
         path = _BRACKETS.findall(name)
         if is_list(root):
+            if path == [""] and not isinstance(value, list) and not from_form:
+                value = [] if value is None else [value]
             _add_to_list(numbered.setdefault(root, {}), name, path, value)
         else:
             _set_at(nested, [root, *(key for key in path if key)], value)
