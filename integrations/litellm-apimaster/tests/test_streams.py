@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from importlib.metadata import version
 from typing import Any
 
@@ -58,6 +59,39 @@ def test_a_stream_is_refused_and_costs_nothing(entry_point, drop, ask, through, 
             assert_refused(caught.value, gateway)
 
 
+@pytest.mark.parametrize("names", [["stream"], ["stream", "partial_images"]], ids=str)
+@pytest.mark.parametrize("entry_point", ["sdk", "sdk async", "router async"])
+def test_a_stream_that_the_call_would_drop_is_refused(entry_point, names, ask, through, gateway):
+    action, arguments = ask
+    call = through(entry_point, action)
+    for parameters in STREAMED:
+        with pytest.raises(litellm.BadRequestError) as caught:
+            call(**arguments, **parameters, additional_drop_params=names)
+        assert_refused(caught.value, gateway)
+
+
+def test_a_stream_that_a_deployment_would_drop_is_refused(deploy, gateway, png):
+    router = Router(model_list=[deploy(additional_drop_params=["stream", "style"])], num_retries=0)
+    for call in (
+        lambda: router.image_generation(model="image", prompt="a red kite", stream=True),
+        lambda: asyncio.run(router.aimage_edit(model="image", image=png, prompt="a red kite", stream=True)),
+    ):
+        with pytest.raises(litellm.BadRequestError) as caught:
+            call()
+        assert_refused(caught.value, gateway)
+    assert router.image_generation(model="image", prompt="a red kite", stream=False, style="vivid").data
+
+
+def test_a_stream_that_a_hook_of_the_proxy_drops_is_refused(ask, through, gateway):
+    """The client's own request is still there."""
+    action, arguments = ask
+    for sent in (True, "true", 1):
+        with pytest.raises(litellm.BadRequestError) as caught:
+            through("sdk", action)(**arguments, proxy_server_request={"body": {"stream": sent}})
+        assert_refused(caught.value, gateway)
+    assert through("sdk", action)(**arguments, proxy_server_request={"body": {"stream": False}}).data
+
+
 def test_a_stream_that_a_deployment_asks_for_is_refused(deploy, gateway):
     router = Router(model_list=[deploy(stream=True, drop_params=True)], num_retries=0)
     with pytest.raises(litellm.BadRequestError) as caught:
@@ -75,14 +109,16 @@ def test_an_answer_that_is_not_streamed_is_delivered(entry_point, ask, through, 
         assert len(gateway.bill.charges) == 1
 
 
-def through_openai(client: Any, action: str, arguments: dict[str, Any], parameters: dict[str, Any]) -> Any:
+def through_openai(
+    client: Any, action: str, arguments: dict[str, Any], parameters: dict[str, Any], model: str = "nano-banana-1"
+) -> Any:
     """A streamed call by the stock client, which sends an edit as a form."""
     own = {name: value for name, value in parameters.items() if name == "stream" and value is True}
     method = client.images.generate if action == "generation" else client.images.edit
     if "image" in arguments:
         arguments = {**arguments, "image": ("a.png", arguments["image"], "image/png")}
     body = {name: value for name, value in parameters.items() if name not in own}
-    return method(model="nano-banana-1", extra_body=body, **arguments, **own)
+    return method(model=model, extra_body=body, **arguments, **own)
 
 
 def test_the_proxy_refuses_a_stream(ask, proxy, gateway):
@@ -94,10 +130,25 @@ def test_the_proxy_refuses_a_stream(ask, proxy, gateway):
         assert_refused(caught.value, gateway)
 
 
+def test_the_proxy_refuses_a_stream_that_its_client_would_drop(proxy, gateway):
+    client = proxy.client.with_options(max_retries=0)
+    for parameters in STREAMED:
+        body = parameters | {"additional_drop_params": ["stream", "partial_images"]}
+        with pytest.raises(openai.BadRequestError) as caught:
+            through_openai(client, "generation", {"prompt": "a red kite"}, body)
+        assert_refused(caught.value, gateway)
+
+
 DROPPING = """
 model_list:
   - model_name: nano-banana-1
     litellm_params: {{ model: {model}, api_key: {key}, api_base: "{url}" }}
+  - model_name: dropping
+    litellm_params:
+      model: {model}
+      api_key: {key}
+      api_base: "{url}"
+      additional_drop_params: [stream, partial_images]
 litellm_settings:
   drop_params: true
   custom_provider_map:
@@ -110,9 +161,9 @@ def test_a_proxy_that_drops_parameters_refuses_a_stream(start_proxy, gateway, pn
     with start_proxy(DROPPING, tmp_path, {"APIMASTER_LEDGER": str(tmp_path / "ledger.db")}) as proxy:
         client = proxy.client.with_options(max_retries=0)
         for action, arguments in (("generation", {}), ("edit", {"image": png})):
-            for parameters in STREAMED:
+            for model, parameters in itertools.product(("nano-banana-1", "dropping"), STREAMED):
                 with pytest.raises(openai.BadRequestError) as caught:
-                    through_openai(client, action, {"prompt": "a red kite", **arguments}, parameters)
+                    through_openai(client, action, {"prompt": "a red kite", **arguments}, parameters, model=model)
                 assert_refused(caught.value, gateway)
         assert len(client.images.generate(model="nano-banana-1", prompt="a red kite", style="vivid").data) == 1
     assert len(gateway.bill.charges) == 1  # it does drop, and the stream was not what it dropped

@@ -106,7 +106,10 @@ def image_call(handler_arguments: Mapping[str, Any]) -> Call:
         arguments = nest_bracketed_fields(given, is_reference_name, from_form=from_form)
         if _is_health_check(arguments):
             return _call(handler_arguments, arguments, None)
-        refuse_lost_pictures(body_of_client(arguments))
+        sent = body_of_client(arguments)
+        refuse_lost_pictures(sent)
+        if params.STREAM in sent:  # a hook of the proxy may have dropped it, but the client waits for what it asked for
+            arguments[params.STREAM] = sent[params.STREAM]
         reader = References(local_paths=FROM_PROXY not in arguments, from_form=from_form)
         parsed = params.parse(arguments, model=model, prompt=handler_arguments["prompt"] or "", reader=reader)
         return _call(handler_arguments, arguments, parsed)

@@ -15,7 +15,7 @@ google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
 idempotency_key                        the same key of the same caller brings the same image (``identity``)
 mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``; ``auto`` is accepted
-stream, partial_images                 refused, also under ``drop_params``
+stream, partial_images                 refused, also under ``drop_params`` and ``additional_drop_params``
 messages, contents, input              refused: a call for images draws ``prompt``
 anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
 =====================================  ==================================================================
@@ -71,7 +71,8 @@ _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_
 # after the purchase. The ``client`` wrapper (utils.py) takes ``stream=True`` for a chat stream, which reports its own
 # end (``_is_streaming_request``), and leaves out the success event and the cost. Only an edit's stream would reach the
 # client of a proxy, and LiteLLM would book no spend for it.
-_NEVER_DROPPED: Final = frozenset({"partial_images", "stream"})
+STREAM: Final = "stream"
+_NEVER_DROPPED: Final = frozenset({"partial_images", STREAM})
 _NO_STREAM: Final = (
     "LiteLLM carries no stream of images from a custom provider, and drop_params does not drop what changes the form "
     "of the answer. Leave it out; the answer comes whole."
@@ -176,7 +177,8 @@ def _parse(
     for source in parameter_sources(arguments):
         given = {name: value for name, value in source.merged.items() if not (name in known and is_nothing(value))}
         pictures = reader.take(given) or pictures
-        _take_spellings(given, spec, arguments.get("additional_drop_params") or ())
+        dropped = arguments.get("additional_drop_params") or ()
+        _take_spellings(given, spec, [name for name in dropped if name not in _NEVER_DROPPED])
         refuse_conversations(given)
         _check_supported(given, unsupported, arguments, model)
         unknown = {name: given[name] for name in _parameters_to_pass_on(source) if name in given and name not in known}
