@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import litellm
+import openai
 import pytest
 from litellm import Router
 
@@ -212,13 +213,51 @@ def test_a_picture_that_cannot_be_fetched_is_refused_by_name(earlier, account, g
 def test_a_deployment_may_answer_only_requests_for_an_image(deploy, gateway):
     router = Router(model_list=[deploy(only_image_requests=True)], num_retries=0)
     messages = [{"role": "user", "content": "Give this chat a title"}]
-    for modalities in ({}, {"modalities": ["text"]}):
+    for modalities in (None, []):
         with pytest.raises(litellm.BadRequestError, match="only requests that ask for an image"):
-            router.completion(model="image", messages=messages, **modalities)
+            router.completion(model="image", messages=messages, modalities=modalities)
     assert not gateway.requests
     router.completion(model="image", messages=messages, modalities=["image", "text"])
     router.image_generation(model="image", prompt="a kite")  # which is a request for an image by itself
     assert [set(purchase.body) for purchase in gateway.requests_to("submit")] == [{"model", "prompt"}] * 2
+
+
+@pytest.mark.parametrize("modalities", [["IMAGE", "TEXT"], ["Image"], "image", ("image",)], ids=str)
+def test_a_request_for_an_image_may_be_written_in_other_ways(modalities, deploy, gateway):
+    router = Router(model_list=[deploy(only_image_requests=True)], num_retries=0)
+    messages = [{"role": "user", "content": "a kite"}]
+    router.completion(model="image", messages=messages, modalities=modalities)
+    router.completion(model="image", messages=messages, extra_body={"modalities": modalities})
+    assert len(gateway.bill.charges) == 2
+
+
+NO_IMAGE: list[Any] = [["text"], ["audio"], ["TEXT", "audio"], "text", ("text",), {"image": False}, 5]
+
+
+CALLS: dict[str, Any] = {
+    "blocking": litellm.completion,
+    "asyncio": lambda **given: asyncio.run(litellm.acompletion(**given)),
+    "stream": lambda **given: list(litellm.completion(stream=True, **given)),
+    "only on request": lambda **given: litellm.completion(only_image_requests=True, **given),
+    "extra_body": lambda modalities, **given: litellm.completion(extra_body={"modalities": modalities}, **given),
+}
+
+
+@pytest.mark.parametrize("door", CALLS)
+@pytest.mark.parametrize("modalities", NO_IMAGE, ids=str)
+def test_a_request_that_wants_no_image_is_refused(modalities, door, account, gateway):
+    messages = [{"role": "user", "content": "Give this chat a title"}]
+    with pytest.raises(litellm.BadRequestError, match=r"(images only|must be a list).*Nothing was charged"):
+        CALLS[door](messages=messages, modalities=modalities, drop_params=True, **account)
+    assert not gateway.requests
+
+
+def test_the_proxy_refuses_a_request_that_wants_no_image(proxy, gateway):
+    messages = [{"role": "user", "content": "Give this chat a title"}]
+    client = proxy.client.with_options(max_retries=0)
+    with pytest.raises(openai.BadRequestError, match="images only"):
+        client.chat.completions.create(model="nano-banana-1", messages=messages, modalities=["text"])
+    assert not gateway.requests
 
 
 CONFIGS = {

@@ -18,6 +18,7 @@ from apimaster.adapters import picture_in
 from apimaster.errors import BadRequestError
 
 from . import reference_images
+from .deployment_defaults import EXTRA_BODY
 from .parameter_values import ONLY_ON_REQUEST, boolean
 from .pictures_in_text import take_pictures
 from .responses import Bought, ImageContent, add_metadata, data_uri
@@ -30,7 +31,12 @@ UNSUPPORTED: Final = frozenset(
         *("function_call", "tool_choice", "parallel_tool_calls", "reasoning_effort", "thinking", "audio", "prediction"),
     }
 )
-_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", "modalities")
+_MODALITIES: Final = "modalities"
+_IMAGE: Final = "image"
+_ASK_FOR_IMAGES: Final = (
+    'Send modalities=["image", "text"], or choose a text model for texts, such as titles in a chat interface.'
+)
+_NOT_IMAGE_PARAMETERS: Final = ("messages", "stream", "stream_options", _MODALITIES)
 _IMAGE_PART: Final = "image_url"
 _TEXT_PART: Final = "text"
 _TEXT_PARTS: Final = (_TEXT_PART, "input_text", "output_text")
@@ -54,18 +60,25 @@ def image_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_modalities(arguments: Mapping[str, Any]) -> None:
-    """Refuse what a chat interface asks a text model for, such as a title, if the operator wants that.
+    """Refuse a request that wants no image, or does not ask for one where the operator wants that.
+
+    A chat interface asks a text model for titles and the like.
 
     Raises:
-        BadRequestError: the deployment answers only requests that ask for an image, and this one does not.
+        BadRequestError: ``modalities`` names others only; or it is missing, and the deployment answers only requests
+            that ask for an image.
     """
-    modalities = arguments.get("modalities")
-    asked = isinstance(modalities, (list, tuple)) and "image" in modalities
+    extra_body = arguments.get(EXTRA_BODY)
+    given = (extra_body.get(_MODALITIES) if isinstance(extra_body, Mapping) else None) or arguments.get(_MODALITIES)
+    modalities = [given] if isinstance(given, str) else given or []
+    if not isinstance(modalities, (list, tuple)):
+        raise BadRequestError(f"{_MODALITIES} must be a list, not {given!r}", advice=_ASK_FOR_IMAGES)
+    asked = _IMAGE in (str(each).strip().lower() for each in modalities)
+    if modalities and not asked:
+        names = ", ".join(map(str, modalities))
+        raise BadRequestError(f"this model answers with images only, not with {names}", advice=_ASK_FOR_IMAGES)
     if boolean(ONLY_ON_REQUEST, arguments.get(ONLY_ON_REQUEST) or False) and not asked:
-        raise BadRequestError(
-            "this model answers only requests that ask for an image",
-            advice='Send modalities=["image", "text"], or choose a text model for titles in the chat interface.',
-        )
+        raise BadRequestError("this model answers only requests that ask for an image", advice=_ASK_FOR_IMAGES)
 
 
 def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
