@@ -260,6 +260,38 @@ def test_the_proxy_refuses_a_request_that_wants_no_image(proxy, gateway):
     assert not gateway.requests
 
 
+ATTACHED: dict[str, Any] = {
+    "an object": lambda uri: [image_part(uri)],
+    "a data URI": lambda uri: [uri],
+    "a URL": lambda uri: [URL],
+    "base64": lambda uri: [uri.partition(",")[2]],
+    "one text": lambda uri: uri,
+    "one object": lambda uri: {"url": uri},
+}
+
+
+@pytest.mark.parametrize("role", ["assistant", "user", "the last message"])
+@pytest.mark.parametrize("form", ATTACHED)
+def test_the_images_of_a_message_are_references(form, role, account, gateway, data_uri):
+    attached = ATTACHED[form](data_uri)
+    last = {"role": "user", "content": "at night"}
+    if role == "the last message":
+        complete(account, [last | {"images": attached}])
+    else:
+        complete(account, [{"role": role, "content": "a kite", "images": attached}, last])
+    purchase = gateway.requests_to("submit")[-1]
+    assert (len(purchase.references), purchase.body["prompt"]) == (1, "at night")
+
+
+@pytest.mark.parametrize("images", [["a.png"], [""], [None], ["gs://a/b.png"], [{}]], ids=str)
+@pytest.mark.parametrize("role", ["assistant", "user"])
+def test_images_of_a_message_that_cannot_be_read_are_refused(role, images, account, gateway):
+    messages = [{"role": role, "content": "a kite", "images": images}]
+    with pytest.raises(litellm.BadRequestError, match="Nothing was charged"):
+        complete(account, [*messages, {"role": "user", "content": "at night"}])
+    assert not gateway.requests
+
+
 CONFIGS = {
     "both": ({"image_config": {"aspect_ratio": "16:9", "image_size": "2K"}}, {"size": "16:9", "resolution": "2K"}),
     "camel case": ({"imageConfig": {"aspectRatio": "9:16", "imageSize": "4K"}}, {"size": "9:16", "resolution": "4K"}),

@@ -93,6 +93,7 @@ def prompt_of(messages: Sequence[Any]) -> ChatPrompt:
     if last is None:
         raise BadRequestError("messages contains no user message", advice="Add one: its text is the prompt.")
     text, images = _parts(last.get("content"), strict=True)
+    images += _attached(last)
     if not text.strip():
         raise BadRequestError("the last user message contains no text", advice="Add one: it is the prompt.")
     said = [_parts(message.get("content"))[0] for message in conversation if message.get("role") in _SYSTEM]
@@ -166,9 +167,16 @@ def _parts(content: Any, *, strict: bool = False) -> tuple[str, list[Any]]:
 
 
 def _images_of(message: Mapping[str, Any]) -> list[Any]:
-    """The images of an earlier message: its parts, and ``images`` where an image model answered."""
-    generated = [picture_in(_as_dict(image), expected=True) for image in message.get("images") or ()]
-    return [*_parts(message.get("content"))[1], *generated]
+    """The images of an earlier message."""
+    return [*_parts(message.get("content"))[1], *_attached(message)]
+
+
+def _attached(message: Mapping[str, Any]) -> list[Any]:
+    """The ``images`` of a message, where image models put theirs: objects, URLs, data URIs or base64."""
+    attached = message.get("images") or ()
+    each_alone = [attached] if isinstance(attached, (str, Mapping)) else attached
+    images = [{_IMAGE_PART: image} if isinstance(image, str) else _as_dict(image) for image in each_alone]
+    return [picture_in(image, expected=True) for image in images]
 
 
 def _as_dict(value: Any) -> Mapping[str, Any]:
