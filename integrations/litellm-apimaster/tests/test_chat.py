@@ -197,6 +197,26 @@ def test_pictures_of_other_providers_in_a_conversation(role, account, gateway, d
         assert len(gateway.requests_to("submit")[-1].references) == 1
 
 
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+@pytest.mark.parametrize("kind", ["input_image", "image", "inline_data"])
+def test_pictures_of_other_providers_in_a_message(kind, role, account, gateway, data_uri):
+    """LiteLLM itself takes them from anybody but a user, and says so before this provider is asked."""
+    code = data_uri.partition(",")[2]
+    part = {
+        "input_image": {"type": "input_image", "image_url": data_uri},
+        "image": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": code}},
+        "inline_data": {"inline_data": {"mime_type": "image/png", "data": code}},
+    }[kind]
+    messages = [{"role": role, "content": [part], "tool_call_id": "1"}, {"role": "user", "content": "at night"}]
+    if role == "user":
+        with pytest.raises(Exception, match="Invalid user message"):
+            complete(account, messages)
+        assert not gateway.requests
+    else:
+        complete(account, messages)
+        assert len(gateway.requests_to("submit")[-1].references) == 1
+
+
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_picture_that_cannot_be_fetched_is_refused_by_name(earlier, account, gateway):
     messages = [
