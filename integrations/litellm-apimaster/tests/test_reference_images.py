@@ -121,7 +121,6 @@ def test_pictures_under_several_names_are_all_sent(account, gateway, png, data_u
         ({"image[0]": URL}, 2),
         ({"images[]": URL}, 2),
         ({"images": [URL], "image[]": URL}, 3),
-        ({"extra_body": {"images": [URL]}}, 2),
     ],
     ids=str,
 )

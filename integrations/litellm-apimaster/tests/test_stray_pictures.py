@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from litellm_apimaster.stray_pictures import holds_pictures
 
 URL = "https://example.com/a.png"
 PLAIN_URL = "https://cdn.example.com/a"
+OLD = tuple(map(int, version("litellm").split(".")[:2])) < (1, 100)
 DOORS = ["sdk", "sdk async", "router async"]
 
 
@@ -72,6 +74,8 @@ HIDDEN = list(hidden("data:image/png;base64,AAAA"))
 @pytest.mark.parametrize("case", HIDDEN)
 def test_it_is_refused_by_name(case, action, door, through, gateway, png, data_uri):
     name, arguments = hidden(data_uri)[case]
+    if OLD and "extra_body" in arguments and action == "edit" and door != "sdk":
+        pytest.skip("aimage_edit itself loses extra_body there")
     own = {"image": png} if action == "edit" else {}
     with pytest.raises(litellm.BadRequestError, match=rf"{name}: a (picture|conversation) is not accepted.*image_urls"):
         through(door, action)(prompt="a kite", **own, **arguments)
