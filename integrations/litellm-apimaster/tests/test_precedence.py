@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import litellm
@@ -172,6 +173,10 @@ def test_a_dropped_parameter_is_dropped_from_image_config_too(call, deploy, purc
     assert config == {"aspect_ratio": "16:9", "image_size": "4K"}
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("litellm").split(".")[:2])) >= (1, 109),
+    reason="a Router of this version does not show its own defaults",
+)
 @pytest.mark.parametrize("call", CALLS)
 def test_the_call_overrides_the_defaults_of_a_router(call, deploy, purchases, png):
     router = Router(model_list=[deploy()], num_retries=0, default_litellm_params={"resolution": "4K"})
