@@ -29,7 +29,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging
 
 from .call import Call
-from .call_arguments import FROM_PROXY
+from .call_arguments import FROM_PROXY, body_of_client
 from .purchases import Plan
 from .spend_report import SpendReport
 
@@ -55,14 +55,28 @@ class NoTokens(litellm.Usage):  # type: ignore[misc]  # LiteLLM's classes carry 
     """Without a usage, LiteLLM takes a failure for one that cost nothing. This endpoint counts no tokens."""
 
 
+class FailedCost:
+    """What a failed call reports. It outlives the call, so it holds nothing of the request, which may have pictures."""
+
+    def __init__(self) -> None:
+        self.report: SpendReport | None = None
+        self.place: Place = "nowhere"
+        self.reported = Decimal(0)
+
+    def at_end(self) -> Decimal:
+        """US dollars to book for the request, which ends with this failure. Blocks."""
+        if self.report is not None and self.place == "end of request":
+            self.reported = self.report.cost() or Decimal(0)
+            self.place = "event"
+        return self.reported
+
+
 class FailedCall:
     """Reports what a call has bought, if it fails: at most once, and not if it is stopped before anybody learns it."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._report: SpendReport | None = None
-        self._place: Place = "nowhere"
-        self._reported = Decimal(0)
+        self._cost = FailedCost()
 
     def report(self, plan: Plan, error: Exception) -> None:
         """The call fails with ``error``: report the cost in the event that LiteLLM is about to make. Blocks."""
@@ -74,34 +88,29 @@ class FailedCall:
             _log.exception("The cost of a failed call was not reported.")
 
     def _report_in_event(self, plan: Plan) -> None:
-        self._place = _place(self._call)
-        if self._place == "nowhere":
+        cost = self._cost
+        cost.place = _place(self._call)
+        if cost.place == "nowhere":
             return
-        self._report = plan.report(None)
-        if self._place == "event":
-            self._reported = self._report.cost() or Decimal(0)
-            if self._reported:
-                self._call.logging.record_partial_usage_for_failure(_no_tokens(), float(self._reported))
+        cost.report = plan.report(None)
+        if cost.place == "event":
+            cost.reported = cost.report.cost() or Decimal(0)
+            if cost.reported:
+                self._call.logging.record_partial_usage_for_failure(_no_tokens(), float(cost.reported))
                 if _callback not in litellm.input_callback:
                     litellm.input_callback.append(_callback)
 
     def give_up(self) -> None:
         """Nobody learns of the failure: leave the report to another call. Does not wait."""
-        if self._report is not None:
-            self._report.give_up()
+        if self._cost.report is not None:
+            self._cost.report.give_up()
 
     def hand_to(self, error: Any) -> None:
         """``error`` is LiteLLM's, for the caller: it tells what the event reports."""
-        error.reported_cost = float(self._reported)
-        if self._report is not None and FROM_PROXY in self._call.arguments:
-            _of_requests.keep(self._call.arguments.get(_CALL_ID), self)
-
-    def cost_at_end(self) -> Decimal:
-        """US dollars to book for the request, which ends with this failure. Blocks."""
-        if self._report is not None and self._place == "end of request":
-            self._reported = self._report.cost() or Decimal(0)
-            self._place = "event"
-        return self._reported
+        error.reported_cost = float(self._cost.reported)
+        call_id = self._call.arguments.get(_CALL_ID)
+        if self._cost.report is not None and FROM_PROXY in self._call.arguments and call_id:
+            _of_requests.keep(str(call_id), self._cost)
 
 
 class FailureBooking(CustomLogger):
@@ -120,10 +129,10 @@ class FailureBooking(CustomLogger):
         self, *, request_data: dict[str, Any], **_: Any
     ) -> None:
         """Put the cost where the proxy's own callback, which comes after this one, looks for it."""
-        failed = _of_requests.take(request_data.get(_CALL_ID))
+        failed = _of_requests.take(str(request_data.get(_CALL_ID)))
         if not failed:
             return
-        cost = await asyncio.to_thread(lambda: sum((each.cost_at_end() for each in failed), Decimal(0)))
+        cost = await asyncio.to_thread(lambda: sum((each.at_end() for each in failed), Decimal(0)))
         if cost:
             request_data[_USAGE] = _no_tokens()
             request_data[_COST] = float(cost)
@@ -137,18 +146,18 @@ class FailedRequests:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._attempts: dict[str, list[FailedCall]] = {}
+        self._attempts: dict[str, list[FailedCost]] = {}
 
-    def keep(self, call_id: object, failed: FailedCall) -> None:
+    def keep(self, call_id: str, failed: FailedCost) -> None:
         with self._lock:
-            self._attempts.setdefault(str(call_id), []).append(failed)
+            self._attempts.setdefault(call_id, []).append(failed)
             while len(self._attempts) > _MAX_REQUESTS:
                 del self._attempts[next(iter(self._attempts))]
 
-    def take(self, call_id: object) -> list[FailedCall]:
+    def take(self, call_id: str) -> list[FailedCost]:
         """The attempts of a request, which is over now."""
         with self._lock:
-            return self._attempts.pop(str(call_id), [])
+            return self._attempts.pop(call_id, [])
 
 
 _callback: Final = FailureBooking()
@@ -176,13 +185,11 @@ def _place(call: Call) -> Place:
 
 def _another_attempt_may_follow(arguments: Mapping[str, Any]) -> bool:
     router = getattr(sys.modules.get(_PROXY), "llm_router", None)
-    request = arguments.get(FROM_PROXY)
-    body = request.get("body") if isinstance(request, Mapping) else None
     return (
         any(getattr(router, name, None) for name in _MORE_ATTEMPTS)
         or _names_fallbacks(router, arguments.get("model_info"))
         or arguments.get("order") is not None
-        or (isinstance(body, Mapping) and bool(body.get("fallbacks")))
+        or bool(body_of_client(arguments).get("fallbacks"))
     )
 
 
