@@ -27,8 +27,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import APIMasterError, BadRequestError, sentence
-from .results import GeneratedImage, Task
+from ..errors import APIMasterError, BadRequestError, sentence
+from ..results import GeneratedImage, Task
 
 VERIFICATION: Final = "webhook.endpoint_verification"
 TASK_COMPLETED: Final = "task.completed"
