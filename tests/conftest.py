@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from quick_polls import poll_at_once
 from xdist.scheduler import LoadFileScheduling
 
 from apimaster._flows.retry import RetryPolicy
@@ -69,13 +70,9 @@ def server() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks come at once. When they are due is tested in test_schedule.py."""
-    monkeypatch.setattr("apimaster._polling.schedule.SHORTEST_STEP", 0.002)
-    monkeypatch.setattr(
-        "apimaster._polling.schedule._BLIND_POLLS", (0.001, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-    )
+    poll_at_once(monkeypatch)
 
 
 @pytest.fixture

@@ -15,6 +15,11 @@ from apimaster._polling import rate_limit, schedule
 from apimaster._polling.rate_limit import RateLimiter
 
 
+@pytest.fixture(autouse=True)
+def soon() -> None:
+    """Polls are due when the schedule says: that is what these tests are about."""
+
+
 @pytest.fixture
 def poll_rules(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))

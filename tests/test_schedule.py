@@ -29,6 +29,11 @@ seconds = some.floats(allow_nan=True, allow_infinity=True, width=32)
 sensible = some.floats(0.0, 5000.0)
 
 
+@pytest.fixture(autouse=True)
+def soon() -> None:
+    """Polls are due when the schedule says: that is what these tests are about."""
+
+
 NOTHING_ELSE: dict[str, Any] = {"last": None, "earlier": None, "trusted": None, "known": [], "place": 0.0}
 
 

@@ -16,6 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool
 from PIL import Image
 from pydantic import PrivateAttr
+from quick_polls import poll_at_once
 
 from apimaster import APIMasterError
 from langchain_apimaster import APIMasterToolkit
@@ -78,6 +79,11 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     """No test writes into the user's data folder, or uses the user's ledger."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
     monkeypatch.delenv("APIMASTER_LEDGER", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll_at_once(monkeypatch)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from litellm.proxy.types_utils.utils import get_instance_fn
 from openai import OpenAI
 from PIL import Image
 from ports import reserve_port
+from quick_polls import poll_at_once
 
 import litellm_apimaster
 from apimaster.emulator import Emulator
@@ -80,6 +81,11 @@ class Response:
     data: list[Any]
     cost: float | None
     raw: Any
+
+
+@pytest.fixture(autouse=True)
+def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll_at_once(monkeypatch)
 
 
 @pytest.fixture(scope="session")
