@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the one page of private pieces that integrations may use
     "adapters": {"_flows", "_images", "_references", "_storage", "_transport", "errors"},
     # what is built on the core
-    "emulator": {"catalog"},
+    "emulator": {"catalog", "webhooks"},
     "batch": PUBLIC_MODULES,
     "cli": {"batch", "emulator", *PUBLIC_MODULES},
 }

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_http import REQUEST, SUBMIT, SYNC, client_of, format_and_size, submit
+from webhook_receiver import Receiver
 
 from apimaster.emulator import FAULTS, Emulator
 
@@ -114,6 +115,29 @@ BOOKS = {
     for book in ("log", "usage")
     for fault, status in {"500": 500, "429": 429, "refused": 200, "html_200": 200, "garbage": 200}.items()
 }
+WEBHOOKS: dict[str, int | type[Exception]] = {
+    "webhooks_401": 401,
+    "webhooks_429": 429,
+    "webhooks_500": 500,
+    "webhooks_503": 503,
+    "webhooks_502_html": 502,
+    "webhooks_html_200": 200,
+    "webhooks_garbage": 200,
+    "webhooks_cut": httpx.RemoteProtocolError,
+    "webhooks_cut_after": httpx.RemoteProtocolError,
+    "webhooks_hang": httpx.ReadTimeout,
+}
+# name: for each delivery of one event, whether its signature is right
+DELIVERY: dict[str, list[bool]] = {
+    "delivery_lost": [],
+    "delivery_unreachable": [True],
+    "delivery_duplicated": [True, True],
+    "delivery_delayed": [True],
+    "delivery_reordered": [True],
+    "delivery_forged": [False, True],
+    "delivery_stale": [False],
+    "delivery_old_secret": [True],
+}
 
 
 @pytest.fixture
@@ -129,7 +153,7 @@ def client(server: Emulator) -> Iterator[httpx.Client]:
 
 
 def test_this_file_tests_every_fault() -> None:
-    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *BOOKS, "ok", "reply"} == set(FAULTS)
+    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *BOOKS, *WEBHOOKS, *DELIVERY, "ok", "reply"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("path", [SYNC, SUBMIT])
@@ -287,6 +311,47 @@ def test_faults_of_the_accounts_books(emu: Emulator, client: httpx.Client, name:
     assert client.get(url).content == usual
 
 
+@pytest.mark.parametrize("name", WEBHOOKS)
+def test_faults_of_the_management_of_webhooks(emu: Emulator, client: httpx.Client, name: str) -> None:
+    expected = WEBHOOKS[name]
+    url = {"url": "https://example.com/hook"}
+    emu.script(name)
+    if isinstance(expected, int):
+        faulty = client.post("/webhook-endpoints", json=url)
+        assert faulty.status_code == expected
+        assert b"signing_secret" not in faulty.content
+    else:
+        with pytest.raises(expected):
+            client.post("/webhook-endpoints", json=url, timeout=0.1 if expected is httpx.ReadTimeout else 5)
+    assert (emu.requests[-1].route, emu.requests[-1].fault) == ("webhooks", name)
+    assert len(emu.webhook_endpoints) == (1 if name == "webhooks_cut_after" else 0)
+    assert client.post("/webhook-endpoints", json=url).status_code == 201
+
+
+@pytest.mark.parametrize("name", DELIVERY)
+def test_faults_of_a_delivery(emu: Emulator, client: httpx.Client, name: str) -> None:
+    with Receiver() as receiver:
+        registered = client.post("/webhook-endpoints", json={"url": receiver.url}).json()
+        endpoint_id, secret = registered["endpoint"]["id"], registered["signing_secret"]
+        assert client.post(f"/webhook-endpoints/{endpoint_id}/verify").status_code == 200
+        if name == "delivery_old_secret":
+            client.post(f"/webhook-endpoints/{endpoint_id}/rotate-secret")
+        emu.script(name)
+        task_id = submit(client, notifications={"webhook": {"endpoint_id": endpoint_id}})
+        emu.settle_webhooks()
+        at_once = len(receiver.received)
+        emu.advance(10)
+        emu.settle_webhooks()
+        assert [each.is_genuine(secret) for each in receiver.received] == DELIVERY[name]
+        waits = name in ("delivery_unreachable", "delivery_delayed", "delivery_reordered")
+        assert at_once == (0 if waits else len(DELIVERY[name]))
+        genuine = [each for each in receiver.received if each.is_genuine(secret)]
+        assert {each.task_id for each in genuine} <= {task_id}
+        faults = [each.fault for each in emu.webhook_deliveries if each.fault is not None]
+        assert set(faults) == {name}
+        assert emu.pending_faults == 0
+
+
 def test_the_second_origin_serves_a_redirected_download(emu: Emulator, client: httpx.Client) -> None:
     url = client.post(SYNC, json=REQUEST).json()["data"][0]["url"]
     emu.script("download_redirect")
@@ -365,6 +430,8 @@ def test_a_clients_mistake_uses_up_no_scripted_fault(emu: Emulator, client: http
         (("hang",), {"times": 0}, "times 0"),
         (("hang",), {"colour": "red"}, "'colour' is not known"),
         (("task_failed",), {"on": "poll"}, "can't happen at 'poll'"),
+        (("delivery_lost",), {"on": "poll"}, "can't happen at 'poll'"),
+        (("server_error_500",), {"on": "delivery"}, "can't happen at 'delivery'"),
         (("poll_503",), {"on": "task"}, "can't happen at 'task'"),
         (("download_wrong_pixels",), {"on": "generate"}, "can't happen at 'generate'"),
         (({"times": 2},), {}, "under 'fault'"),

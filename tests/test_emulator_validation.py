@@ -122,7 +122,6 @@ def test_the_emulator_serves_only_its_models(client: httpx.Client) -> None:
         {"resolution": "2k"},
         {"n": 4},
         {"google_search": False, "google_image_search": True, "client_reference_id": "mine"},
-        {"notifications": {"webhook": {"endpoint_id": "we_1", "events": ["task.completed"]}}},
         {"seed": 7, "something": {"else": None}},
         {"image_urls": [uri(picture("PNG")), uri(picture("JPEG"), "image/jpeg"), uri(picture("WEBP"), "image/jpg")]},
         {"image_urls": ["https://example.com/a.png", "HTTP://example.com/b"], "size": "auto"},

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .image_jobs import ImageJob as Job
     from .latency import Latency
     from .records import RecordedRequest
+    from .webhook_endpoints import WebhookEndpoint
+    from .webhook_events import WebhookDelivery, WebhookEvent
 
 # The module that defines each name.
 _MODULES = {
@@ -34,6 +36,9 @@ _MODULES = {
     "ImageJob": "image_jobs",
     "Latency": "latency",
     "RecordedRequest": "records",
+    "WebhookDelivery": "webhook_events",
+    "WebhookEndpoint": "webhook_endpoints",
+    "WebhookEvent": "webhook_events",
     "serve": "emulator",
 }
 _OLD_NAMES = {"Job": "ImageJob"}
@@ -50,6 +55,9 @@ __all__ = [
     "Job",
     "Latency",
     "RecordedRequest",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
     "serve",
 ]
 

@@ -23,6 +23,7 @@ from .image_jobs import ImageJob
 from .records import RecordedRequest
 from .response_bodies import dump, poll_body
 from .responses import Response
+from .webhook_routes import webhook_routes
 
 _TASKS: Final = "/v1/tasks/"
 _NO_SUCH_PAGE: Final = b"<!doctype html><title>404</title><h1>404 page not found</h1>"
@@ -47,6 +48,7 @@ class App:
                 Route("/api/usage/token", self._usage, methods=["GET"]),
                 Route("/api/log/token", self._log, methods=["GET"]),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                *webhook_routes(gateway),
                 *control_routes(gateway),
                 Route("/{path:path}", self._unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             ]
@@ -188,9 +190,7 @@ class App:
         return self._gateway.error(record, 404, f"Invalid URL ({record.method} {record.path})")
 
     def _unauthorized(self, record: RecordedRequest) -> Response:
-        if not record.had_authorization:
-            return self._gateway.error(record, 401, "no API key was given", "new_api_error", "missing_token")
-        return self._gateway.error(record, 401, "Invalid token", "new_api_error", "invalid_token")
+        return self._gateway.unauthorized(record)
 
     # --- the second origin --------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ from .latency import Latency, parse_latency
 from .options import DEFAULT_KEY, make_options
 from .records import RecordedRequest
 from .server import Server, listen
+from .webhook_endpoints import WebhookEndpoint
+from .webhook_events import WebhookDelivery, WebhookEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +54,12 @@ class Emulator:
         account_routes: whether the gateway keeps books that a key can read; False: 404, like an older gateway.
         log_limit: how often one address may read the usage log in 20 minutes; None: no limit.
         log_delay: seconds until a row appears in the usage log.
+        webhook_routes: whether keys can manage webhooks; False: 404, any endpoint id is accepted, and nothing is sent.
+        webhook_models: the ids whose tasks have webhooks; None: all models.
+        webhook_pause: seconds between the first two attempts to deliver an event; each further pause is twice as long,
+            up to an hour.
+        webhook_timeout: seconds that a receiver has for its answer.
+        endpoint_limit: how many webhook endpoints the account may have.
 
     Raises:
         ValueError: a setting has a value that is not accepted; the message names both and what is accepted.
@@ -73,6 +83,7 @@ class Emulator:
         self._server = self._open()
         self._server.start()
         self.gateway.loop = self._server.loop
+        self.gateway.webhooks.queue.wake()  # for what a stop broke off
         return self
 
     def stop(self) -> None:
@@ -91,6 +102,7 @@ class Emulator:
 
         def ready() -> None:
             self.gateway.loop = server.loop
+            self.gateway.webhooks.queue.wake()
             if on_ready is not None:
                 on_ready(self)
 
@@ -119,7 +131,7 @@ class Emulator:
             raise
         self.gateway.port = front.getsockname()[1]
         self.gateway.cdn_port = second.getsockname()[1]
-        return Server(App(self.gateway), [front, second])
+        return Server(App(self.gateway), [front, second], self.gateway.webhooks.queue.aclose)
 
     # --- addresses and keys -------------------------------------------------------------------------------
 
@@ -168,13 +180,28 @@ class Emulator:
         return self.gateway.jobs.all()
 
     @property
+    def webhook_endpoints(self) -> list[WebhookEndpoint]:
+        """Every registered webhook endpoint, oldest first."""
+        return self.gateway.webhooks.endpoints.all()
+
+    @property
+    def webhook_events(self) -> list[WebhookEvent]:
+        """Every event of a task, oldest first, with its status and its deliveries."""
+        return self.gateway.webhooks.events.all()
+
+    @property
+    def webhook_deliveries(self) -> list[WebhookDelivery]:
+        """Every attempt to deliver something to a webhook endpoint, oldest first."""
+        return self.gateway.webhooks.events.deliveries()
+
+    @property
     def complaints(self) -> list[str]:
         """What the gateway tolerates, but a good client does not do, such as a poll without the model."""
         return list(self.gateway.complaints)
 
     def requests_to(self, route: str) -> list[RecordedRequest]:
         """The requests to one route: ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``,
-        ``usage``, ``log``, …"""
+        ``usage``, ``log``, ``webhooks``, …"""
         return [record for record in self.requests if record.route == route]
 
     @property
@@ -203,8 +230,8 @@ class Emulator:
         Args:
             faults: names of `faults.FAULTS`, or mappings with ``fault`` and any of the other arguments.
             times: how often each happens; None: always.
-            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download``, ``output`` or
-                ``log``.
+            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download``, ``output``, ``log``,
+                ``usage``, ``webhooks`` or ``delivery``.
             prompt: only for prompts that contain this text.
             task: only for this task id.
             options: attributes of the fault to change: ``retry_after=3``, ``status=599``, ``accepted=False``.
@@ -257,8 +284,29 @@ class Emulator:
         """End a job as failed now, or every job that runs, and refund it."""
         self.gateway.fail(task_id, reason)
 
+    def settle_webhooks(self, timeout: float = 10.0) -> None:
+        """Wait until every webhook delivery that is due has been attempted; repeats that are due later stay planned.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: a delivery is still under way; the receiver has not answered yet.
+            RuntimeError: the emulator does not run.
+        """
+        loop = self.gateway.loop
+        if loop is None:
+            raise RuntimeError("this emulator is not running")
+        settling = asyncio.run_coroutine_threadsafe(self.gateway.webhooks.queue.settle(), loop)
+        try:
+            settling.result(timeout)
+        except concurrent.futures.TimeoutError:
+            settling.cancel()
+            raise TimeoutError(f"webhook deliveries are still under way after {timeout:g} s") from None
+
     def reset(self) -> None:
-        """Return to the state at the start: no requests, jobs, charges or scripted faults, the constructor's settings.
+        """Return to the state at the start: no requests, jobs, charges, webhooks or scripted faults, the constructor's
+        settings.
 
         Clients may go on using their connections, so tests can share one emulator.
         """

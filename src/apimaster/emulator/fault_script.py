@@ -69,9 +69,11 @@ def _check_place(fault: Fault, place: str) -> None:
         raise ValueError(f"place {place!r} is not known; accepted: {', '.join(PLACES)}")
     if fault.name == _PASS:
         return
-    accepted: tuple[str, ...] = tuple(each for each in PLACES if each != "task")
+    accepted: tuple[str, ...] = tuple(each for each in PLACES if each not in ("task", "delivery"))
     if fault.outcome is not None:
         accepted = ("task",)
+    elif fault.delivery is not None:
+        accepted = ("delivery",)
     elif fault.picture is not None or fault.wire == "endless":
         accepted = ("download", "output")
     if place not in accepted:

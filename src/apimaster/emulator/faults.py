@@ -1,9 +1,10 @@
 """Everything that can go wrong, by name: one row for each error of the gateway, of a proxy and of the network.
 
 A fault happens at one *place*: when a client asks for an image (``generate``: one-shot calls and submits), to the
-image job itself (``task``), when a client polls it (``poll``), when a client fetches the picture (``download``), or
-when it reads the account's usage log (``log``). Each row says what goes on the wire. A row at ``generate`` also says
-whether the gateway accepted the job all the same: then it charges for the job and runs it, although the client never
+image job itself (``task``), when a client polls it (``poll``), when a client fetches the picture (``download``), when
+it reads the account's usage log (``log``), when it manages webhooks (``webhooks``), or to a webhook on its way to the
+receiver (``delivery``). Each row says what goes on the wire. A row at ``generate`` also says whether the gateway
+accepted the job all the same: then it charges for the job and runs it, although the client never
 learns of it.
 """
 
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-Place = Literal["generate", "task", "poll", "download", "output", "log", "usage"]
+Place = Literal["generate", "task", "poll", "download", "output", "log", "usage", "webhooks", "delivery"]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
-Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome"]
+Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome", "delivery"]
+Delivery = Literal["lost", "unreachable", "duplicated", "delayed", "reordered", "forged", "stale", "old_secret"]
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -29,8 +31,8 @@ class Fault:
         name: its name in scripts, on the command line and in the recorded requests.
         place: where it happens, unless a script moves it with ``on=``.
         wire: what goes on the wire: ``reply`` (a whole response), ``cut`` (the connection breaks), ``hang`` (silence),
-            ``slow``, ``truncate`` or ``endless`` (such a body), ``picture`` (a wrong picture), or ``outcome`` (nothing
-            now: the image job ends differently).
+            ``slow``, ``truncate`` or ``endless`` (such a body), ``picture`` (a wrong picture), ``outcome`` (nothing
+            now: the image job ends differently), or ``delivery`` (a webhook goes out differently).
         status: HTTP status.
         message, type, code: the JSON error; without a message the response holds ``body``.
         body: the body, if it is not a JSON error.
@@ -39,12 +41,13 @@ class Fault:
         retry_after: the ``Retry-After`` header: seconds, or ``"date:30"`` for an HTTP date in 30 seconds.
         accepted: the gateway accepts the job, charges for it and runs it.
         refunded: the gateway accepts the job, which fails, and refunds it at once.
-        seconds: how long a slow body takes.
+        seconds: how long a slow body takes, a delayed or reordered delivery waits at most, or how old a stale one is.
         reset: a cut is a TCP reset instead of an orderly end.
         location: target of a redirect; ``"cdn"`` means the emulator's second origin.
         picture: what is wrong with the delivered picture.
         outcome: how the image job ends.
         reason: the error that a failed task reports: text, an object, or None.
+        delivery: what happens to a webhook.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Fault:
     picture: Literal["html", "wrong_pixels", "wrong_format", "cut_short", "empty"] | None = None
     outcome: Literal["failed", "cancelled", "never", "no_image"] | None = None
     reason: str | Mapping[str, Any] | None = None
+    delivery: Delivery | None = None
 
     def changed(self, options: Mapping[str, Any]) -> Fault:
         """A copy of the fault with some attributes changed.
@@ -240,6 +244,35 @@ def _of_book(place: Place, refusal: str) -> tuple[Fault, ...]:
     )
 
 
+_WEBHOOKS: Final = (
+    _json("webhooks_401", 401, "Invalid token", _NEW, "invalid_token", place="webhooks"),
+    _json("webhooks_429", 429, "too many requests", _NEW, "rate_limit_exceeded", place="webhooks", retry_after=1),
+    _json("webhooks_500", 500, "internal server error", _SERVER, place="webhooks"),
+    _json("webhooks_503", 503, "webhook service unavailable", _SERVER, place="webhooks"),
+    _html("webhooks_502_html", 502, "Bad Gateway", place="webhooks"),
+    Fault("webhooks_html_200", "webhooks", body="<!doctype html><title>Console</title><div id=root></div>"),
+    Fault("webhooks_garbage", "webhooks", body='{"data": [{"id": "whep_', content_type="application/json"),
+    Fault("webhooks_cut", "webhooks", wire="cut"),
+    # the gateway does what was asked for, but its answer does not arrive
+    Fault("webhooks_cut_after", "webhooks", wire="cut", accepted=True),
+    Fault("webhooks_hang", "webhooks", wire="hang"),
+)
+
+_DELIVERY: Final = (
+    # a proxy in front of the receiver answers 200, and loses it: the gateway does not repeat it
+    Fault("delivery_lost", "delivery", wire="delivery", delivery="lost"),
+    Fault("delivery_unreachable", "delivery", wire="delivery", delivery="unreachable"),  # so it is repeated
+    Fault("delivery_duplicated", "delivery", wire="delivery", delivery="duplicated"),
+    Fault("delivery_delayed", "delivery", wire="delivery", delivery="delayed", seconds=5.0),
+    # it waits until another event of its endpoint has been delivered
+    Fault("delivery_reordered", "delivery", wire="delivery", delivery="reordered", seconds=5.0),
+    # before it comes a delivery with a wrong signature, which says that another task has succeeded
+    Fault("delivery_forged", "delivery", wire="delivery", delivery="forged"),
+    Fault("delivery_stale", "delivery", wire="delivery", delivery="stale", seconds=3600.0),
+    # signed with the secret before the last rotation, as long as that is valid
+    Fault("delivery_old_secret", "delivery", wire="delivery", delivery="old_secret"),
+)
+
 _GENERAL: Final = (
     Fault("ok", "generate"),  # lets a request pass, so that a script can say "the third one fails"
     Fault("reply", "generate", content_type="application/json"),  # any response that a script spells out
@@ -255,6 +288,8 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             *_DOWNLOAD,
             *_of_book("log", "success"),
             *_of_book("usage", "code"),
+            *_WEBHOOKS,
+            *_DELIVERY,
             *_GENERAL,
         )
     }

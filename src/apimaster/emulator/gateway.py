@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from .request_headers import RequestSettings, read_request_headers
 from .response_bodies import error_body
 from .responses import Response
 from .validation import GenerationRequest
+from .webhooks import Webhooks
 from .worker_threads import WorkerThreads
 
 ONE_SHOT_LIMITS: Final = {"0.5K": 180.0, "1K": 180.0, "2K": 300.0, "4K": 900.0}
@@ -45,12 +46,13 @@ class Gateway:
         self.options = options
         self.clock = Clock()
         self.bill = Bill()
-        self.jobs = ImageJobs(self.clock, self.bill, options.history)
+        self.script = FaultScript(options.fault_rates, options.seed)
+        self.webhooks = Webhooks(options, self.clock, self.script, self._look_at, self.call_soon)
+        self.jobs = ImageJobs(self.clock, self.bill, options.history, self.webhooks.queue.job_ended)
         self.request_log = RequestLog(options.history, self.clock.unix_time)
         self.threads = WorkerThreads()
         self.pictures = PictureStore(options, self.clock, self.threads)
         self.books = AccountBooks(options, self.clock, self.bill, self.jobs, self.urls)
-        self.script = FaultScript(options.fault_rates, options.seed)
         self.dialect = options.dialect
         self.latency = options.latency
         self.balance = options.balance
@@ -64,8 +66,11 @@ class Gateway:
         self._restart_seed()
 
     def reset(self) -> None:
-        """Forget every request, job, picture, charge and scripted fault; restart the clock and the random sequences."""
+        """Forget every request, job, picture, charge, webhook and scripted fault; restart the clock and
+        the random sequences.
+        """
         self.request_log.clear()
+        self.webhooks.clear()
         self.jobs.clear()
         self.pictures.clear()
         self.bill.clear()
@@ -120,6 +125,12 @@ class Gateway:
     ) -> Response:
         """A JSON error."""
         return Response(status, error_body(message, kind, code, record.id), record=record)
+
+    def unauthorized(self, record: RecordedRequest) -> Response:
+        """The answer to a request without a key that the emulator knows."""
+        if not record.had_authorization:
+            return self.error(record, 401, "no API key was given", "new_api_error", "missing_token")
+        return self.error(record, 401, "Invalid token", "new_api_error", "invalid_token")
 
     def fault_response(self, fault: Fault, record: RecordedRequest, body: bytes = b"") -> Response:
         """The response that a fault causes; a slow or truncated one carries ``body``."""
@@ -240,8 +251,16 @@ class Gateway:
             for each in [job] if job is not None else self.jobs.all():
                 each.notified.set()
 
+        self.call_soon(notify_waiting_calls)
+        self.webhooks.queue.wake()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Run a function on the event loop, from any thread; does nothing while the emulator does not run."""
         if self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(notify_waiting_calls)
+            self.loop.call_soon_threadsafe(function)
+
+    def _look_at(self, job: ImageJob) -> None:
+        self.jobs.book_refund(job)
 
     async def wait_for(self, job: ImageJob) -> bool:
         """Wait until a job has ended; False if the gateway's time limit for one-shot calls ends first."""

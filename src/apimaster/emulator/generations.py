@@ -33,6 +33,7 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
     try:
         fault, dialect, latency = gateway.settings_for(record, "generate")
         task_fault = gateway.settings_for(record, "task").fault
+        delivery_fault = gateway.settings_for(record, "delivery").fault
     except ValueError as error:
         return gateway.error(record, 400, str(error))
     if submit and not dialect.async_route:
@@ -41,6 +42,7 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
         raw = await _read_body(http_request)
         record.body_size = len(raw)
         request = await _read_request(gateway, record, raw, http_request.headers.get("content-type", ""))
+        gateway.webhooks.check(request, record.key or 0)
     except Refusal as refusal:
         return gateway.error(record, refusal.status, refusal.message, refusal.kind, refusal.code)
     except ClientDisconnect:
@@ -55,6 +57,9 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
     if task_fault is not None and task_fault.outcome:
         record.fault = task_fault.name
         gateway.jobs.set_outcome(job, task_fault.outcome, task_fault.reason)
+    job.delivery_fault = delivery_fault
+    if request.notification is not None:
+        gateway.webhooks.queue.watch(job)
     if fault is None:
         return await _job_response(gateway, record, job, submit=submit)
     return await _accepted_with_fault(gateway, record, job, fault, submit=submit)

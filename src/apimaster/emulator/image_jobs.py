@@ -12,7 +12,7 @@ import heapq
 import math
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from typing import Any, Literal
 from .bill import Bill, Entry
 from .clock import Clock
 from .dialects import Dialect
+from .faults import Fault
 from .latency import Latency
 from .validation import GenerationRequest
 
@@ -49,7 +50,8 @@ class ImageJob:
         polls: how often the job was polled.
         image_tokens: the names of its pictures in their URLs.
         ended_at: clock seconds, or None while the job runs.
-        refund_checked: whether the bill holds the refund, should there be one.
+        refund_checked: whether the bill holds the refund, should there be one, and the webhook is on its way.
+        delivery_fault: the fault that the request chose for its webhook.
         final_poll_body: the poll response of the ended job, which does not change any more.
         notified: set when a one-shot call that waits for the job has to look at the clock again.
     """
@@ -73,6 +75,7 @@ class ImageJob:
     image_tokens: list[str] = field(default_factory=list)
     ended_at: float | None = None
     refund_checked: bool = False
+    delivery_fault: Fault | None = None
     final_poll_body: bytes | None = None
     notified: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
@@ -137,10 +140,13 @@ class ImageJob:
 class ImageJobs:
     """All image jobs of an emulator, and the charges and refunds for them; safe to use from any thread."""
 
-    def __init__(self, clock: Clock, bill: Bill, history: int) -> None:
+    def __init__(
+        self, clock: Clock, bill: Bill, history: int, job_ended: Callable[[ImageJob], None] = lambda job: None
+    ) -> None:
         self._clock = clock
         self._bill = bill
         self._history = history
+        self._job_ended = job_ended
         self._lock = threading.RLock()
         self._jobs: dict[str, ImageJob] = {}
         self._failures: list[tuple[float, str]] = []  # a heap of when jobs will fail, for their refunds
@@ -202,7 +208,7 @@ class ImageJobs:
             self.book_refund(job)
 
     def book_refund(self, job: ImageJob) -> None:
-        """Refund a job if it has ended and failed; any further call does nothing."""
+        """Refund a job if it has ended and failed, and report its end; any further call does nothing."""
         if job.refund_checked or not job.end_if_due(self._clock.now()):
             return
         with self._lock:
@@ -210,6 +216,7 @@ class ImageJobs:
                 job.refund_checked = True
                 if job.outcome in ("failed", "cancelled"):
                     self._book("refund", job)
+                self._job_ended(job)
 
     def book_due_refunds(self) -> None:
         """Refund every job that has failed by now."""

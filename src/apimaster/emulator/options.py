@@ -46,6 +46,11 @@ class Settings(TypedDict, total=False):
     account_routes: bool
     log_limit: int | None
     log_delay: float
+    webhook_routes: bool
+    webhook_models: Sequence[str] | None
+    webhook_pause: float
+    webhook_timeout: float
+    endpoint_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,11 @@ class Options:
     account_routes: bool
     log_limit: int | None
     log_delay: float
+    webhook_routes: bool
+    webhook_models: tuple[str, ...] | None
+    webhook_pause: float
+    webhook_timeout: float
+    endpoint_limit: int
 
 
 def make_options(
@@ -91,6 +101,11 @@ def make_options(
     account_routes: bool = True,
     log_limit: int | None = 20,
     log_delay: float = 0.0,
+    webhook_routes: bool = True,
+    webhook_models: Sequence[str] | None = None,
+    webhook_pause: float = 5.0,
+    webhook_timeout: float = 10.0,
+    endpoint_limit: int = 20,
 ) -> Options:
     """Check every option.
 
@@ -116,6 +131,13 @@ def make_options(
         raise ValueError(f"log_limit {log_limit!r} must be at least 1, or None for no limit")
     if not 0 <= log_delay < math.inf:
         raise ValueError(f"log_delay {log_delay!r} must be a number of seconds, 0 or more")
+    for name, seconds in (("webhook_pause", webhook_pause), ("webhook_timeout", webhook_timeout)):
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"{name} {seconds!r} must be a number of seconds, more than 0")
+    if endpoint_limit < 1:
+        raise ValueError(f"endpoint_limit {endpoint_limit!r} must be at least 1")
+    if unknown := [model for model in webhook_models or () if model not in models]:
+        raise ValueError(f"webhook_models holds {unknown[0]!r}, which models does not")
     keys = (api_keys,) if isinstance(api_keys, str) else None if api_keys is None else tuple(api_keys)
     if keys is not None and not all(key and key.isascii() and key.isprintable() and " " not in key for key in keys):
         raise ValueError("api_keys must be printable ASCII without spaces; None accepts every key")
@@ -137,6 +159,11 @@ def make_options(
         account_routes=account_routes,
         log_limit=log_limit,
         log_delay=log_delay,
+        webhook_routes=webhook_routes,
+        webhook_models=None if webhook_models is None else tuple(webhook_models),
+        webhook_pause=float(webhook_pause),
+        webhook_timeout=float(webhook_timeout),
+        endpoint_limit=endpoint_limit,
     )
 
 

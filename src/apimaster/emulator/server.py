@@ -15,7 +15,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import uvicorn
@@ -62,10 +62,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 class Server:
-    """Serves one ASGI application on the given sockets until ``stop`` is called."""
+    """Serves one ASGI application on the given sockets until ``stop`` is called; then runs ``on_stop`` on its loop."""
 
-    def __init__(self, app: ASGIApp, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, app: ASGIApp, sockets: list[socket.socket], on_stop: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._app = app
+        self._on_stop = on_stop
         self._sockets = sockets
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
@@ -130,6 +133,8 @@ class Server:
         finally:
             for listening in self._sockets:
                 listening.close()
+            if self._on_stop is not None:
+                await self._on_stop()
 
 
 def listen(host: str, port: int) -> socket.socket:

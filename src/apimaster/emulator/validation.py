@@ -21,6 +21,9 @@ from .reference_images import UnusableReference, read_reference
 MAX_BODY: Final = 256 * 1024 * 1024
 """Bytes of one request: 16 references of 10 MB as base64 fit."""
 
+WEBHOOK_REFUSED: Final = "invalid_webhook_configuration"
+"""The code of a refusal because of ``notifications``."""
+
 _CHAT_MODELS: Final = frozenset({"gpt-5.5", "claude-sonnet-4-6"})
 _PIXEL_SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
 _RATIO: Final = re.compile(r"(\d{1,3}):(\d{1,3})")
@@ -42,6 +45,14 @@ class Refusal(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The webhook that a request asks for: where to, and for which events; None stands for all of them."""
+
+    endpoint_id: str
+    events: tuple[str, ...] | None = None
+
+
 @dataclass(slots=True)
 class GenerationRequest:
     """A request for an image that the gateway accepts.
@@ -56,6 +67,8 @@ class GenerationRequest:
         price: US dollars per picture, or None.
         b64: whether the client asks for pictures inside the response.
         as_sent: ``size``, ``resolution`` and ``quality`` as they were sent, for the usage log; absent if they were not.
+        notification: the webhook that the client asks for, or None.
+        client_reference_id: the client's own reference, which the webhook repeats; None if there is none.
         references: the reference images, in order.
         reference_data: the bytes of those inside the body, for the thumbnails.
     """
@@ -69,6 +82,8 @@ class GenerationRequest:
     price: Decimal | None
     b64: bool
     as_sent: Mapping[str, str] = field(default_factory=dict)
+    notification: Notification | None = None
+    client_reference_id: str | None = None
     references: tuple[ReceivedReference, ...] = ()
     reference_data: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -112,11 +127,11 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
     for name in ("google_search", "google_image_search"):
         if not isinstance(document.get(name, False), bool):
             raise Refusal(400, f"{name} must be a boolean")
-    _text(document, "client_reference_id")
+    client_reference_id = _text(document, "client_reference_id")
     response_format = _text(document, "response_format")
     if response_format not in ("", "url", "b64_json"):
         raise Refusal(400, f"response_format must be url or b64_json, not {response_format!r}")
-    _check_notifications(document.get("notifications"))
+    notification = _notification(document.get("notifications"))
     references, data = _references(document.get("image_urls"), spec)
     return GenerationRequest(
         model=model,
@@ -128,6 +143,8 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
         price=spec.price(resolution),
         b64=response_format == "b64_json",
         as_sent={name: document[name] for name in _LOGGED if isinstance(document.get(name), str) and document[name]},
+        notification=notification,
+        client_reference_id=client_reference_id or None,
         references=references,
         reference_data=data,
     )
@@ -205,15 +222,18 @@ def _count(document: Mapping[str, Any], spec: ModelSpec) -> int:
     return n
 
 
-def _check_notifications(value: Any) -> None:
+def _notification(value: Any) -> Notification | None:
     if value is None:
-        return
+        return None
     webhook = value.get("webhook") if isinstance(value, dict) else None
     if not isinstance(webhook, dict) or not isinstance(webhook.get("endpoint_id"), str):
-        raise Refusal(400, "notifications.webhook.endpoint_id is required")
+        raise Refusal(400, "notifications.webhook.endpoint_id is required", code=WEBHOOK_REFUSED)
     events = webhook.get("events")
-    if events is not None and not (isinstance(events, list) and all(isinstance(event, str) for event in events)):
-        raise Refusal(400, "notifications.webhook.events must be a list of event names")
+    if events is None:
+        return Notification(webhook["endpoint_id"])
+    if not (isinstance(events, list) and events and all(isinstance(event, str) for event in events)):
+        raise Refusal(400, "notifications.webhook.events must be a list of event names", code=WEBHOOK_REFUSED)
+    return Notification(webhook["endpoint_id"], tuple(events))
 
 
 def _references(value: Any, spec: ModelSpec) -> tuple[tuple[ReceivedReference, ...], tuple[bytes, ...]]:
