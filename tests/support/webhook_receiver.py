@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,7 +59,7 @@ class Receiver:
         on_event: called in the server's thread before an event is answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.statuses: list[int] = []
         self.headers: dict[str, str] = {}
         self.answer_to: Callable[[str], tuple[int, bytes]] = lambda challenge: (
@@ -67,12 +69,22 @@ class Receiver:
         self.on_event: Callable[[Received], None] = lambda received: None
         self.received: list[Received] = []
         self.challenges: list[Received] = []
+        self._open: set[socket.socket] = set()
         self._queue: queue.Queue[Received] = queue.Queue()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                receiver._open.add(self.connection)
+
+            def finish(self) -> None:
+                receiver._open.discard(self.connection)
+                with contextlib.suppress(OSError):  # the test has ended in the middle of an answer
+                    super().finish()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
@@ -99,7 +111,7 @@ class Receiver:
             daemon_threads = True
             request_queue_size = 128
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property
@@ -124,4 +136,7 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.shutdown()
+        for connection in list(self._open):  # nor does it go on with connections that it has
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()

@@ -28,6 +28,10 @@ def emulator(
     balance: Annotated[
         str | None, typer.Option("--balance", metavar="DOLLARS", help="Balance of the account; default: no limit.")
     ] = None,
+    webhook_pause: Annotated[
+        float,
+        typer.Option("--webhook-pause", metavar="SECONDS", help="Until a webhook that got no 2xx is sent again."),
+    ] = 5.0,
     seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", help="For latencies and faults.")] = 0,
 ) -> int:
     """Run the gateway on this machine.
@@ -37,7 +41,15 @@ def emulator(
     """
     emulator_class = import_emulator()
     try:
-        made = emulator_class(port=port, latency=latency, dialect=dialect, faults=faults, balance=balance, seed=seed)
+        made = emulator_class(
+            port=port,
+            latency=latency,
+            dialect=dialect,
+            faults=faults,
+            balance=balance,
+            webhook_pause=webhook_pause,
+            seed=seed,
+        )
     except ValueError as fault:
         raise BadRequestError(str(fault)) from None
     try:

@@ -61,6 +61,15 @@ def control_routes(gateway: Gateway) -> list[Route]:
     async def faults(request: Request) -> Response:
         return Response(200, dump({"faults": {name: fault.place for name, fault in FAULTS.items()}}))
 
+    async def webhooks(request: Request) -> Response:
+        hooks, last = gateway.webhooks, _last(request)
+        document = {
+            "endpoints": [endpoint.as_json() for endpoint in hooks.endpoints.all()],
+            "events": [event.as_json() for event in hooks.events.all()[-last:]],
+            "deliveries": [delivery.as_json() for delivery in hooks.events.deliveries()[-last:]],
+        }
+        return Response(200, dump(document), headers=_NO_STORE)
+
     routes: list[Route] = [
         Route("/", page),
         Route("/_emulator/thumbs/{token}", thumbnail),
@@ -68,6 +77,7 @@ def control_routes(gateway: Gateway) -> list[Route]:
         Route("/_emulator/requests", requests),
         Route("/_emulator/tasks", tasks),
         Route("/_emulator/faults", faults),
+        Route("/_emulator/webhooks", webhooks),
     ]
     for name, change in _CHANGES.items():
         routes.append(Route(f"/_emulator/{name}", _changing(gateway, change), methods=["POST"]))

@@ -15,6 +15,7 @@ from typing import Final
 from .gateway import Gateway
 from .image_jobs import ImageJob
 from .records import RecordedRequest
+from .webhook_events import WebhookDelivery
 
 _SCRIPT: Final = (
     "setInterval(async()=>{try{const r=await fetch('/',{cache:'no-store'});"
@@ -88,6 +89,8 @@ def _main(gateway: Gateway) -> str:
     parts.append("</div>")
     parts.append(_pictures(jobs[::-1]))
     parts.append(_jobs(jobs[: -_SHOWN - 1 : -1], now))
+    if deliveries := gateway.webhooks.events.deliveries():
+        parts.append(_deliveries(deliveries[: -_SHOWN - 1 : -1], gateway))
     parts.append(_requests(records[: -_SHOWN - 1 : -1]))
     return "".join(parts)
 
@@ -117,6 +120,23 @@ def _jobs(jobs: list[ImageJob], now: float) -> str:
         rows.append(f"<tr>{cells}</tr>")
     head = ("Time", "Id", "State", "Prompt", "Size", "References", "Polls", "Price")
     return _table("Image jobs", head, rows)
+
+
+def _deliveries(deliveries: list[WebhookDelivery], gateway: Gateway) -> str:
+    rows = []
+    for delivery in deliveries:
+        endpoint = gateway.webhooks.endpoints.get(delivery.endpoint_id)
+        status = "–" if delivery.status is None else str(delivery.status)
+        cells = (
+            f"<td>{escape(_time_of_day(delivery.at))}</td><td>{escape(delivery.type)}</td>"
+            f"<td><code>{escape(delivery.task_id or '')}</code></td>"
+            f'<td class="p">{escape("" if endpoint is None else endpoint.url)}</td><td>{delivery.attempt}</td>'
+            f'<td class="s{(delivery.status or 0) // 100}">{status}</td>'
+            f'<td class="p">{escape(delivery.error or "")}</td><td>{escape(delivery.fault or "")}</td>'
+        )
+        rows.append(f"<tr>{cells}</tr>")
+    head = ("Time", "Event", "Task", "Endpoint", "Attempt", "Status", "Error", "Fault")
+    return _table("Webhook deliveries", head, rows)
 
 
 def _requests(records: list[RecordedRequest]) -> str:

@@ -20,6 +20,7 @@ TASK_EVENTS: Final = (TASK_COMPLETED, TASK_FAILED)
 EventStatus = Literal["pending", "paused", "delivered", "failed"]
 EVENT_STATUSES: Final[tuple[EventStatus, ...]] = ("pending", "paused", "delivered", "failed")
 
+_FORGED: Final = "http://127.0.0.1:9"  # nobody listens there
 _NO_REASON: Final = {"code": "image_generation_failed", "message": "image generation failed"}
 
 
@@ -189,27 +190,28 @@ def verification_event(endpoint: WebhookEndpoint, challenge: str, now: float) ->
     return _event(VERIFICATION, endpoint, now, {"challenge": challenge})
 
 
-def forged_event(event: WebhookEvent, other_task: str, now: float) -> WebhookEvent:
-    """What somebody without the secret sends: another event, which says that another task has succeeded."""
+def forged_event(event: WebhookEvent, other: ImageJob | None, now: float, *, failed: bool) -> WebhookEvent:
+    """What somebody without the secret sends: that another task has failed, or that its picture lies elsewhere."""
+    task_id = f"task_{secrets.token_hex(13).upper()}" if other is None else other.id
     output = {
         "output_id": "0",
         "type": "image",
-        "url": "http://127.0.0.1:9/forged.png",
+        "url": f"{_FORGED}/forged.png",
         "authentication": "bearer",
         "expires_at": None,
     }
     data = {
-        "task_id": other_task,
-        "model": "forged",
+        "task_id": task_id,
+        "model": "forged" if other is None else other.request.model,
         "kind": "image",
-        "status": "completed",
-        "client_reference_id": None,
+        "status": "failed" if failed else "completed",
+        "client_reference_id": None if other is None else other.request.client_reference_id,
         "completed_at": int(now),
-        "task_url": "http://127.0.0.1:9/forged",
-        "result": {"outputs": [output]},
-        "error": None,
+        "task_url": f"{_FORGED}/v1/tasks/{task_id}",
+        "result": None if failed else {"outputs": [output]},
+        "error": dict(_NO_REASON) if failed else None,
     }
-    return _event(TASK_COMPLETED, event.endpoint, now, data, task_id=other_task)
+    return _event(TASK_FAILED if failed else TASK_COMPLETED, event.endpoint, now, data, task_id=task_id)
 
 
 def _event(

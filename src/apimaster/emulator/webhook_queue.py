@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import secrets
 import threading
 import time
@@ -31,6 +32,8 @@ from .webhook_sender import CONNECTIONS, Answer, WebhookSender
 GIVE_UP: Final = 72 * 3600.0
 """Seconds after which the gateway no longer repeats a delivery."""
 LONGEST_PAUSE: Final = 3600.0
+
+_OTHERS: Final = 64  # tasks from which a forged delivery chooses
 
 
 @dataclass(slots=True, eq=False)
@@ -84,12 +87,15 @@ class WebhookQueue:
         self._running: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._generation = 0
+        self._watched: deque[ImageJob] = deque(maxlen=_OTHERS)
+        self._forgeries = 0
 
     # --- from any thread ----------------------------------------------------------------------------------
 
     def watch(self, job: ImageJob) -> None:
-        """Notice by the clock when this job ends."""
-        if job.polls_needed is None and job.duration < float("inf"):
+        """Notice by the clock when this job ends; its request asked for a webhook."""
+        self._watched.append(job)
+        if job.polls_needed is None and job.duration < math.inf:
             self._push(job.created + job.duration, job)
 
     def job_ended(self, job: ImageJob) -> None:
@@ -130,6 +136,7 @@ class WebhookQueue:
             self._heap.clear()
             self._ready.clear()
             self._held.clear()
+            self._watched.clear()
 
     # --- on the event loop --------------------------------------------------------------------------------
 
@@ -275,9 +282,7 @@ class WebhookQueue:
         kind = None if fault is None else fault.delivery
         try:
             if kind == "forged":
-                await self.send(
-                    forged_event(event, self._other_task(event), self._clock.unix_time()), fault, forged=True
-                )
+                await self.send(self._forged(event), fault, forged=True)
                 fault = None
             answer = await self.send(event, fault)
             if kind == "duplicated":
@@ -308,12 +313,12 @@ class WebhookQueue:
             else:
                 self._plan(event, pause)
 
-    def _other_task(self, event: WebhookEvent) -> str:
-        """A task that the event is not about: one that a receiver may be waiting for, if there is one."""
-        others = (each.task_id for each in reversed(self._events.all(event.endpoint.key)))
-        return next(
-            (each for each in others if each and each != event.task_id), f"task_{secrets.token_hex(13).upper()}"
-        )
+    def _forged(self, event: WebhookEvent) -> WebhookEvent:
+        """What somebody without the secret sends: about a task that a receiver may still be waiting for."""
+        others = [job for job in reversed(self._watched) if job.id != event.task_id]
+        other = next((job for job in others if job.ended_at is None), others[0] if others else None)
+        self._forgeries += 1
+        return forged_event(event, other, self._clock.unix_time(), failed=self._forgeries % 2 == 0)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -323,8 +328,8 @@ class WebhookQueue:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.result()
             self._pump()
+            task.result()
 
 
 def _refusal(answer: Answer) -> str | None:

@@ -2,6 +2,9 @@
 
 The host name is not looked up: ``localhost`` means the loopback addresses, and every other name is refused. So what is
 dialled is an address that was checked.
+
+Deliveries come by the thousand, so each connection is a transport of httpx by itself, without a client around it: it
+follows no redirect, keeps no cookie and knows no proxy, and spends no time on looking through a pool.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ CONNECTIONS: Final = 32
 """Deliveries that are under way at once."""
 
 _LOCALHOST: Final = ("127.0.0.1", "::1")
-_USER_AGENT: Final = "APIMaster-Webhooks/emulator"
+_HEADERS: Final = {"content-type": "application/json", "user-agent": "APIMaster-Webhooks/emulator", "accept": "*/*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,13 @@ class WebhookSender:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._tls: dict[str, ssl.SSLContext] = {}
+        self._connections: list[httpx.AsyncHTTPTransport] = []
+        self._idle: dict[tuple[str, bytes], list[httpx.AsyncHTTPTransport]] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send one delivery, and wait for the receiver's answer, at most for the constructor's ``timeout``."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        host = urlsplit(url).hostname or ""
         addresses = loopback_addresses(host)
         if not addresses:
             return Answer(None, error=f"the emulator can't reach {host}: it talks to this machine only")
@@ -52,7 +56,7 @@ class WebhookSender:
             return await asyncio.wait_for(self._post_to(url, addresses, body, headers), self._timeout)
         except (asyncio.TimeoutError, httpx.TimeoutException):
             return Answer(None, error=f"no answer within {self._timeout:g} s")
-        except (httpx.HTTPError, OSError, ssl.SSLError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return Answer(None, error=f"{type(error).__name__}: {error}".rstrip(": "))
 
     async def _post_to(self, url: str, addresses: tuple[str, ...], body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -65,45 +69,40 @@ class WebhookSender:
 
     async def _request(self, url: str, address: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         given = httpx.URL(url)
-        request_headers = {
-            "host": given.netloc.decode("ascii"),
-            "content-type": "application/json",
-            "user-agent": _USER_AGENT,
-            **headers,
-        }
-        async with self._client(given.scheme).stream(
+        request = httpx.Request(
             "POST",
             given.copy_with(host=address),
+            headers={"host": given.netloc.decode("ascii"), **_HEADERS, **headers},
             content=body,
-            headers=request_headers,
             extensions={"sni_hostname": given.host},
-        ) as response:
-            received = bytearray()
-            async for piece in response.aiter_raw():
-                received += piece
-                if len(received) >= MAX_ANSWER:
-                    break
-            return Answer(response.status_code, bytes(received[:MAX_ANSWER]))
+        )
+        idle = self._idle.setdefault((request.url.scheme, request.url.netloc), [])
+        connection = idle.pop() if idle else self._new_connection(given.scheme)
+        try:
+            response = await connection.handle_async_request(request)
+            try:
+                return Answer(response.status_code, await _start_of(response))
+            finally:
+                await response.aclose()
+        finally:
+            idle.append(connection)
 
-    def _client(self, scheme: str) -> httpx.AsyncClient:
-        client = self._clients.get(scheme)
-        if client is None:
-            # making the TLS settings takes 40 ms, so a receiver without TLS does not ask for them
+    def _new_connection(self, scheme: str) -> httpx.AsyncHTTPTransport:
+        tls = self._tls.get(scheme)
+        if tls is None:
+            # loading the certificates takes 40 ms, so a receiver without TLS does not ask for them
             tls = ssl.create_default_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client = self._clients[scheme] = httpx.AsyncClient(
-                verify=tls,
-                trust_env=False,  # a proxy would carry the delivery to another machine
-                follow_redirects=False,
-                timeout=self._timeout,
-                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            )
-        return client
+            self._tls[scheme] = tls
+        connection = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=httpx.Limits(max_connections=1))
+        self._connections.append(connection)
+        return connection
 
     async def aclose(self) -> None:
         """Close all connections."""
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.aclose()
+        connections, self._connections = self._connections, []
+        self._idle.clear()
+        for connection in connections:
+            await connection.aclose()
 
 
 def loopback_addresses(host: str) -> tuple[str, ...]:
@@ -114,3 +113,12 @@ def loopback_addresses(host: str) -> tuple[str, ...]:
         return (host,) if ipaddress.ip_address(host).is_loopback else ()
     except ValueError:
         return ()
+
+
+async def _start_of(response: httpx.Response) -> bytes:
+    received = bytearray()
+    async for piece in response.aiter_raw():
+        received += piece
+        if len(received) >= MAX_ANSWER:
+            break
+    return bytes(received[:MAX_ANSWER])
