@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 from gateway_http import REQUEST, SUBMIT, client_of, submit
 from webhook_receiver import Received, Receiver
 
-from apimaster.emulator import Emulator
+from apimaster.emulator import FAULTS, Emulator
 
 PAUSE = 8.0
 HOUR = 3600.0
@@ -553,6 +555,12 @@ def test_another_process_can_read_the_deliveries(emu: Emulator, client: httpx.Cl
     assert document["events"][0]["task_id"] == task_id
     assert [each["fault"] for each in document["deliveries"][-2:]] == ["delivery_duplicated"] * 2
     assert secret not in response.text
+
+
+def test_the_manual_names_every_fault_of_a_delivery() -> None:
+    manual = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(delivery_\w+)` \|", manual, re.MULTILINE))
+    assert named == {name for name, fault in FAULTS.items() if fault.place == "delivery"}
 
 
 def test_the_status_page_shows_deliveries(emu: Emulator, client: httpx.Client, receiver: Receiver) -> None:

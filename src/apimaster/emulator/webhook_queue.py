@@ -140,9 +140,11 @@ class WebhookQueue:
 
     # --- on the event loop --------------------------------------------------------------------------------
 
-    def start_verification(self, endpoint: WebhookEndpoint, verify: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run the verification of a new endpoint beside the response to its registration."""
-        self._run(verify())
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside what is under way."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
 
     async def send(self, event: WebhookEvent, fault: Fault | None = None, *, forged: bool = False) -> Answer:
         """Make one attempt, and record it."""
@@ -236,7 +238,7 @@ class WebhookQueue:
             else:
                 self._ready.append(due)
         while self._ready and len(self._running) < CONNECTIONS:
-            self._start(self._ready.popleft())
+            self._start_attempt(self._ready.popleft())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -246,7 +248,7 @@ class WebhookQueue:
             pause = max(0.0, next_due - self._clock.now())
             self._timer = asyncio.get_running_loop().call_later(pause, self._pump)
 
-    def _start(self, attempt: _Attempt) -> None:
+    def _start_attempt(self, attempt: _Attempt) -> None:
         event = attempt.event
         if attempt.ticket != event.ticket:
             return  # planned anew since
@@ -264,7 +266,7 @@ class WebhookQueue:
                 return
         event.ticket += 1  # no other plan for this event counts any more, nor does its place among the held ones
         event.busy, event.next_attempt = True, None
-        self._run(self._deliver(attempt))
+        self.start(self._deliver(attempt))
 
     def _hold_back(self, event: WebhookEvent, fault: Fault) -> None:
         attempt = self._plan(event, fault.seconds, fault, drawn=True)
@@ -319,11 +321,6 @@ class WebhookQueue:
         other = next((job for job in others if job.ended_at is None), others[0] if others else None)
         self._forgeries += 1
         return forged_event(event, other, self._clock.unix_time(), failed=self._forgeries % 2 == 0)
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -99,7 +99,7 @@ class Webhooks:
         async def first_challenge() -> None:
             await self.verify(endpoint)
 
-        self.queue.start_verification(endpoint, first_challenge)
+        self.queue.start(first_challenge())
         return endpoint
 
     async def verify(self, endpoint: WebhookEndpoint) -> str | None:
