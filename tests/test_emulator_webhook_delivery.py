@@ -15,7 +15,7 @@ import pytest
 from gateway_http import REQUEST, SUBMIT, client_of, submit
 from webhook_receiver import Received, Receiver
 
-from apimaster.emulator import FAULTS, Emulator
+from apimaster.emulator import FAULTS, Emulator, WebhookDelivery
 
 PAUSE = 8.0
 HOUR = 3600.0
@@ -68,6 +68,11 @@ def events(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
     return found
 
 
+def of_tasks(emulator: Emulator) -> list[WebhookDelivery]:
+    """The attempts that are no challenges: the first challenge goes out beside the test, and may end at any time."""
+    return [delivery for delivery in emulator.webhook_deliveries if delivery.task_id is not None]
+
+
 def code_of(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
@@ -103,7 +108,7 @@ def test_a_delivery_is_repeated_with_growing_pauses_until_a_2xx(
     assert [each["status_code"] for each in tried] == [500, 404, 302, 400, 204]
     assert [each["attempt"] for each in tried] == [1, 2, 3, 4, 5]
     assert [each["status"] for each in tried] == ["failed"] * 4 + ["succeeded"]
-    assert [each.error for each in emu.webhook_deliveries[-5:]] == [
+    assert [each.error for each in of_tasks(emu)[-5:]] == [
         "HTTP 500",
         "HTTP 404",
         "HTTP 302",
@@ -117,8 +122,8 @@ def test_a_receiver_that_comes_later_gets_its_event(emu: Emulator, client: httpx
         endpoint_id, _ = register(client, receiver)
         port = receiver.port
     ended_task(emu, client, endpoint_id)
-    assert emu.webhook_deliveries[-1].status is None
-    assert emu.webhook_deliveries[-1].error
+    assert of_tasks(emu)[-1].status is None
+    assert of_tasks(emu)[-1].error
     with Receiver(port) as again:
         emu.advance(PAUSE)
         emu.settle_webhooks()
@@ -152,7 +157,7 @@ def test_a_receiver_that_does_not_answer_is_not_waited_for(receiver: Receiver) -
         go_on = threading.Event()
         receiver.on_event = lambda received: go_on.wait(10) and None
         ended_task(emulator, client, endpoint_id)
-        assert emulator.webhook_deliveries[-1].error == "no answer within 0.05 s"
+        assert of_tasks(emulator)[-1].error == "no answer within 0.05 s"
         assert emulator.webhook_events[0].status == "pending"
         go_on.set()
 
@@ -171,7 +176,7 @@ def test_no_redirect_is_followed(emu: Emulator, client: httpx.Client, receiver: 
         receiver.statuses = [307]
         receiver.headers = {"location": other.url}
         ended_task(emu, client, endpoint_id)
-        assert emu.webhook_deliveries[-1].error == "HTTP 307"
+        assert of_tasks(emu)[-1].error == "HTTP 307"
         assert other.received == []
 
 
@@ -553,7 +558,7 @@ def test_another_process_can_read_the_deliveries(emu: Emulator, client: httpx.Cl
     document = response.json()
     assert document["endpoints"][0]["id"] == endpoint_id
     assert document["events"][0]["task_id"] == task_id
-    assert [each["fault"] for each in document["deliveries"][-2:]] == ["delivery_duplicated"] * 2
+    assert [each["fault"] for each in document["deliveries"] if each["task_id"]] == ["delivery_duplicated"] * 2
     assert secret not in response.text
 
 

@@ -118,9 +118,14 @@ class WebhookEvent:
 
 
 class WebhookEvents:
-    """The events of the emulator, and the latest deliveries; safe to use from any thread."""
+    """The events of the emulator, and the latest deliveries; safe to use from any thread.
+
+    Attributes:
+        generation: counts the calls of ``clear``: what began before one must not be kept after it.
+    """
 
     def __init__(self, history: int) -> None:
+        self.generation = 0
         self._history = history
         self._lock = threading.Lock()
         self._events: dict[str, WebhookEvent] = {}
@@ -157,6 +162,7 @@ class WebhookEvents:
     def clear(self) -> None:
         """Forget all events and attempts."""
         with self._lock:
+            self.generation += 1
             self._events.clear()
             self._deliveries.clear()
 

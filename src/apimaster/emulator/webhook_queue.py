@@ -12,22 +12,20 @@ import asyncio
 import heapq
 import itertools
 import math
-import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..webhooks import sign
 from .clock import Clock
 from .fault_script import FaultScript
 from .faults import Fault
 from .image_jobs import ImageJob
+from .webhook_attempts import WebhookAttempts, refusal
 from .webhook_endpoints import WebhookEndpoint, WebhookEndpoints
-from .webhook_events import WebhookDelivery, WebhookEvent, WebhookEvents, forged_event, task_event
-from .webhook_sender import CONNECTIONS, Answer, WebhookSender
+from .webhook_events import WebhookEvent, WebhookEvents, forged_event, task_event
+from .webhook_sender import CONNECTIONS, Answer
 
 GIVE_UP: Final = 72 * 3600.0
 """Seconds after which the gateway no longer repeats a delivery."""
@@ -53,8 +51,8 @@ class WebhookQueue:
         clock: of the emulator.
         script: decides the faults of deliveries.
         endpoints, events: where endpoints and events are kept.
+        attempts: makes one attempt.
         first_pause: seconds between the first two attempts; each further pause is twice as long, up to an hour.
-        timeout: seconds that a receiver has for its answer.
         look_at_job: called for a job that time has ended by now; it is expected to call `job_ended`.
         call_soon: runs a function on the emulator's event loop, from any thread; does nothing while there is none.
     """
@@ -65,9 +63,9 @@ class WebhookQueue:
         script: FaultScript,
         endpoints: WebhookEndpoints,
         events: WebhookEvents,
+        attempts: WebhookAttempts,
         *,
         first_pause: float,
-        timeout: float,
         look_at_job: Callable[[ImageJob], None],
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -75,10 +73,10 @@ class WebhookQueue:
         self._script = script
         self._endpoints = endpoints
         self._events = events
+        self._attempts = attempts
         self._first_pause = first_pause
         self._look_at_job = look_at_job
         self._call_soon = call_soon
-        self._sender = WebhookSender(timeout)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._heap: list[tuple[float, int, ImageJob | _Attempt]] = []
@@ -86,7 +84,6 @@ class WebhookQueue:
         self._held: dict[str, list[_Attempt]] = {}  # the reordered ones, by endpoint
         self._running: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._generation = 0
         self._watched: deque[ImageJob] = deque(maxlen=_OTHERS)
         self._forgeries = 0
 
@@ -132,7 +129,6 @@ class WebhookQueue:
     def clear(self) -> None:
         """Forget every event; a request that is under way changes nothing any more."""
         with self._lock:
-            self._generation += 1
             self._heap.clear()
             self._ready.clear()
             self._held.clear()
@@ -145,50 +141,6 @@ class WebhookQueue:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
-
-    async def send(self, event: WebhookEvent, fault: Fault | None = None, *, forged: bool = False) -> Answer:
-        """Make one attempt, and record it."""
-        # The signature's time is the machine's, since the receiver compares it with its own clock.
-        timestamp = time.time()
-        kind = None if fault is None else fault.delivery
-        if fault is not None and kind == "stale":
-            timestamp -= fault.seconds
-        endpoint = event.endpoint
-        secret, key_id = endpoint.signing_key(self._clock.unix_time(), previous=kind == "old_secret")
-        if forged:
-            secret = secrets.token_urlsafe(32)
-        delivery_id = f"dlv_{secrets.token_hex(10)}"
-        headers = {
-            "X-APIMaster-Event-ID": event.id,
-            "X-APIMaster-Delivery-ID": delivery_id,
-            **sign(event.body, secret, timestamp=int(timestamp), key_id=key_id),
-        }
-        generation, at, begun = self._generation, self._clock.unix_time(), time.monotonic()
-        event.attempts += 1
-        number = event.attempts
-        if kind == "lost":
-            answer = Answer(200)  # as a proxy in front of the receiver says, which then loses it
-        elif kind == "unreachable":
-            answer = Answer(None, error="the connection was refused")
-        else:
-            answer = await self._sender.post(endpoint.url, event.body, headers)
-        if generation == self._generation:
-            record = WebhookDelivery(
-                id=delivery_id,
-                event_id=event.id,
-                endpoint_id=endpoint.id,
-                type=event.type,
-                task_id=event.task_id,
-                attempt=number,
-                at=at,
-                seconds=time.monotonic() - begun,
-                status=answer.status,
-                error=_refusal(answer),
-                fault=None if fault is None else fault.name,
-                key_id=key_id,
-            )
-            self._events.record(event, record)
-        return answer
 
     async def settle(self) -> None:
         """Wait until every attempt that is due has been made; those that are due later stay planned."""
@@ -207,7 +159,7 @@ class WebhookQueue:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await self._sender.aclose()
+        await self._attempts.aclose()
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -280,21 +232,21 @@ class WebhookQueue:
                 self._plan(held.event, 0.0, held.fault, drawn=True)
 
     async def _deliver(self, attempt: _Attempt) -> None:
-        event, fault, generation = attempt.event, attempt.fault, self._generation
+        event, fault, generation = attempt.event, attempt.fault, self._events.generation
         kind = None if fault is None else fault.delivery
         try:
             if kind == "forged":
-                await self.send(self._forged(event), fault, forged=True)
+                await self._attempts.make(self._forged(event), fault, forged=True)
                 fault = None
-            answer = await self.send(event, fault)
+            answer = await self._attempts.make(event, fault)
             if kind == "duplicated":
-                await self.send(event, fault)
+                await self._attempts.make(event, fault)
         except asyncio.CancelledError:
-            if generation == self._generation:
+            if generation == self._events.generation:
                 event.busy = False
                 self._plan(event, 0.0, attempt.fault, drawn=True)  # the emulator stops; it may start again
             raise
-        if generation == self._generation:
+        if generation == self._events.generation:
             self._note(event, answer)
             self._release(event.endpoint)
 
@@ -303,7 +255,7 @@ class WebhookQueue:
         event.busy = False
         if answer.status == 410:
             event.endpoint.enabled = False
-        if _refusal(answer) is None:
+        if refusal(answer) is None:
             event.status = "delivered"
         elif not event.endpoint.enabled:
             event.status = "paused"
@@ -327,10 +279,3 @@ class WebhookQueue:
         if not task.cancelled():
             self._pump()
             task.result()
-
-
-def _refusal(answer: Answer) -> str | None:
-    """Why an answer does not count as delivered; None if it does."""
-    if answer.status is not None and 200 <= answer.status < 300:
-        return None
-    return answer.error or f"HTTP {answer.status}"

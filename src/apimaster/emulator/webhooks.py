@@ -13,6 +13,7 @@ from .fault_script import FaultScript
 from .image_jobs import ImageJob
 from .options import Options
 from .validation import WEBHOOK_REFUSED, GenerationRequest, Refusal
+from .webhook_attempts import WebhookAttempts
 from .webhook_endpoints import WebhookEndpoint, WebhookEndpoints
 from .webhook_events import API_VERSION, TASK_EVENTS, WebhookEvent, WebhookEvents, verification_event
 from .webhook_queue import WebhookQueue
@@ -39,21 +40,22 @@ class Webhooks:
         self._clock = clock
         self.endpoints = WebhookEndpoints(clock, options.endpoint_limit)
         self.events = WebhookEvents(options.history)
+        self._attempts = WebhookAttempts(clock, self.events, options.webhook_timeout)
         self.queue = WebhookQueue(
             clock,
             script,
             self.endpoints,
             self.events,
+            self._attempts,
             first_pause=options.webhook_pause,
-            timeout=options.webhook_timeout,
             look_at_job=look_at_job,
             call_soon=call_soon,
         )
 
     def clear(self) -> None:
         """Forget endpoints, events and deliveries."""
-        self.queue.clear()
         self.events.clear()
+        self.queue.clear()
         self.endpoints.clear()
 
     def supports(self, model: str) -> bool:
@@ -106,7 +108,7 @@ class Webhooks:
         """Send a challenge now; returns why the endpoint is not verified, or None if it is."""
         challenge = secrets.token_urlsafe(24)
         event = verification_event(endpoint, challenge, self._clock.unix_time())
-        answer = await self.queue.send(event)
+        answer = await self._attempts.make(event)
         if answer.status != 200:
             return answer.error or f"the endpoint answered HTTP {answer.status}, not 200"
         try:
