@@ -32,14 +32,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what callers import
     "_version": set(),
     "errors": set(),
-    "catalog": set(),
+    "catalog": {"errors"},
     "account": set(),
-    "request": {"_images", "_references", "catalog", "errors"},
+    "request": {"_images", "_model_rules", "_references", "catalog", "errors"},
     "results": {"errors", "request"},
     "settings": {"errors"},
     "webhooks": {"errors", "results"},
     # the private layers, from the bottom up
     "_images": {"catalog", "errors"},
+    "_model_rules": {"_images", "catalog"},
     "_references": {"_images", "catalog", "errors"},
     "_storage": {"_images", "errors"},
     "_polling": {"errors"},
@@ -85,6 +86,9 @@ ACTING = {"os", "pathlib", "io", "threading"}
 HARMLESS_IN_PURE = {
     "_polling/history.py": {"threading"},
     "_polling/rate_limit.py": {"threading"},
+    "_flows/spellings.py": {"threading"},
+    "catalog/corrections.py": {"os"},  # the user's file
+    "catalog/table.py": {"os"},  # the data file, and the variable that names the user's
     "_flows/download.py": {"pathlib"},  # it returns the path where a picture was saved
     "results.py": {"pathlib"},  # and a result names it
 }

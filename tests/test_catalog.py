@@ -6,16 +6,59 @@ from decimal import Decimal
 
 import pytest
 
-from apimaster.catalog import ASPECT_RATIOS, RESOLUTIONS, fit_pixels, spec_for
+from apimaster.catalog import (
+    ASPECT_RATIOS,
+    DEFAULT_MODEL,
+    KNOWN_MODELS,
+    RESOLUTIONS,
+    fit_pixels,
+    model_id,
+    same_model,
+    spec_for,
+    spellings,
+)
 
 NANO = spec_for("nano-banana-2")
 SIZES = [(ratio, tier) for ratio in ASPECT_RATIOS if ratio != "auto" for tier in RESOLUTIONS]
 
 
 def test_the_product_name_and_both_ids_are_the_same_model_to_a_caller() -> None:
-    assert NANO.id == "gemini-3.1-flash-image-preview"
-    listed = spec_for("gemini-3.1-flash-image")
-    assert (listed.prices, listed.max_references) == (NANO.prices, NANO.max_references)
+    assert NANO.id == DEFAULT_MODEL == "gemini-3.1-flash-image-preview"
+    assert NANO is spec_for(DEFAULT_MODEL) is spec_for("gemini-3.1-flash-image")
+    assert NANO.ids == spellings("nano-banana-2") == (DEFAULT_MODEL, "gemini-3.1-flash-image")
+    assert spellings("gemini-3.1-flash-image") == NANO.ids[::-1]
+    assert (NANO.successor, NANO.retired, NANO.known) == ("gemini-nano-banana-2.1", None, True)
+    assert set(NANO.ids) < set(KNOWN_MODELS)
+
+
+def test_an_id_is_sent_as_it_is_spelled_and_an_alias_as_the_preferred_id() -> None:
+    names = (DEFAULT_MODEL, "gemini-3.1-flash-image", "nano-banana-2", "nano-banana-2.1", "new")
+    assert [model_id(name) for name in names] == [*NANO.ids, DEFAULT_MODEL, "gemini-nano-banana-2.1", "new"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (DEFAULT_MODEL, "gemini-3.1-flash-image", True),
+        ("gemini-3.1-flash-image", "nano-banana-2", True),
+        (DEFAULT_MODEL, "gemini-nano-banana-2.1", False),
+        ("new", "new", True),
+        ("new", "newer", False),
+        (None, DEFAULT_MODEL, False),
+    ],
+)
+def test_which_ids_are_spellings_of_one_model(one: str | None, other: str, same: bool) -> None:
+    assert same_model(one, other) == same == same_model(other, one)
+
+
+def test_the_successor_has_its_own_rules() -> None:
+    spec = spec_for("nano-banana-2.1")
+    assert spec.ids == ("gemini-nano-banana-2.1",)
+    assert spec.sizes == ASPECT_RATIOS[1:]
+    assert spec.resolutions == ("1K", "2K", "4K")
+    assert (spec.max_n, spec.max_references, spec.masks, spec.reports_usage) == (1, 14, False, True)
+    assert (spec.price("1K"), spec.price_list) == (None, "")
+    assert spec.pixels(None, None) == (1024, 1024)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +66,7 @@ def test_the_product_name_and_both_ids_are_the_same_model_to_a_caller() -> None:
 )
 def test_prices_are_those_of_the_product_page(resolution: str | None, price: str) -> None:
     assert NANO.price(resolution) == Decimal(price)
+    assert NANO.price_list == "list price of 2026-09-22"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
-from .catalog import spec_for
+from .catalog import model_id
 from .errors import APIMasterError, BadRequestError
 from .ledger import arguments
 from .ledger.digest import account_of
@@ -53,7 +53,7 @@ class BaseClient:
         self._settings = resolve(api_key, base_url)
         self._codec = HttpxCodec(self._settings)
         self._timeout = _seconds(timeout)
-        self.model = spec_for(model).id
+        self.model = _model(model)
         rate_limiter = RateLimiter(max_polls_per_second)
         self._context = Context(
             self._settings.base_url,
@@ -178,10 +178,10 @@ class BaseClient:
 
     def _task(self, task: Task | str, model: str | None) -> Task:
         if isinstance(task, Task):
-            return task if model is None else task.model_copy(update={"model": spec_for(model).id})
+            return task if model is None else task.model_copy(update={"model": _model(model)})
         if not isinstance(task, str) or not task.strip():
             raise BadRequestError(f"task must be a task or its id, not {task!r}")
-        return Task(id=task.strip(), model=self.model if model is None else spec_for(model).id)
+        return Task(id=task.strip(), model=self.model if model is None else _model(model))
 
 
 def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
@@ -192,6 +192,12 @@ def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
     from .ledger.ledger import Ledger  # with its threads and databases; most programs have no ledger
 
     return given if isinstance(given, Ledger) else Ledger.shared(given)
+
+
+def _model(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise BadRequestError(f"model must be a model id or an alias, not {name!r}")
+    return model_id(name.strip())
 
 
 def _count(name: str, value: int) -> int:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from . import _model_rules as rules
 from ._images import sizes
 from ._references.reference import Reference, ReferenceLike
-from .catalog import DEFAULT_MODEL, MAX_IMAGES, AspectRatio, ModelSpec, Resolution, spec_for
+from .catalog import DEFAULT_MODEL, MAX_IMAGES, AspectRatio, ModelSpec, Resolution, model_id, spec_for
 from .errors import BadRequestError, ReferenceImageError
 
 __all__ = ["AspectRatio", "ImageRequest", "Mode", "Reference", "ReferenceLike", "Resolution", "Webhook"]
@@ -34,6 +38,9 @@ _NAMED_FIELDS: Final = {
     "n": "n",
     "image_urls": "references",
 }
+
+# What was bought is read by what it was bought by: the rules of a model may have changed since.
+_BOUGHT_BEFORE: Final[ContextVar[bool]] = ContextVar("apimaster_bought_before", default=False)
 
 # A terminal draws nothing for these, although they hold letters.
 _ESCAPES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
@@ -66,11 +73,11 @@ class ImageRequest(BaseModel):
 
     Args:
         prompt: what to draw; must not be empty. The gateway moderates it.
-        model: a model id, or an alias such as ``nano-banana-2``. An id that this version does not know is accepted,
+        model: a model id, or an alias such as ``nano-banana-2``. An id that the catalogue does not hold is accepted,
             without a price.
         aspect_ratio: ``auto``, ``1:1``, ``2:3``, ``3:2``, ``3:4``, ``4:3``, ``4:5``, ``5:4``, ``9:16``, ``16:9``,
             ``21:9``, ``1:4``, ``4:1``, ``1:8``, ``8:1``, or a size in pixels such as ``1920x1080``, which stands for
-            the nearest ratio and the smallest resolution that covers it.
+            the nearest ratio and the smallest resolution that covers it. Not every model takes all of them.
         resolution: ``0.5K``, ``1K`` (the gateway's default), ``2K`` or ``4K``. It decides the price.
         n: how many images, 1 to 100. Each has a task and a charge of its own.
         references: up to 14 reference images (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images, public
@@ -81,10 +88,13 @@ class ImageRequest(BaseModel):
         webhook: the id of a registered webhook endpoint, or a ``Webhook``.
         extra_body: further fields of the request body, sent as they are.
 
-    What this says of the endpoint has its sources in docs/endpoint.md.
+    What each model accepts is in ``apimaster.catalog``, which a user can correct (docs/models.md). What this says of
+    the endpoint has its sources in docs/endpoint.md.
 
     Raises:
-        BadRequestError: a value is not accepted; the message names the field, the value and what is accepted.
+        BadRequestError: values are not accepted; the message names each field, its value and what is accepted, and the
+            advice which models would take the request. If only reference images are at fault, it is a
+            ``ReferenceImageError``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -105,7 +115,7 @@ class ImageRequest(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as invalid:
-            raise _as_bad_request(invalid) from None
+            raise _as_bad_request(invalid, data) from None
 
     @field_validator("prompt")
     @classmethod
@@ -120,7 +130,7 @@ class ImageRequest(BaseModel):
     def _model_has_a_name(cls, value: str) -> str:
         if not value.strip():
             raise BadRequestError("model is empty", advice="Leave it out for the default.")
-        return spec_for(value.strip()).id
+        return model_id(value.strip())
 
     @field_validator("resolution", mode="before")
     @classmethod
@@ -146,21 +156,31 @@ class ImageRequest(BaseModel):
     @model_validator(mode="after")
     def _fits_the_model(self) -> ImageRequest:
         self._check_texts()
-        spec = self.spec
-        ratio, resolution = sizes.read_size(spec, self.aspect_ratio, self.resolution)
+        asked = self._asked
+        checked = rules.check(self.spec, asked)
+        if checked.faults and not _BOUGHT_BEFORE.get():
+            raise _broken_rules(checked.faults, asked)
         # The model is frozen for callers; here it is still being built.
-        self.__dict__["aspect_ratio"] = ratio
-        self.__dict__["resolution"] = resolution
-        if len(self.references) > spec.max_references:
-            raise ReferenceImageError(
-                f"references holds {len(self.references)} pictures; {spec.id} takes at most {spec.max_references}"
-            )
+        if not checked.faults:
+            self.__dict__["aspect_ratio"] = checked.aspect_ratio
+            self.__dict__["resolution"] = checked.resolution
         for name, argument in _NAMED_FIELDS.items():
             if name in self.extra_body:
                 raise BadRequestError(
                     f"extra_body must not hold {name!r}", advice=f"Use the argument {argument}= for it."
                 )
         return self
+
+    @property
+    def _asked(self) -> rules.Asked:
+        return rules.asked_of(
+            aspect_ratio=self.aspect_ratio,
+            resolution=self.resolution,
+            references=len(self.references),
+            google_search=self.google_search,
+            google_image_search=self.google_image_search,
+            fields=tuple(self.extra_body),
+        )
 
     def _check_texts(self) -> None:
         """Refuse what no request body and no ledger can hold, wherever the request comes from."""
@@ -219,15 +239,29 @@ def _is_visible(character: str) -> bool:
 
 def read_stored(text: str) -> ImageRequest:
     """A request from the JSON of one that was made before: earlier versions bought blank prompts, too."""
+    with bought_before():
+        try:
+            return ImageRequest.model_validate_json(text)
+        except ValueError:
+            fields = json.loads(text)
+            prompt = fields.get("prompt") if isinstance(fields, dict) else None
+            if not isinstance(prompt, str) or not is_blank(prompt):
+                raise
+            readable = ImageRequest.model_validate_json(json.dumps({**fields, "prompt": "-"}))
+            return readable.model_copy(update={"prompt": prompt})
+
+
+@contextmanager
+def bought_before() -> Iterator[None]:
+    """Requests that are read meanwhile were made before, and are not held against the rules of their model again.
+
+    What was paid for can be collected, even if the catalogue says by now that the model does not take it.
+    """
+    token = _BOUGHT_BEFORE.set(True)
     try:
-        return ImageRequest.model_validate_json(text)
-    except ValueError:
-        fields = json.loads(text)
-        prompt = fields.get("prompt") if isinstance(fields, dict) else None
-        if not isinstance(prompt, str) or not is_blank(prompt):
-            raise
-        readable = ImageRequest.model_validate_json(json.dumps({**fields, "prompt": "-"}))
-        return readable.model_copy(update={"prompt": prompt})
+        yield
+    finally:
+        _BOUGHT_BEFORE.reset(token)
 
 
 def text_fault(text: str) -> str:
@@ -242,16 +276,28 @@ def text_fault(text: str) -> str:
     return ""
 
 
-def _as_bad_request(invalid: ValidationError) -> BadRequestError:
-    """One clear sentence per fault, without pydantic's own frame around it; advice if it holds for all faults."""
+def _broken_rules(faults: Sequence[rules.Fault], asked: rules.Asked) -> BadRequestError:
+    """One error for all rules of a model that a request breaks."""
+    kind = ReferenceImageError if all(fault.argument == "references" for fault in faults) else BadRequestError
+    return kind("; ".join(fault.sentence for fault in faults), advice=rules.advice_for(asked))
+
+
+def _as_bad_request(invalid: ValidationError, data: dict[str, Any]) -> BadRequestError:
+    """One clear sentence per fault, without pydantic's own frame around it; advice if it holds for all faults.
+
+    A fault of a field keeps pydantic from looking at the rules of the model, so these are looked at here: all faults of
+    ``data`` are named together.
+    """
     sentences = []
     advices = set()
     about_references = True
+    only_fields = True
     for fault in invalid.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
         cause = fault.get("ctx", {}).get("error")
         advices.add(cause.advice if isinstance(cause, BadRequestError) and cause.has_own_advice else None)
         about_references &= fault["loc"][:1] == ("references",) or isinstance(cause, ReferenceImageError)
+        only_fields &= bool(fault["loc"])
         if cause is not None:
             sentences.append(cause.message if isinstance(cause, BadRequestError) else str(cause))
         elif fault["type"] == "extra_forbidden":
@@ -260,8 +306,22 @@ def _as_bad_request(invalid: ValidationError) -> BadRequestError:
         else:
             problem = fault["msg"]
             sentences.append(f"{place}: {problem[0].lower()}{problem[1:]}, not {_shown(fault['input'])}")
+    if only_fields and not _BOUGHT_BEFORE.get():
+        for broken in _rules_broken_by(data):
+            if broken.sentence not in sentences:
+                sentences.append(broken.sentence)
+                advices.add(None)
+                about_references &= broken.argument == "references"
     kind = ReferenceImageError if about_references else BadRequestError
     return kind("; ".join(sentences), advice=advices.pop() if len(advices) == 1 else None)
+
+
+def _rules_broken_by(data: dict[str, Any]) -> Sequence[rules.Fault]:
+    try:
+        spec, asked = rules.read_loosely(data)
+    except BadRequestError:  # the catalogue can't be read, and a fault of the field ``model`` says so
+        return ()
+    return rules.check(spec, asked).faults
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidatorFunctionWrapHandler, field_validator
 
 from .errors import BadRequestError, Billed
-from .request import ImageRequest
+from .request import ImageRequest, bought_before
 
 if TYPE_CHECKING:
     from .errors import APIMasterError
@@ -107,6 +107,12 @@ class Task(_Frozen):
     error_code: str | None = None
     request: ImageRequest | None = None
 
+    @field_validator("request", mode="wrap")
+    @classmethod
+    def _was_accepted(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        with bought_before():
+            return handler(value)
+
     @property
     def done(self) -> bool:
         """True once it has succeeded or failed."""
@@ -153,12 +159,15 @@ class ImageResult(_Frozen):
     Attributes:
         images: the delivered pictures, in order.
         cost: US dollars for the delivered pictures, exact; None if the model's price is not known.
-        model: the model id.
+        model: the model id that was sent. It may be another spelling of the id that was asked for, if the gateway
+            offers only that.
         tasks: the tasks behind the pictures, in order; empty after one-shot calls.
         failures: the images that did not arrive, if the call asked for several.
         request: the request behind it; None if ``wait`` got only the id of a task.
         replayed: True if an idempotency key brought pictures that other calls bought, and this call bought none.
         replayed_cost: the part of ``cost`` that those other calls report: add up ``cost - replayed_cost``.
+        price_list: which price list ``cost`` is from, such as ``list price of 2026-09-22``; what the gateway charged
+            stands in the account's usage log. None if ``cost`` is what the log says, or is not known.
     """
 
     images: tuple[GeneratedImage, ...]
@@ -169,6 +178,13 @@ class ImageResult(_Frozen):
     request: ImageRequest | None = None
     replayed: bool = False
     replayed_cost: Decimal = Decimal(0)
+    price_list: str | None = None
+
+    @field_validator("request", mode="wrap")
+    @classmethod
+    def _was_accepted(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        with bought_before():
+            return handler(value)
 
     def as_reference(self) -> Path | str | bytes:
         """What a request sends of its only picture as a reference; see ``GeneratedImage.as_reference``.

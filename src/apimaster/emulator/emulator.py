@@ -49,7 +49,8 @@ class Emulator:
         picture_format: ``png``, ``jpeg`` or ``webp``.
         url_lifetime: seconds until a result URL expires.
         cdn: result URLs point to the second origin, which refuses requests with a key.
-        models: the ids that the emulator serves.
+        models: the ids that the emulator serves; by default all ids of the catalogue. A request for another id is
+            answered with 503 ``model_not_found``.
         history: how many requests, image jobs and pictures the emulator keeps.
         account_routes: whether the gateway keeps books that a key can read; False: 404, like an older gateway.
         log_limit: how often one address may read the usage log in 20 minutes; None: no limit.

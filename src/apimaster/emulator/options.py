@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypedDict, get_args
 
-from ..catalog import KNOWN_MODELS
+from ..catalog import known_specs
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .latency import Latency, parse_latency
@@ -96,7 +96,7 @@ def make_options(
     picture_format: PictureFormat = "png",
     url_lifetime: float = DEFAULT_URL_LIFETIME,
     cdn: bool = False,
-    models: Sequence[str] = KNOWN_MODELS,
+    models: Sequence[str] | None = None,
     history: int = 20_000,
     account_routes: bool = True,
     log_limit: int | None = 20,
@@ -154,7 +154,7 @@ def make_options(
         picture_format=picture_format,
         url_lifetime=url_lifetime,
         cdn=cdn,
-        models=tuple(models),
+        models=tuple(models) if models is not None else tuple(each for spec in known_specs() for each in spec.ids),
         history=history,
         account_routes=account_routes,
         log_limit=log_limit,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..catalog import spec_for
 from .dialects import Dialect
 from .image_jobs import ImageJob, State
 
@@ -13,6 +14,7 @@ _STATUS_WORDS: Final = {
     "tracked": {"queued": "queued", "running": "in_progress", "succeeded": "succeeded", "failed": "failed"},
     "legacy": {"queued": "pending", "running": "processing", "succeeded": "completed", "failed": "failed"},
 }
+_TOKENS_A_PICTURE: Final = 1290
 _UNKNOWN_WORDS: Final = ("dispatching", "upscaling", "almost_there")
 
 
@@ -46,6 +48,13 @@ def one_shot_body(job: ImageJob, urls: Sequence[str], encoded: Sequence[str] | N
         for item in items:
             item.update(revised_prompt=job.request.prompt, size="{}x{}".format(*job.request.pixels), z_index=0)
     document: dict[str, Any] = {"created": int(job.created_wall), "data": items}
+    if spec_for(job.request.model).reports_usage and items:
+        words, tokens = len(job.request.prompt.split()), _TOKENS_A_PICTURE * len(items)
+        document["usage"] = {
+            "prompt_tokens": words,
+            "completion_tokens": tokens,
+            "total_tokens": words + tokens,
+        }
     return dump({"code": 200, **document} if code else document)
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from ..catalog import ASPECT_RATIOS, AUTO, DEFAULT_MODEL, RESOLUTIONS, ModelSpec, nearest_ratio, spec_for
+from ..catalog import AUTO, DEFAULT_MODEL, RESOLUTIONS, ModelSpec, nearest_ratio, spec_for
+from ..catalog.fit import exact_ratio
 from .records import ReceivedReference
 from .reference_images import UnusableReference, read_reference
 
@@ -29,6 +30,11 @@ _PIXEL_SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
 _RATIO: Final = re.compile(r"(\d{1,3}):(\d{1,3})")
 _RESOLUTION_BY_NAME: Final = {name.lower(): name for name in RESOLUTIONS}
 _LOGGED: Final = ("size", "resolution", "quality")
+# What a model that refuses unknown fields knows beside its own.
+_FIELDS: Final = frozenset(
+    {"model", "prompt", "size", "resolution", "n", "image_urls"}
+    | {"response_format", "client_reference_id", "notifications"}
+)
 _MAX_SIDE: Final = 16_384
 
 
@@ -60,7 +66,7 @@ class GenerationRequest:
     Attributes:
         model: the id as it was sent.
         prompt: as it was sent.
-        aspect_ratio: as it was sent, or ``auto``.
+        aspect_ratio: as it is drawn, or ``auto``.
         resolution: in its canonical spelling, with the default filled in.
         pixels: width and height of the picture.
         n: how many pictures the client asks for.
@@ -120,9 +126,9 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
     if not prompt.strip():
         raise Refusal(400, "prompt is required")
     spec = spec_for(model)
-    aspect_ratio = _text(document, "size") or AUTO
-    resolution = _resolution(_text(document, "resolution"))
-    _check_size(spec, aspect_ratio)
+    _check_fields(document, spec)
+    resolution = _resolution(_text(document, "resolution"), spec)
+    aspect_ratio = _size(spec, _text(document, "size") or AUTO)
     n = _count(document, spec)
     for name in ("google_search", "google_image_search"):
         if not isinstance(document.get(name, False), bool):
@@ -159,7 +165,7 @@ def pixels_for(
         aspect_ratio = "1:1" if known is None else nearest_ratio(known[0] or 1, known[1] or 1)
     if found := _PIXEL_SIZE.fullmatch(aspect_ratio):
         return int(found[1]), int(found[2])
-    pixels = spec_for(DEFAULT_MODEL).pixels(aspect_ratio, resolution) if aspect_ratio in ASPECT_RATIOS else None
+    pixels = spec.pixels(aspect_ratio, resolution) or spec_for(DEFAULT_MODEL).pixels(aspect_ratio, resolution)
     if pixels is not None:
         return pixels
     wide, high = (int(part) for part in aspect_ratio.split(":"))
@@ -191,30 +197,46 @@ def _text(document: Mapping[str, Any], name: str, *, required: bool = False) -> 
     return value
 
 
-def _resolution(value: str) -> str:
+def _check_fields(document: Mapping[str, Any], spec: ModelSpec) -> None:
+    if spec.known and not spec.masks and document.get("mask_url") is not None:
+        raise Refusal(400, f"mask_url is not supported by {spec.id}")
+    if spec.strict_fields:
+        unknown = [name for name in document if name not in _FIELDS and name not in spec.fields]
+        if unknown:
+            raise Refusal(400, f"unknown request fields: {', '.join(unknown)}")
+
+
+def _resolution(value: str, spec: ModelSpec) -> str:
     # the vendor's own clients write it in lower case
     found = _RESOLUTION_BY_NAME.get(value.lower() or "1k")
-    if found is None:
-        raise Refusal(400, f"resolution must be one of {', '.join(RESOLUTIONS)}, not {value!r}")
-    return found
+    if found not in spec.resolutions:
+        raise Refusal(400, f"resolution must be one of {', '.join(spec.resolutions)}, not {value!r}")
+    return str(found)
 
 
-def _check_size(spec: ModelSpec, value: str) -> None:
-    if value in ASPECT_RATIOS:
-        return
+def _size(spec: ModelSpec, value: str) -> str:
+    """The aspect ratio to draw. A model that can't choose takes ``auto`` all the same, and draws its usual one."""
+    if value == AUTO:
+        return AUTO if spec.auto else spec.default_aspect_ratio
+    if value in spec.sizes:
+        return value
     pixels = _PIXEL_SIZE.fullmatch(value)
     ratio = _RATIO.fullmatch(value)
     if not spec.strict_sizes:
         if pixels and all(0 < int(side) <= _MAX_SIDE for side in pixels.groups()):
-            return
+            return value
         if ratio and all(int(side) > 0 for side in ratio.groups()) and 1 / 16 <= int(ratio[1]) / int(ratio[2]) <= 16:
-            return
-    raise Refusal(400, f"size must be one of {', '.join(ASPECT_RATIOS)}, not {value!r}")
+            return value
+    if pixels and spec.pixel_sizes == "exact" and all(int(side) > 0 for side in pixels.groups()):
+        found_ratio = exact_ratio(int(pixels[1]), int(pixels[2]), spec.aspect_ratios)
+        if found_ratio is not None:
+            return found_ratio
+    raise Refusal(400, f"size must be one of {', '.join(spec.sizes)}, not {value!r}")
 
 
 def _count(document: Mapping[str, Any], spec: ModelSpec) -> int:
     n = document.get("n", 1)
-    most = 4 if spec.strict_sizes else 10
+    most = spec.max_n
     if isinstance(n, bool) or not isinstance(n, int):
         raise Refusal(400, "n must be an integer")
     if not 1 <= n <= most:

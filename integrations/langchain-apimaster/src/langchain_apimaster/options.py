@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from typing_extensions import Self
 
 from apimaster import APIMaster, AsyncAPIMaster
-from apimaster.catalog import DEFAULT_MODEL, spec_for
+from apimaster.catalog import DEFAULT_MODEL, model_id, spec_for
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import parse
 from apimaster.settings import KEY_VARIABLES
@@ -113,7 +113,7 @@ class Options(BaseModel):
         given = self.client or self.async_client
         if given is not None and "model" not in self.model_fields_set:
             return given.model
-        return spec_for(self.model).id
+        return model_id(self.model)
 
     def folders(self) -> tuple[Path, ...]:
         """The folders of ``allow_files_under``."""

@@ -1,0 +1,131 @@
+"""The rules of a model that a request breaks: all at once, with what is accepted, and which models would take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from ._images import sizes
+from .catalog import ModelSpec, Resolution, known_specs, spec_for
+
+MASK_FIELD: Final = "mask_url"
+
+# What every model of the endpoint takes beside its own fields (docs/endpoint.md, "Requests").
+_COMMON_FIELDS: Final = frozenset({"response_format", "client_reference_id", "notifications"})
+_MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks of its model.
+
+    Attributes:
+        aspect_ratio, resolution: as the caller spelled them.
+        references: how many reference images it holds.
+        grounding: the arguments that turn on Google search.
+        mask: how the request says where to draw: the name of an argument or a field; empty if it does not.
+        fields: the further fields of the request body.
+    """
+
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    references: int = 0
+    grounding: Sequence[str] = ()
+    mask: str = ""
+    fields: Sequence[str] = ()
+
+
+class Fault(NamedTuple):
+    """One broken rule: the argument, and a sentence that says what the model accepts."""
+
+    argument: str
+    sentence: str
+
+
+class Checked(NamedTuple):
+    """The size in the endpoint's own spelling, and the rules that are broken."""
+
+    aspect_ratio: str | None
+    resolution: Resolution | None
+    faults: Sequence[Fault]
+
+
+def check(spec: ModelSpec, asked: Asked) -> Checked:
+    """Hold what is asked against the rules of a model."""
+    ratio, resolution, of_sizes = sizes.read_both(spec, asked.aspect_ratio, asked.resolution)
+    faults = [Fault("size", sentence) for sentence in of_sizes]
+    if asked.references > spec.max_references:
+        faults.append(
+            Fault(
+                "references",
+                f"references holds {asked.references} pictures; {spec.id} takes at most {spec.max_references}",
+            )
+        )
+    if asked.grounding and not spec.google_search:
+        names = " and ".join(asked.grounding)
+        faults.append(Fault("grounding", f"{names} can't be set: {spec.id} does not search"))
+    if asked.mask and not spec.masks:
+        faults.append(Fault("mask", f"{asked.mask} can't be set: {spec.id} takes no mask"))
+    if spec.strict_fields:
+        accepted = sorted(_COMMON_FIELDS.union(spec.fields))
+        refused = [name for name in asked.fields if name not in accepted and name != MASK_FIELD]
+        if refused:
+            faults.append(
+                Fault(
+                    "fields",
+                    f"{spec.id} refuses fields that it does not know: {', '.join(refused)}; "
+                    f"accepted: {', '.join(accepted)}",
+                )
+            )
+    return Checked(ratio, resolution, faults)
+
+
+def models_that_take(asked: Asked) -> list[str]:
+    """The models of the table that would accept all of it, as their preferred ids."""
+    return [spec.id for spec in known_specs() if spec.retired is None and not check(spec, asked).faults]
+
+
+def advice_for(asked: Asked) -> str:
+    """What to do about broken rules."""
+    found = models_that_take(asked)[:_MOST_NAMED]
+    if not found:
+        return "Correct the request: no model of the catalogue takes all of it."
+    return f"Correct the request, or use a model that takes all of it: {' or '.join(found)}."
+
+
+def read_loosely(data: dict[str, Any]) -> tuple[ModelSpec, Asked]:
+    """What arguments that are not checked yet ask of a model: of those of the wrong type nothing."""
+    model, references, extra = data.get("model"), data.get("references"), data.get("extra_body")
+    extra = extra if isinstance(extra, dict) else {}
+    ratio, resolution = data.get("aspect_ratio"), data.get("resolution")
+    many = references if isinstance(references, (list, tuple)) else () if references is None else (references,)
+    return spec_for(model.strip() if isinstance(model, str) else ""), asked_of(
+        aspect_ratio=ratio if isinstance(ratio, str) else None,
+        resolution=resolution if isinstance(resolution, str) else None,
+        references=len(many),
+        google_search=data.get("google_search") is True,
+        google_image_search=data.get("google_image_search") is True,
+        fields=[name for name in extra if isinstance(name, str)],
+    )
+
+
+def asked_of(
+    *,
+    aspect_ratio: str | None,
+    resolution: str | None,
+    references: int,
+    google_search: bool | None,
+    google_image_search: bool | None,
+    fields: Sequence[str],
+) -> Asked:
+    """What a request asks of its model, from its arguments."""
+    flags = {"google_search": google_search, "google_image_search": google_image_search}
+    return Asked(
+        aspect_ratio,
+        resolution,
+        references,
+        tuple(name for name, value in flags.items() if value),
+        MASK_FIELD if MASK_FIELD in fields else "",
+        fields,
+    )
