@@ -91,7 +91,7 @@ def test_many_images_are_many_rows(ledger: Ledger, emulator: Emulator, client_fo
         {"aspect_ratio": "16:9"},
         {"resolution": "2K"},
         {"google_search": True},
-        {"model": "gemini-3.1-flash-image"},
+        {"model": "gemini-nano-banana-2.1"},
         {"references": ["https://example.org/a.png"]},
         {"extra_body": {"quality": "high"}},
         {"n": 3},

@@ -69,7 +69,14 @@ def collect_known(context: Context, known: Known, run: ImageRun) -> Flow[Deliver
             raise _forgotten(known.task, error) from error
     else:
         delivery = yield from _deliver_again(context, known.images, known.task, known.request, run)
-    return replace(delivery, request=known.request, replayed=True, cost=known.cost, counted=known.counted)
+    return replace(
+        delivery,
+        request=known.request,
+        replayed=True,
+        cost=known.cost,
+        counted=known.counted,
+        charged=known.charged,
+    )
 
 
 def _forgotten(task: Task, error: NotFoundError) -> ResultExpiredError:

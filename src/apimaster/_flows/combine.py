@@ -21,7 +21,8 @@ class Delivery:
     """One image that was delivered, with its pictures and its task.
 
     ``replayed``: an earlier call bought it, or another one did, with ``request``; ``cost``: US dollars as the ledger
-    knows them, None for the list price; ``counted``: another call reports that cost.
+    knows them, None for the list price; ``charged``: that is what the usage log says; ``counted``: another call reports
+    that cost; ``model``: the id that was sent, if there is no task that names it.
     """
 
     images: tuple[GeneratedImage, ...]
@@ -30,6 +31,8 @@ class Delivery:
     replayed: bool = False
     cost: Decimal | None = None
     counted: bool = False
+    charged: bool = False
+    model: str | None = None
 
 
 # Of several errors, a call raises the one that costs most if the caller ignores it.
@@ -37,11 +40,16 @@ _WEIGHT: Final[dict[Billed, int]] = {"maybe": 2, "yes": 1, "no": 0}
 
 
 def combine(
-    outcomes: Sequence[Delivery | APIMasterError], *, request: ImageRequest | None, model: str, price: Decimal | None
+    outcomes: Sequence[Delivery | APIMasterError],
+    *,
+    request: ImageRequest | None,
+    model: str,
+    price: Decimal | None,
+    price_list: str = "",
 ) -> ImageResult:
     """One result for all images of a call, in the order of the request.
 
-    ``price`` is US dollars per image: a task is one charge, however many pictures it delivers.
+    ``price`` is US dollars per image by ``price_list``: a task is one charge, however many pictures it delivers.
 
     Raises:
         APIMasterError: every image failed; the error names all their tasks and failures.
@@ -51,6 +59,8 @@ def combine(
     failures: list[ImageFailure] = []
     costs: list[Decimal | None] = []
     counted: list[Decimal | None] = []
+    by_list = False
+    sent: str | None = None
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, APIMasterError):
             failures.append(ImageFailure.of(index, outcome))
@@ -58,8 +68,12 @@ def combine(
         if pictures:
             cost = outcome.cost if isinstance(outcome, Delivery) and outcome.cost is not None else price
             costs.append(cost)
+            charged = isinstance(outcome, Delivery) and outcome.charged
+            by_list |= cost is not None and cost == price and not charged
             if isinstance(outcome, Delivery) and outcome.counted:
                 counted.append(cost)
+            if sent is None and isinstance(outcome, Delivery):
+                sent = outcome.model if outcome.task is None else outcome.task.model
         first = len(images)
         images.extend(picture.model_copy(update={"index": first + offset}) for offset, picture in enumerate(pictures))
         if outcome.task is not None:
@@ -72,10 +86,11 @@ def combine(
         cost=_sum(costs),
         replayed=all(outcome.replayed for outcome in outcomes if isinstance(outcome, Delivery)),
         replayed_cost=_sum(counted) or Decimal(0),
-        model=model,
+        model=sent or model,
         tasks=tuple(tasks),
         failures=tuple(failures),
         request=request,
+        price_list=price_list or None if by_list else None,
     )
 
 

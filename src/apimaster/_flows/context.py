@@ -11,6 +11,7 @@ from .._polling.rate_limit import RateLimiter
 from ..errors import APIMasterError
 from .purchase import LedgerLike
 from .retry import RetryPolicy
+from .spellings import Spellings
 
 if TYPE_CHECKING:
     from ..request import ImageRequest
@@ -25,7 +26,7 @@ class Context:
     ``alias`` another name by which it finds the purchases of these flows; ``asked`` is what it compares under a key,
     None if that is the request itself. ``plan_again`` says whether a purchase that
     failed at no cost stays planned in the ledger; with ``flush_pictures`` a picture is on the disk before it counts as
-    saved.
+    saved. ``spellings`` knows which ids of a model the gateway takes.
     """
 
     base_url: str
@@ -40,3 +41,4 @@ class Context:
     asked: ImageRequest | None = None
     plan_again: Callable[[APIMasterError], bool] | None = None
     flush_pictures: bool = False
+    spellings: Spellings = field(default_factory=Spellings)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
@@ -27,6 +27,7 @@ from .context import Context
 from .image_run import CallOptions, ImageRun
 from .left_behind import settle_left_behind
 from .operations import Flow, Gather, Instant, Now, Reply, Sleep
+from .other_spelling import not_offered, other_spelling, says_no_such_model
 from .poll import describe_state, poll_once
 from .preparation import begin_call, prepare
 from .purchase import Known, Record, TakenOver
@@ -34,6 +35,17 @@ from .send import ask, buy, describe_fault, with_hint
 from .task_record import record_of_task
 
 T = TypeVar("T")
+
+
+class Pictures(NamedTuple):
+    """The pictures that the gateway answered a purchase with, and the model id that was sent."""
+
+    images: tuple[GeneratedImage, ...]
+    model: str
+
+
+Accepted: TypeAlias = Task | Pictures
+"""What the gateway answers to a purchase."""
 
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
@@ -58,7 +70,9 @@ def generate(context: Context, request: ImageRequest, mode: Mode, options: CallO
     first = next((outcome.request for outcome in outcomes if isinstance(outcome, Delivery)), None)
     if first is not None:  # another call has bought it, maybe from another model
         request = first.model_copy(update={"n": request.n})
-    return combine(outcomes, request=request, model=request.model, price=request.spec.price(request.resolution))
+    spec = request.spec
+    price = spec.price(request.resolution)
+    return combine(outcomes, request=request, model=request.model, price=price, price_list=spec.price_list)
 
 
 def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flow[Task]:
@@ -73,15 +87,15 @@ def submit(context: Context, request: ImageRequest, options: CallOptions) -> Flo
         yield from run.report("submitting")
         accepted = yield from _obtain(context, request, "async", run)
         if isinstance(accepted, Known):
-            task = accepted.task or Task(id="", model=request.model, request=request)
+            task = accepted.task or Task(id="", model=accepted.request.model, request=request)
             made = {"status": "succeeded", "images": accepted.images}
             return task.model_copy(update=made) if accepted.images else task
         if isinstance(accepted, Task):
             yield from run.record.submitted(accepted, keep=False)
             yield from run.report_task(accepted)
             return accepted
-        yield from run.record.delivered(accepted)
-        return Task(id="", model=request.model, status="succeeded", images=accepted, request=request)
+        yield from run.record.delivered(accepted.images)
+        return Task(id="", model=accepted.model, status="succeeded", images=accepted.images, request=request)
 
     return (yield from _recorded(run.record, work()))
 
@@ -125,7 +139,7 @@ def wait(context: Context, task: Task, options: CallOptions) -> Flow[ImageResult
         # If only the task's id is known, only the pixels of a saved picture show which resolution was paid for.
         resolution = spec.resolution_of(delivery.images[0].width, delivery.images[0].height)
         price = spec.price(resolution) if resolution else None
-    return combine([delivery], request=request, model=task.model, price=price)
+    return combine([delivery], request=request, model=task.model, price=price, price_list=spec.price_list)
 
 
 def models(context: Context, timeout: float) -> Flow[list[str]]:
@@ -150,16 +164,15 @@ def _buy_and_collect(context: Context, request: ImageRequest, mode: Mode, run: I
     if isinstance(accepted, Known):
         return (yield from collect_known(context, accepted, run))
     if not isinstance(accepted, Task):
-        return (yield from deliver(context, accepted, None, request, run))
+        delivery = yield from deliver(context, accepted.images, None, request, run)
+        return replace(delivery, model=accepted.model)
     yield from run.record.submitted(accepted)
     now: Instant = yield Now()
     yield from settle_left_behind(context, run.deadline)
     return (yield from collect(context, accepted, run, begun=now.monotonic))
 
 
-def _obtain(
-    context: Context, request: ImageRequest, mode: Mode, run: ImageRun
-) -> Flow[Known | Task | tuple[GeneratedImage, ...]]:
+def _obtain(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Known | Accepted]:
     """What the ledger knows of the image, or else what the gateway answers to the request for it."""
     while True:
         known = yield from run.record.begin(run.deadline, one_shot=mode == "sync")
@@ -183,23 +196,55 @@ def _recorded(record: Record, flow: Flow[T]) -> Flow[T]:
         raise
 
 
-def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
+def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Accepted]:
+    """Buy the image under the spelling of the model's id that the gateway takes."""
+    model = sent = context.spellings.to_send(request.model)
+    tried: list[str] = []
+    while True:
+        tried.append(sent)
+        spelled = request if sent == request.model else request.model_copy(update={"model": sent})
+        try:
+            accepted = yield from _buy_spelled(context, spelled, mode, run)
+        except NotFoundError as error:
+            if not says_no_such_model(error):
+                raise
+            run.record.cost_nothing()
+            other = yield from other_spelling(context, model, tried, run.deadline)
+            if other is None:
+                raise not_offered(error, model, tried) from None
+        else:
+            context.spellings.choose(tried)
+            return accepted
+        _log.debug("the gateway does not offer the model %s: it lists %s", sent, other)
+        sent = other
+        yield from run.record.send_again(one_shot=mode == "sync")
+
+
+def _buy_spelled(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Accepted]:
     if mode != "sync":
         try:
             return (yield from _submit(context, request, run))
-        except NotFoundError:
+        except NotFoundError as error:
             # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
-            if mode == "async":
+            if mode == "async" or says_no_such_model(error):
                 raise
         yield from run.record.send_again(one_shot=True)
     timeout = one_shot_limit(request.resolution)
     call = generation_call(request, run.references, submit=False)
     pause = partial(run.record.pause, one_shot=True)
-    reply = yield from buy(context, call, deadline=run.deadline, pause=pause, timeout=timeout, long=True)
+    reply = yield from buy(
+        context,
+        call,
+        deadline=run.deadline,
+        pause=pause,
+        timeout=timeout,
+        long=True,
+        resubmit_502=request.spec.resubmit_502,
+    )
     return (yield from _accepted(context, reply, request))
 
 
-def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Task | tuple[GeneratedImage, ...]]:
+def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Accepted]:
     call = generation_call(request, run.references, submit=True)
     pause = partial(run.record.pause, one_shot=False)
     reply = yield from buy(
@@ -209,11 +254,12 @@ def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Task
         pause=pause,
         timeout=SUBMIT_TIMEOUT,
         long=bool(run.references),
+        resubmit_502=request.spec.resubmit_502,
     )
     return (yield from _accepted(context, reply, request))
 
 
-def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Task | tuple[GeneratedImage, ...]]:
+def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Accepted]:
     """The task or the pictures in a success reply to a purchase. If it is unreadable, the outcome is unknown."""
     try:
         accepted = read_accepted(reply, request)
@@ -229,4 +275,5 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Tas
         raise error from None
     if isinstance(accepted, Task):
         _log.debug("task %s: submitted", accepted.id)
-    return accepted
+        return accepted
+    return Pictures(accepted, request.model)

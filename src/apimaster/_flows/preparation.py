@@ -14,13 +14,14 @@ from typing import Final
 from .._references.checked import CheckedReference, check_references
 from ..catalog import DEFAULT_RESOLUTION
 from ..errors import APIMasterError
-from ..ledger.digest import key_reused, request_digest, stored_request
+from ..ledger.digest import key_reused, request_digests, stored_request
 from ..ledger.rows import Row
 from ..ledger.schema import Where
 from ..ledger.steps import Begin
 from ..request import ImageRequest
 from .context import Context
 from .image_run import CallOptions, ImageRun
+from .model_notes import note_model
 from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
 from .purchase import LedgerLike, LedgerRecord
 from .purchase_errors import no_ledger
@@ -51,6 +52,7 @@ def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Fl
         ReferenceImageError: a reference is not accepted.
     """
     run = yield from begin_call(request, options)
+    yield from note_model(context, request.model)
     if context.ledger is None:
         if options.key is not None or options.budget is not None:
             raise no_ledger("idempotency_key" if options.key is not None else "budget")
@@ -156,21 +158,21 @@ def _identify(
     stored = first.begin_step.request
     if references:
 
-        def facts() -> tuple[str, str]:
+        def facts() -> tuple[tuple[str, ...], str]:
             """Blocking: it reads the references."""
             # A deployment of LiteLLM may have added some.
             asked = [
                 read for given, read in zip(request.references, references, strict=True) if given in compared.references
             ]
-            return request_digest(compared, asked), stored_request(first.request, prompts=ledger.store_prompts)
+            return request_digests(compared, asked), stored_request(first.request, prompts=ledger.store_prompts)
 
-        digest, stored = yield RunBlocking(facts)
+        digests, stored = yield RunBlocking(facts)
     else:
-        digest = request_digest(compared)
+        digests = request_digests(compared)
     if request.n > 1:
         # Each image is compared with its own row only, and a key that was used for fewer images has none for the rest.
         row = yield from _first_row(ledger, first, deadline)
-        if row is not None and row.digest not in ("", digest):
+        if row is not None and row.digest not in ("", *digests):
             raise key_reused(first.begin_step.key)
     for record in records:
-        record.begin_step = replace(record.begin_step, digest=digest, request=stored)
+        record.begin_step = replace(record.begin_step, digest=digests[0], same_digests=digests[1:], request=stored)

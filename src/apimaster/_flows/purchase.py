@@ -57,6 +57,7 @@ class Known:
         cost: US dollars; None: the price list's.
         counted: whether another call reports the cost.
         request: what it was bought by.
+        charged: whether the cost is what the usage log says.
     """
 
     task: Task | None
@@ -64,6 +65,7 @@ class Known:
     cost: Decimal | None
     counted: bool
     request: ImageRequest
+    charged: bool = False
 
 
 class TakenOver(Exception):
@@ -93,6 +95,9 @@ class Record:
         """None: buy it, and the ledger says so already. Otherwise it is paid for."""
         return None
         yield
+
+    def cost_nothing(self) -> None:
+        """What went out has cost nothing, and nothing goes out for now."""
 
     def send_again(self, *, one_shot: bool) -> Flow[None]:
         """The request goes out once more: after a fault that cost nothing, or as a one-shot call.
@@ -206,7 +211,8 @@ class LedgerRecord(Record):
             if answer.kind in ("join", "done") and not elsewhere:
                 _log.debug("purchase %s [%d]: %s, bought before", step.key, step.index, row.state)
                 bought = self._bought(row)
-                return Known(task_of(row, bought), images_of(row), row.cost, not answer.owned, bought)
+                task, images, charged = task_of(row, bought), images_of(row), row.charge is not None
+                return Known(task, images, row.cost, not answer.owned, bought, charged)
             if answer.kind == "charged":
                 raise purchase_errors.charged(row)
             if answer.kind == "unknown":
@@ -235,8 +241,11 @@ class LedgerRecord(Record):
         bought = purchase_from(row).request
         return self.request.model_copy(update={name: getattr(bought, name) for name in _LEFT_OPEN})
 
+    def cost_nothing(self) -> None:
+        self.sending = False
+
     def send_again(self, *, one_shot: bool) -> Flow[None]:
-        self.sending = False  # what went out before has cost nothing
+        self.cost_nothing()
         begin = self.begin_step
         step = Submitting(key=begin.key, index=begin.index, claim=begin.claim, one_shot=one_shot)
         row: Row | None = yield Await(lambda: self.ledger.take(step))
@@ -246,7 +255,7 @@ class LedgerRecord(Record):
         self.sending = True
 
     def pause(self, seconds: float, *, one_shot: bool) -> Flow[None]:
-        self.sending = False
+        self.cost_nothing()
         yield Sleep(seconds)
         yield from self.send_again(one_shot=one_shot)
 

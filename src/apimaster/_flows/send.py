@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from .._wire.errors import error_from
+from .._wire.errors import NO_SUCH_MODEL, error_from
 from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, RateLimitError, sentence
 from ..settings import hint_for_404
 from .context import Context
@@ -31,16 +31,22 @@ def buy(
     pause: Callable[[float], Flow[None]],
     timeout: float | None = None,
     long: bool = False,
+    resubmit_502: bool = True,
 ) -> Flow[Reply]:
     """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` limits one attempt, in seconds.
 
-    ``pause`` passes so many seconds before each further attempt; if it raises, that is not made.
+    ``pause`` passes so many seconds before each further attempt; if it raises, that is not made. ``resubmit_502`` is
+    the model's rule.
 
     Raises:
         OutcomeUnknownError: it went out and no reply came back. The client does not send it again.
         APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
-    return (yield from _exchange(context, call, deadline, timeout, paid=True, long=long, rest=pause))
+    return (
+        yield from _exchange(
+            context, call, deadline, timeout, paid=True, long=long, rest=pause, resubmit_502=resubmit_502
+        )
+    )
 
 
 def ask(
@@ -72,6 +78,7 @@ def _exchange(
     long: bool,
     retry_rate_limit: bool = True,
     rest: Callable[[float], Flow[None]] = sleep,
+    resubmit_502: bool = True,
 ) -> Flow[Reply]:
     policy = context.purchases if paid and context.purchases is not None else context.policy
     attempt = 0
@@ -101,7 +108,8 @@ def _exchange(
             if 200 <= reply.status < 300:
                 return reply
             now = yield Now()
-            last = with_hint(error_from(reply, paid=paid, wall=now.wall), context.base_url)
+            answer = error_from(reply, paid=paid, wall=now.wall, resubmit_502=resubmit_502)
+            last = with_hint(answer, context.base_url)
         final = isinstance(last, RateLimitError) and not retry_rate_limit
         pause = None if final else policy.pause(attempt, last)
         now = yield Now()
@@ -143,6 +151,6 @@ def describe_fault(error: APIMasterError) -> str:
 
 def with_hint(error: APIMasterError, base_url: str) -> APIMasterError:
     """If ``error`` is a 404, advise on the base URL: most often, its ``/v1`` is missing."""
-    if isinstance(error, NotFoundError):
+    if isinstance(error, NotFoundError) and error.code != NO_SUCH_MODEL:
         error.advice = hint_for_404(base_url) or error.advice
     return error

@@ -40,6 +40,7 @@ _MODERATION: Final = frozenset(
 )
 _NO_BALANCE: Final = frozenset({"insufficient_user_quota", "insufficient_quota", "insufficient_balance"})
 _GENERATION_FAILED: Final = "image_generation_failed"
+NO_SUCH_MODEL: Final = "model_not_found"
 _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     401: AuthenticationError,
     402: InsufficientBalanceError,
@@ -51,13 +52,22 @@ _LONGEST_ADDRESS: Final = 200
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
 
 
-def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
-    """The error for a reply. ``paid`` says whether the call buys an image; ``wall`` is unix time."""
+def error_from(reply: Reply, *, paid: bool, wall: float, resubmit_502: bool = True) -> APIMasterError:
+    """The error for a reply.
+
+    ``paid`` says whether the call buys an image; ``wall`` is unix time; ``resubmit_502`` is False for a model whose 502
+    does not prove that nothing was charged.
+    """
     error, from_gateway = _error_object(reply)
     message = text_of(error.get("message")) or excerpt(reply)
     code = text_of(error.get("code")) or text_of(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
-    details = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    details: dict[str, Any] = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    if paid and reply.status == 502 and not resubmit_502:
+        if kind is InternalServerError:
+            kind = OutcomeUnknownError
+        elif kind is GenerationFailedError:
+            details["retryable"] = False
     if reply.status == 304:
         return _not_modified(details)
     if 300 <= reply.status < 400:
@@ -65,7 +75,7 @@ def error_from(reply: Reply, *, paid: bool, wall: float) -> APIMasterError:
     if kind is RateLimitError:
         wait = parse_retry_after(reply.headers.get("retry-after"), wall)
         return RateLimitError(message, retry_after=wait, **details)
-    return kind(message, **details)  # type: ignore[arg-type]  # each value has its own type
+    return kind(message, **details)
 
 
 def _redirect(reply: Reply, details: Mapping[str, Any]) -> BadRequestError:
@@ -91,6 +101,8 @@ def _not_modified(details: Mapping[str, Any]) -> BadRequestError:
 
 def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:
     lowered = (code or "").lower()
+    if paid and from_gateway and status in (404, 503) and lowered == NO_SUCH_MODEL:
+        return NotFoundError
     if status == 429:
         return RateLimitError
     if status in (402, 403) and lowered in _NO_BALANCE:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ..catalog import DEFAULT_RESOLUTION
+from ..catalog import DEFAULT_RESOLUTION, spellings
 from ..errors import BadRequestError, ReferenceImageError
 
 if TYPE_CHECKING:
@@ -28,9 +28,22 @@ def request_digest(request: ImageRequest, references: Sequence[CheckedReference]
     Raises:
         ReferenceImageError: a file can't be read any more, or has changed since it was checked.
     """
+    return request_digests(request, references)[0]
+
+
+def request_digests(request: ImageRequest, references: Sequence[CheckedReference] = ()) -> tuple[str, ...]:
+    """The digest of a request, and those of the same request with the other spellings of its model's id.
+
+    Under any of them a ledger may hold it: a key stands for the model, however its id was spelled. Raises as
+    ``request_digest``.
+    """
     asked: dict[str, Any] = request.model_dump(mode="json", exclude={"references"}, exclude_none=True)
     asked["resolution"] = asked.get("resolution") or DEFAULT_RESOLUTION
     asked["references"] = [reference_digest(reference) for reference in references]
+    return tuple(_digest_of({**asked, "model": model}) for model in spellings(request.model))
+
+
+def _digest_of(asked: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

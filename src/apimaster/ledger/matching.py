@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ..catalog import DEFAULT_RESOLUTION, one_shot_limit
+from ..catalog import DEFAULT_RESOLUTION, one_shot_limit, same_model
 from ..request import ImageRequest, read_stored
 from .digest import is_digest, text_digest
 from .rows import Row
@@ -167,7 +167,9 @@ def fits(charge: Charge, request: ImageRequest) -> bool:
     """Whether a charge is for what this request asks for."""
     stored = not is_digest(request.prompt)
     prompt = charge.prompt if stored else text_digest(charge.prompt or "")
-    if (charge.model, prompt, charge.aspect_ratio) != (request.model, request.prompt, request.aspect_ratio):
+    if (prompt, charge.aspect_ratio) != (request.prompt, request.aspect_ratio):
+        return False
+    if not same_model(charge.model, request.model):  # the gateway may have taken another spelling of the id
         return False
     return _resolutions_fit(charge, request) and not (stored and _is_of_other_references(charge, request))
 
@@ -220,7 +222,7 @@ def once_a_task(charges: Sequence[Charge]) -> list[Charge]:
 def may_fit(charge: Charge, request: ImageRequest) -> bool:
     """Whether a charge may be for this request, as far as it says what it was for."""
     if charge.prompt is None:
-        return charge.model in (None, request.model)
+        return charge.model is None or same_model(charge.model, request.model)
     return fits(charge, request)
 
 

@@ -74,7 +74,8 @@ def _begin(books: Books, step: Begin) -> Beginning:
     if row is None:
         row = Row(step.key, step.index, step.digest, step.request, alias=step.alias, created_at=books.now)
         return _take(books, step, row)
-    if row.digest not in ("", step.digest):  # work that was only planned has none: its references were not read yet
+    # Work that was only planned has no digest: its references were not read yet.
+    if row.digest not in ("", step.digest, *step.same_digests):
         raise key_reused(step.key)
     if row.claim == step.claim and row.state in ("claimed", "submitting"):
         return _take_up(books, step, row)

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from ..catalog import same_model
 from ..results import GeneratedImage, Task
 from .matching import (
     HAVE_PICTURES,
@@ -192,7 +193,8 @@ def _of_own_task(each: Candidate, log: Log) -> Settle:
 
 def _matched(each: Candidate, charge: Charge) -> Settle:
     row = each.row
-    task = None if charge.task_id is None else Task(id=charge.task_id, model=each.request.model)
+    model = charge.model if charge.model and same_model(charge.model, each.request.model) else each.request.model
+    task = None if charge.task_id is None else Task(id=charge.task_id, model=model)
     step = Settle(key=row.key, index=row.index)
     if task is not None:
         step = replace(step, task_id=task.id, task=task_json(task))

@@ -69,7 +69,8 @@ class Begin(_Step):
     It writes ``submitting``, and reserves the money. Without ``submit`` it only claims the row, before the references
     are read: the digest is empty, the request names no references, and unless the answer is to buy, nothing has
     changed. With ``peek`` the answer is to wait if it may buy, and then the row is claimed too if it has an alias. It
-    may wait ``wait`` seconds for its turn.
+    may wait ``wait`` seconds for its turn. ``same_digests`` are those of the same request under other spellings of its
+    model's id.
     """
 
     digest: str
@@ -83,6 +84,7 @@ class Begin(_Step):
     settle_after: float = 60.0
     peek: bool = False
     wait: float = float("inf")
+    same_digests: tuple[str, ...] = ()
 
     owed: ClassVar[bool] = False
 
