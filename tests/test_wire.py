@@ -214,3 +214,86 @@ def test_models() -> None:
     assert read_models(reply(document)) == ["a", "c"]
     with pytest.raises(Unreadable):
         read_models(reply({"data": {}}))
+
+
+BATCH_ID = "imagine_batch_7"
+BATCH = Task(id=BATCH_ID, model="midjourney-v8.2")
+FOUR = [f"{URL}?{number}" for number in range(4)]
+PARTS = [{"id": f"imagine_{number}", "status": "completed", "url": url} for number, url in enumerate(FOUR)]
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ({"id": BATCH_ID, "status": "submitted"}, "queued"),
+        ({"task_id": BATCH_ID, "status": "pending"}, "queued"),
+        ({"batch_id": BATCH_ID, "status": "processing", "progress": "12%"}, "running"),
+        ({"batch_id": BATCH_ID, "id": "req_1", "status": "pending_timeout"}, "running"),
+        ({"id": BATCH_ID, "status": "submitted", "data": None}, "queued"),
+        ({"id": BATCH_ID, "status": "submitted", "data": []}, "queued"),
+        ({"id": BATCH_ID, "status": "pending", "data": [{"id": "imagine_0"}, {"id": "imagine_1"}]}, "queued"),
+        ({"id": BATCH_ID, "status": "processing", "data": [PARTS[0], {"id": "imagine_1"}]}, "running"),
+        ({"code": 200, "data": [{"status": "submitted", "task_id": BATCH_ID}]}, "queued"),
+        ({"id": "req_1", "status": "success", "data": [{"status": "submitted", "task_id": BATCH_ID}]}, "queued"),
+    ],
+)
+def test_the_task_of_a_batch(document: Any, status: str) -> None:
+    accepted = read_accepted(reply(document), REQUEST)
+    assert isinstance(accepted, Task)
+    assert (accepted.id, accepted.status, accepted.images) == (BATCH_ID, status, ())
+
+
+@pytest.mark.parametrize("word", ["done, I think", "completed"])
+def test_a_batch_that_is_finished_when_it_is_submitted(word: str) -> None:
+    accepted = read_accepted(reply({"id": BATCH_ID, "status": word, "data": PARTS}), REQUEST)
+    images = accepted.images if isinstance(accepted, Task) else accepted
+    assert [image.url for image in images] == FOUR
+    assert isinstance(accepted, Task) == (word == "completed")
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        {"result": {"images": [{"url": FOUR}]}},
+        {"result": {"images": PARTS}, "data": None},
+        {"result": FOUR},
+        {"images": PARTS},
+        {"result": None, "images": FOUR},
+        {"image_urls": FOUR},
+        {"data": PARTS},
+        {"result": {"images": []}, "data": PARTS},
+    ],
+)
+@pytest.mark.parametrize("name", ["id", "task_id", "batch_id"])
+def test_the_pictures_of_a_batch(pictures: dict[str, Any], name: str) -> None:
+    task = read_task(reply({name: BATCH_ID, "status": "completed", **pictures}), BATCH)
+    assert task.status == "succeeded"
+    assert [image.url for image in task.images] == FOUR
+    assert [image.output_index for image in task.images] == [0, 1, 2, 3]
+    assert {image.task_id for image in task.images} == {BATCH_ID}
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ({"id": BATCH_ID, "status": "pending_timeout"}, "running"),
+        ({"id": BATCH_ID, "status": "PENDING_TIMEOUT", "error": {"message": "still pending"}}, "running"),
+        ({"id": BATCH_ID, "status": "processing", "data": PARTS[:2]}, "running"),
+        ({"status": "processing", "data": PARTS[:2]}, "running"),  # two of them have ended, the batch has not
+        ({"id": BATCH_ID, "status": "pending", "data": []}, "queued"),
+        ({"id": BATCH_ID, "status": "failed", "error": {"message": "banned", "code": "prompt_blocked"}}, "failed"),
+        ({"id": "req_1", "status": "success", "data": {"id": BATCH_ID, "status": "processing"}}, "running"),
+        ({"status": "success", "data": {"id": BATCH_ID, "status": "pending_timeout"}}, "running"),
+    ],
+)
+def test_the_state_of_a_batch(document: Any, status: str) -> None:
+    task = read_task(reply(document), BATCH)
+    assert (task.id, task.status, task.images) == (BATCH_ID, status, ())
+    assert task.error_code == ("prompt_blocked" if status == "failed" else None)
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"note": "later"}])
+@pytest.mark.parametrize("word", ["success", "error"])
+def test_the_status_of_an_envelope_ends_no_task(word: str, data: Any) -> None:
+    with pytest.raises(Unreadable, match="no task status"):
+        read_task(reply({"status": word, "data": data}), KNOWN)

@@ -6,11 +6,16 @@ One set of rules reads both dialects of polls, for every channel that the gatewa
 part of a reply              where it may be
 ===========================  =================================================================
 the object itself            under ``data``; the only item of a list there; or at the top
+a task's id                  ``task_id``, ``batch_id`` or ``id``
 the state                    ``status``: see the word lists below; any other word: keep waiting
-pictures                     ``result.images`` (a task) or ``data`` (one shot and submit)
+pictures                     ``result.images`` (a task) or ``data`` (one shot and submit); of a
+                             task at the top also ``images``, ``image_urls`` or ``data``
 a picture's URL              ``url``: a string, or a list of strings; or ``b64_json`` instead
 the reason of a failure      ``error``: text, or an object with ``message``; often nothing at all
 ===========================  =================================================================
+
+Midjourney answers with a batch: one task, whose fields are at the top, and whose ``data`` may list the single pictures,
+each with an id and a status of its own. The batch is what was bought, so the task at the top goes before them.
 
 ``errors.py``, beside this module, reads error replies, and ``account.py`` the account's own books.
 """
@@ -36,6 +41,8 @@ SUBMIT_PATH: Final = "/images/generations/async"
 _FINISHED: Final = frozenset({"completed", "succeeded", "success"})
 _FAILED: Final = frozenset({"failed", "error", "cancelled", "canceled"})
 _QUEUED: Final = frozenset({"submitted", "queued", "pending", "not_start", "created"})
+_IDS: Final = ("task_id", "batch_id", "id")
+_PICTURES: Final = ("images", "image_urls", "data")  # of a task, if ``result`` holds none
 
 
 class Unreadable(ValueError):
@@ -103,14 +110,19 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
     """
     document = object_in(reply)
     items = _items(document.get("data", document))
+    tasks = items
+    if _has_status(document) and _id_of(document) and not _names_one_task(items):
+        tasks = [document]
     images = tuple(_images(items, task_id=None))
-    if images:
+    if images and tasks is items:
         return images
-    for item in items:
+    for item in tasks:
         # The gateway may answer a one-shot call with a task, running or finished.
-        task_id = item.get("task_id") or item.get("id")
-        if isinstance(task_id, str) and task_id:
-            return _task(item, Task(id=task_id, model=request.model, request=request))
+        task_id = _id_of(item)
+        if task_id:
+            task = _task(item, Task(id=task_id, model=request.model, request=request))
+            # Pictures in hand are not given up for a word that this client does not know.
+            return images if images and not task.images and len(images) >= len(items) else task
     kind = Unreadable if document.get("error") else Empty
     raise kind(f"neither a task nor a picture in {excerpt(reply)}")
 
@@ -124,7 +136,12 @@ def read_task(reply: Reply, known: Task) -> Task:
     """
     document = object_in(reply)
     items = _items(document.get("data", document))
-    if not items or not isinstance(items[0].get("status"), str):
+    inside = [item for item in items if _has_status(item)]
+    at_the_top = _id_of(document) == known.id or len(inside) > 1
+    # A status without the task's id may be that of the envelope, unless the pictures are there.
+    if _has_status(document) and (at_the_top or (not inside and _images_of(document, known.id))):
+        items = [document]
+    if not items or not _has_status(items[0]):
         raise Unreadable(f"no task status in {excerpt(reply)}")
     return _task(items[0], known)
 
@@ -184,6 +201,19 @@ def object_in(reply: Reply) -> dict[str, Any]:
 # --- parts ------------------------------------------------------------------------------------------------
 
 
+def _names_one_task(items: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``data`` names the task, so that the fields around it say something else."""
+    return len(items) == 1 and isinstance(items[0].get("task_id"), str)
+
+
+def _has_status(item: Mapping[str, Any]) -> bool:
+    return isinstance(item.get("status"), str)
+
+
+def _id_of(item: Mapping[str, Any]) -> str | None:
+    return next((found for name in _IDS if isinstance(found := item.get(name), str) and found), None)
+
+
 def _items(data: object) -> list[dict[str, Any]]:
     found = data if isinstance(data, list) else [data]
     return [item for item in found if isinstance(item, dict)]
@@ -199,14 +229,22 @@ def _task(item: Mapping[str, Any], known: Task) -> Task:
     if estimate is not None and estimate > 0:
         changes["estimated_time"] = estimate
     if status == "succeeded":
-        result = item.get("result")
-        pictures = result.get("images") if isinstance(result, dict) else result
-        changes["images"] = tuple(_images(_with_urls(pictures), task_id=known.id))
+        changes["images"] = _images_of(item, known.id)
     if status == "failed":
         error = item.get("error")
         changes["error"] = text_of(error.get("message") if isinstance(error, dict) else error)
         changes["error_code"] = text_of(error.get("code")) if isinstance(error, dict) else None
     return known.model_copy(update=changes)
+
+
+def _images_of(item: Mapping[str, Any], task_id: str) -> tuple[GeneratedImage, ...]:
+    """The pictures of a task that has succeeded: from the first member that holds any."""
+    result = item.get("result")
+    inner = result.get("images") if isinstance(result, dict) else result
+    for pictures in (inner, *(item.get(name) for name in _PICTURES)):
+        if images := tuple(_images(_with_urls(pictures), task_id=task_id)):
+            return images
+    return ()
 
 
 def _status(word: object) -> TaskStatus:
