@@ -12,7 +12,7 @@ from hand_driver import HandDriver, context, page, refusal, reply
 
 from apimaster import Account, Charge
 from apimaster._drivers.httpx import HttpxCodec
-from apimaster._flows.account import account, charges
+from apimaster._flows.account import account, charges_for_caller
 from apimaster._flows.operations import Broken, Reply, Send
 from apimaster._wire.account import log_call, read_log, read_usage, usage_call
 from apimaster._wire.messages import Unreadable
@@ -213,7 +213,7 @@ def test_what_is_no_log_is_unreadable(answer: Reply) -> None:
 def test_one_call_each() -> None:
     driver = HandDriver([usage(), log(ROW)])
     assert driver.run(account(context(), 60)).name == "laptop"
-    assert [charge.request_id for charge in driver.run(charges(context(), 60))] == ["req_1"]
+    assert [charge.request_id for charge in driver.run(charges_for_caller(context(), 60))] == ["req_1"]
     assert driver.paths == ["GET /api/usage/token", "GET /api/log/token"]
 
 
@@ -221,7 +221,7 @@ def test_one_call_each() -> None:
 def test_a_gateway_without_a_log(answer: Reply) -> None:
     driver = HandDriver([answer])
     with pytest.raises(NotFoundError, match="This gateway keeps no usage log that this key can read") as caught:
-        driver.run(charges(context(), 60))
+        driver.run(charges_for_caller(context(), 60))
     assert (caught.value.billed, caught.value.status_code) == ("no", answer.status)
     assert "console" in caught.value.advice
     assert len(driver.sent) == 1
@@ -234,7 +234,7 @@ def test_a_gateway_without_figures() -> None:
 
 def test_a_base_url_that_looks_wrong_is_the_likelier_cause() -> None:
     with pytest.raises(NotFoundError) as caught:
-        HandDriver([refusal(404)]).run(charges(context(base_url="https://gateway.test"), 60))
+        HandDriver([refusal(404)]).run(charges_for_caller(context(base_url="https://gateway.test"), 60))
     assert "does not end in /v1" in caught.value.advice
 
 
@@ -242,18 +242,18 @@ def test_a_base_url_that_looks_wrong_is_the_likelier_cause() -> None:
 def test_the_rate_limit_of_the_log_ends_the_call_at_once(headers: dict[str, str], advice: str) -> None:
     driver = HandDriver([refusal(429, **headers)])
     with pytest.raises(RateLimitError) as caught:
-        driver.run(charges(context(), 60))
+        driver.run(charges_for_caller(context(), 60))
     assert advice in caught.value.advice
     assert (len(driver.sent), driver.slept) == (1, [])
 
 
 def test_passing_faults_are_retried() -> None:
     driver = HandDriver([Broken("gone"), refusal(500), log(ROW)])
-    assert len(driver.run(charges(context(), 60))) == 1
+    assert len(driver.run(charges_for_caller(context(), 60))) == 1
     with pytest.raises(InternalServerError):
-        HandDriver([refusal(500)] * 4).run(charges(context(), 60))
+        HandDriver([refusal(500)] * 4).run(charges_for_caller(context(), 60))
 
 
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(AuthenticationError):
-        HandDriver([refusal(401)]).run(charges(context(), 60))
+        HandDriver([refusal(401)]).run(charges_for_caller(context(), 60))

@@ -303,10 +303,10 @@ def test_importing_the_package_loads_no_extra_and_no_event_loop() -> None:
 
 PUBLIC = """
     APIConnectionError APIMaster APIMasterError Account AsyncAPIMaster AuthenticationError BadRequestError
-    BudgetExceededError Charge ContentPolicyError DownloadError GeneratedImage GenerationFailedError ImageFailure
-    ImageRequest ImageResult InsufficientBalanceError InternalServerError LedgerError NoImageError NotFoundError
-    OutcomeUnknownError PermissionDeniedError Progress RateLimitError ReferenceImageError ResultExpiredError Task
-    TaskTimeoutError Webhook
+    BudgetExceededError Charge Charges ContentPolicyError DownloadError GeneratedImage GenerationFailedError
+    ImageFailure ImageRequest ImageResult InsufficientBalanceError InternalServerError LedgerError NoImageError
+    NotFoundError OutcomeUnknownError PermissionDeniedError Progress RateLimitError ReferenceImageError
+    ResultExpiredError Task TaskTimeoutError Webhook
 """.split()  # noqa: SIM905  # a list of names reads better without its quotes
 
 
@@ -328,7 +328,7 @@ METHODS = {
     "read": "image",
     "models": "",
     "account": "",
-    "charges": "",
+    "charges": "since",
     "settle": "keys save_to timeout",
     "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures",
 }

@@ -1,6 +1,6 @@
 """Images from the APIMaster endpoint: Nano Banana 2 and its other models."""
 
-from .account import Account, Charge
+from .account import Account, Charge, Charges
 from .async_client import AsyncAPIMaster
 from .client import APIMaster
 from .errors import (
@@ -37,6 +37,7 @@ __all__ = [
     "BadRequestError",
     "BudgetExceededError",
     "Charge",
+    "Charges",
     "ContentPolicyError",
     "DownloadError",
     "GeneratedImage",

@@ -27,6 +27,8 @@ from .results import OnProgress, Task
 from .settings import resolve
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from typing_extensions import Self
 
     from .ledger import Ledger
@@ -167,6 +169,9 @@ class BaseClient:
 
     def _keys(self, keys: Sequence[str]) -> tuple[str, ...]:
         return arguments.checked_keys(keys)
+
+    def _since(self, since: float | datetime | timedelta | None) -> Callable[[float], float] | None:
+        return None if since is None else arguments.start("since", since)
 
     def _target(self, place: str | os.PathLike[str]) -> Target:
         return Target.parse(place)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ChargeKind = Literal["charge", "refund", "error", "other"]
 
@@ -54,6 +58,23 @@ class Charge(_Frozen):
     result_url: str | None = None
     refunded: bool = False
     content: str | None = None
+
+
+class Charges(tuple[Charge, ...]):
+    """Rows of the usage log, newest first: a tuple that knows whether it holds all of them.
+
+    Attributes:
+        complete: False if the log may have held more: it keeps the newest 1,000 rows, and all of these are younger than
+            the time that was asked for.
+    """
+
+    complete: bool
+
+    def __new__(cls, rows: Iterable[Charge] = (), complete: bool = True) -> Self:
+        """Hold these rows."""
+        made = super().__new__(cls, rows)
+        made.complete = complete
+        return made
 
 
 class Account(_Frozen):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ._base_client import BaseClient
 from ._flows import account, download, generation
-from .account import Account, Charge
+from .account import Account, Charges
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .request import ImageRequest, Mode, ReferenceLike, Webhook
 from .results import GeneratedImage, ImageResult, OnProgress, Task
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     import httpx
@@ -302,9 +303,10 @@ class AsyncAPIMaster(BaseClient):
         """What this key may spend and has spent, in US dollars: see ``APIMaster.account``."""
         return await self._driver.run(account.account(self._context, self._ask_timeout))
 
-    async def charges(self) -> tuple[Charge, ...]:
-        """The newest 1,000 rows of this key's usage log, in US dollars: see ``APIMaster.charges``."""
-        return await self._driver.run(account.charges_for_caller(self._context, self._ask_timeout))
+    async def charges(self, *, since: float | datetime | timedelta | None = None) -> Charges:
+        """The rows of this key's usage log since a time, in US dollars: see ``APIMaster.charges``."""
+        start = self._since(since)
+        return await self._driver.run(account.charges_for_caller(self._context, self._ask_timeout, start))
 
     async def aclose(self) -> None:
         """Close the connections, on all event loops. Closing twice does no harm."""

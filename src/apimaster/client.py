@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ._base_client import BaseClient
 from ._drivers.sync import SyncDriver
 from ._flows import account, download, generation
-from .account import Account, Charge
+from .account import Account, Charges
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .errors import BadRequestError
 from .request import ImageRequest, Mode, ReferenceLike, Webhook
 from .results import GeneratedImage, ImageResult, OnProgress, Task
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     import httpx
@@ -332,8 +333,8 @@ class APIMaster(BaseClient):
         """
         return self._driver.run(account.account(self._context, self._ask_timeout))
 
-    def charges(self) -> tuple[Charge, ...]:
-        """The newest 1,000 rows of this key's usage log, newest first: charges, refunds and errors, in US dollars.
+    def charges(self, *, since: float | datetime | timedelta | None = None) -> Charges:
+        """The rows of this key's usage log, newest first: charges, refunds and errors, in US dollars.
 
         It comes from ``GET /api/log/token``, which lies beside ``/v1``. The call is free, but the gateway allows only
         about 20 in 20 minutes from one address. The row of a task appears when it is submitted, that of a one-shot call
@@ -341,12 +342,21 @@ class APIMaster(BaseClient):
         ``OutcomeUnknownError`` was charged, and where its picture is. A client with a ledger counts the call there, so
         that settling knows of it.
 
+        The log holds the newest 1,000 rows. If it does not reach back to ``since``, the result's ``complete`` is False,
+        and a warning is logged.
+
+        Args:
+            since: rows of this time or later: unix seconds, a datetime (without a zone it is this machine's time), or a
+                timedelta back from now. Rows without a date are kept. None: all rows.
+
         Raises:
+            BadRequestError: ``since`` is none of these, or lies in the future. Nothing was sent.
             NotFoundError: this gateway keeps no usage log that this key can read.
             RateLimitError: the log was read too often; the client does not retry that.
             APIMasterError: the gateway could not be asked.
         """
-        return self._driver.run(account.charges_for_caller(self._context, self._ask_timeout))
+        start = self._since(since)
+        return self._driver.run(account.charges_for_caller(self._context, self._ask_timeout, start))
 
     def as_async(self) -> AsyncAPIMaster:
         """An asyncio client with the same settings, poll rate and history of durations. Close it separately.

@@ -13,6 +13,7 @@ from apimaster import (
     APIMasterError,
     AsyncAPIMaster,
     Charge,
+    Charges,
     GeneratedImage,
     ImageRequest,
     ImageResult,
@@ -44,7 +45,8 @@ def blocking() -> None:
         assert_type(client.models(), list[str])
         assert_type(client.account(), Account)
         assert_type(client.account().available, Decimal | None)
-        assert_type(client.charges(), tuple[Charge, ...])
+        assert_type(client.charges(since=1.5), Charges)
+        assert_type(client.charges()[0], Charge)
 
 
 async def asynchronous() -> None:

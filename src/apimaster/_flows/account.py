@@ -7,14 +7,14 @@ error for the caller, whatever its form.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from .._wire.account import log_call, read_log, read_usage, usage_call
+from .._wire.account import LOG_ROWS, log_call, read_log, read_usage, usage_call
 from .._wire.http_date import parse_http_date
 from .._wire.messages import Unreadable
-from ..account import Account, Charge
-from ..errors import LedgerError, NotFoundError, RateLimitError
+from ..account import Account, Charge, Charges
+from ..errors import BadRequestError, LedgerError, NotFoundError, RateLimitError
 from ..settings import hint_for_404
 from .context import Context
 from .operations import Await, Call, Flow, Instant, Now, Reply
@@ -30,6 +30,7 @@ LOG_ROUTE_LIMIT: Final = 20
 LOG_PERIOD: Final = 1200.0
 """The gateway answers about so many readings of the log in so many seconds, for each address."""
 
+_CLOCKS_DIFFER: Final = 86_400.0  # seconds that a clock may be slow, or set for another time zone
 _USE_THE_CONSOLE: Final = "Look at the usage log in the console of the gateway."
 _LOG_LIMIT: Final = "Try again in some minutes: the gateway allows about 20 reads of the log in 20 minutes."
 
@@ -48,17 +49,45 @@ def account(context: Context, timeout: float) -> Flow[Account]:
     )
 
 
-def charges_for_caller(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
-    """``charges``, counted in the client's ledger, since settling shares the gateway's limit with the caller.
+def charges_for_caller(
+    context: Context, timeout: float, since: Callable[[float], float] | None = None
+) -> Flow[Charges]:
+    """The rows of the log since a time, counted in the client's ledger: settling shares the gateway's limit with them.
 
-    The limit is the gateway's to enforce, and a ledger that can't be written stops no reading.
+    The limit is the gateway's to enforce, and a ledger that can't be written stops no reading. ``since`` gives unix
+    seconds from the present, which is the gateway's once it has answered: its clock dates the rows.
+
+    Raises:
+        BadRequestError: the time has not come yet. Nothing was sent.
+        Others: as ``dated_charges``.
     """
+    now: Instant = yield Now()
+    if since is not None and since(now.wall) > now.wall + _CLOCKS_DIFFER:
+        raise BadRequestError(
+            f"since is {since(now.wall) - now.wall:,.0f} s in the future",
+            advice="Pass unix seconds (not milliseconds), a datetime, or a timedelta back from now.",
+        )
     if context.ledger is not None:
         try:
             yield from reserve_log_read(context.ledger, context.account, LOG_ROUTE_LIMIT, LOG_PERIOD)
         except LedgerError as error:
             _log.warning("A reading of the usage log is not counted: %s", error.message)
-    return (yield from charges(context, timeout))
+    rows, date = yield from dated_charges(context, timeout)
+    start = None if since is None else since(now.wall if date is None else date)
+    found = charges_since(rows, start)
+    if since is not None and not found.complete:
+        _log.warning(
+            "The usage log does not reach back to the time that was asked for: it holds the newest %d rows.", len(rows)
+        )
+    return found
+
+
+def charges_since(rows: Sequence[Charge], start: float | None) -> Charges:
+    """The rows of this time (unix seconds) or later, and those that have no date. None: all."""
+    oldest = min((row.at for row in rows if row.at), default=0)
+    complete = len(rows) < LOG_ROWS or (start is not None and oldest < start)
+    kept = rows if start is None else [row for row in rows if row.at >= start or not row.at]
+    return Charges(kept, complete)
 
 
 def reserve_log_read(
@@ -73,18 +102,10 @@ def reserve_log_read(
     return wait
 
 
-def charges(context: Context, timeout: float) -> Flow[tuple[Charge, ...]]:
-    """The newest rows of the key's usage log, newest first. ``timeout`` is in seconds.
-
-    Raises:
-        As ``dated_charges``.
-    """
-    found, _ = yield from dated_charges(context, timeout)
-    return found
-
-
 def dated_charges(context: Context, timeout: float) -> Flow[tuple[tuple[Charge, ...], float | None]]:
-    """The same, and unix seconds by the gateway's clock, if the reply says them.
+    """The newest rows of the key's usage log, newest first, and unix seconds by the gateway's clock, if it says them.
+
+    ``timeout`` is in seconds.
 
     Raises:
         NotFoundError: the gateway keeps no log, or this key can't read it.

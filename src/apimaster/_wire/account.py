@@ -29,6 +29,8 @@ USAGE_PATH: Final = "/api/usage/token"
 LOG_PATH: Final = "/api/log/token"
 
 QUOTA_PER_DOLLAR: Final = 500_000
+LOG_ROWS: Final = 1000
+"""The log holds so many rows, and no older ones."""
 
 _KINDS: Final[dict[float, ChargeKind]] = {2: "charge", 6: "refund", 5: "error"}
 _RESOLUTION_BY_NAME: Final = {name.lower(): name for name in RESOLUTIONS}

@@ -131,6 +131,21 @@ def end(name: str, value: float | timedelta | datetime) -> Callable[[float], flo
     return (lambda _: time) if isinstance(value, datetime) else (lambda now: now - age)
 
 
+def start(name: str, value: float | datetime | timedelta) -> Callable[[float], float]:
+    """A function from the present to the time that a time, or a span back from now, stands for; both unix seconds."""
+    if isinstance(value, timedelta):
+        span = value.total_seconds()
+        if span >= 0:
+            return lambda now: now - span
+    else:
+        time = _timestamp(value) if isinstance(value, datetime) else _real(value)
+        if 0 <= time < math.inf:
+            return lambda _: time
+    raise BadRequestError(
+        f"{name} must be unix seconds, a datetime, or a timedelta of 0 or more back from now, not {_shown(value)}"
+    )
+
+
 def states(value: PurchaseState | Iterable[PurchaseState] | None) -> tuple[PurchaseState, ...] | None:
     """A state, or several; None: all."""
     if value is None:
