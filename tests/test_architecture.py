@@ -21,7 +21,7 @@ PACKAGE = Path(apimaster.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 
 # Folders and modules of the package, and what each may import of the others. ``client`` stands for both clients.
-DATA = {"account", "catalog", "errors", "request", "results", "settings"}
+DATA = {"account", "catalog", "errors", "pricing", "request", "results", "settings"}
 PUBLIC_MODULES = {"", "adapters", "async_client", "client", "ledger", "webhooks", *DATA}
 # The rules of the ledger, without its stores and its thread.
 LEDGER_RULES = {
@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "request": {"_images", "_model_rules", "_references", "catalog", "errors"},
     "results": {"errors", "request"},
     "settings": {"errors"},
+    "pricing": set(),
     "webhooks": {"errors", "results"},
     # the private layers, from the bottom up
     "_images": {"catalog", "errors"},
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_storage": {"_images", "errors"},
     "_polling": {"errors"},
     "_transport": {"_version"},
-    "_wire": {"_flows.operations", "_references", "account", "catalog", "errors", "request", "results"},
+    "_wire": {"_flows.operations", "_references", "account", "catalog", "errors", "pricing", "request", "results"},
     "ledger": {"_references", *DATA},
     "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *LEDGER_RULES, *DATA},
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
@@ -81,7 +82,7 @@ HARMLESS = {
     "webhooks/delivery.py": {"time"},  # the age of a delivery, where the caller does not hand in the time
 }
 # What decides, and so can be tested without waiting: these import nothing that acts.
-PURE = {"_flows", "_polling", "_wire", "account", "catalog", "errors", "request", "results"}
+PURE = {"_flows", "_polling", "_wire", "account", "catalog", "errors", "pricing", "request", "results"}
 ACTING = {"os", "pathlib", "io", "threading"}
 HARMLESS_IN_PURE = {
     "_polling/history.py": {"threading"},
@@ -304,9 +305,9 @@ def test_importing_the_package_loads_no_extra_and_no_event_loop() -> None:
 PUBLIC = """
     APIConnectionError APIMaster APIMasterError Account AsyncAPIMaster AuthenticationError BadRequestError
     BudgetExceededError Charge Charges ContentPolicyError DownloadError GeneratedImage GenerationFailedError
-    ImageFailure ImageRequest ImageResult InsufficientBalanceError InternalServerError LedgerError NoImageError
-    NotFoundError OutcomeUnknownError PermissionDeniedError Progress RateLimitError ReferenceImageError
-    ResultExpiredError Task TaskTimeoutError Webhook
+    ImageFailure ImageRequest ImageResult InsufficientBalanceError InternalServerError LedgerError ModelPrice
+    NoImageError NotFoundError OutcomeUnknownError PermissionDeniedError PriceList Progress RateLimitError
+    ReferenceImageError ResultExpiredError Task TaskTimeoutError Webhook
 """.split()  # noqa: SIM905  # a list of names reads better without its quotes
 
 
@@ -329,6 +330,7 @@ METHODS = {
     "models": "",
     "account": "",
     "charges": "since",
+    "price_list": "model",
     "settle": "keys save_to timeout",
     "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures",
 }

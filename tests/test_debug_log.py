@@ -110,7 +110,7 @@ def test_what_the_gateway_quotes_is_not_logged(
     emulator.script(name, times=2, message=f"{PROMPT} {KEY} https://cdn.test/a.png?token=secret-query")
     with contextlib.suppress(APIMasterError):
         Door("sync", emulator)("generate", PROMPT, save_to=tmp_path / "walrus.png", references=[REFERENCE])
-    for book in ("charges", "account"):
+    for book in ("charges", "account", "price_list"):
         with contextlib.suppress(APIMasterError):
             Door("sync", emulator)(book)
     assert name in {request.fault for request in emulator.requests}

@@ -112,7 +112,7 @@ DOWNLOAD: dict[str, int | type[Exception]] = {
 }
 BOOKS = {
     f"{book}_{fault}": status
-    for book in ("log", "usage")
+    for book in ("log", "usage", "pricing")
     for fault, status in {"500": 500, "429": 429, "refused": 200, "html_200": 200, "garbage": 200}.items()
 }
 WEBHOOKS: dict[str, int | type[Exception]] = {
@@ -301,8 +301,9 @@ def check_content(name: str, response: httpx.Response, content: bytes, size: int
 
 
 @pytest.mark.parametrize("name", BOOKS)
-def test_faults_of_the_accounts_books(emu: Emulator, client: httpx.Client, name: str) -> None:
-    url = f"{emu.url}/api/{name.partition('_')[0]}/token"
+def test_faults_of_the_pages_beside_v1(emu: Emulator, client: httpx.Client, name: str) -> None:
+    book = name.partition("_")[0]
+    url = f"{emu.url}/api/{book}" if book == "pricing" else f"{emu.url}/api/{book}/token"
     usual = client.get(url).content
     emu.script(name)
     faulty = client.get(url)

@@ -24,6 +24,7 @@ from .errors import (
     ResultExpiredError,
     TaskTimeoutError,
 )
+from .pricing import ModelPrice, PriceList
 from .request import ImageRequest, Webhook
 from .results import GeneratedImage, ImageFailure, ImageResult, Progress, Task
 
@@ -48,10 +49,12 @@ __all__ = [
     "InsufficientBalanceError",
     "InternalServerError",
     "LedgerError",
+    "ModelPrice",
     "NoImageError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PermissionDeniedError",
+    "PriceList",
     "Progress",
     "RateLimitError",
     "ReferenceImageError",

@@ -17,7 +17,7 @@ from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
 from ._storage.target import Target
-from .catalog import model_id
+from .catalog import model_id, spellings
 from .errors import APIMasterError, BadRequestError
 from .ledger import arguments
 from .ledger.digest import account_of
@@ -172,6 +172,13 @@ class BaseClient:
 
     def _since(self, since: float | datetime | timedelta | None) -> Callable[[float], float] | None:
         return None if since is None else arguments.start("since", since)
+
+    def _spellings(self, model: str | None) -> tuple[str, ...]:
+        if model is None:
+            return ()
+        if not isinstance(model, str) or not model.strip():
+            raise BadRequestError(f"model must be a model id, not {model!r}")
+        return spellings(model.strip())
 
     def _target(self, place: str | os.PathLike[str]) -> Target:
         return Target.parse(place)

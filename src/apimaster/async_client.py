@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._drivers.aio import AsyncTransport
     from .ledger import Ledger, Settlement
+    from .pricing import PriceList
 
 
 class AsyncAPIMaster(BaseClient):
@@ -307,6 +308,12 @@ class AsyncAPIMaster(BaseClient):
         """The rows of this key's usage log since a time, in US dollars: see ``APIMaster.charges``."""
         start = self._since(since)
         return await self._driver.run(account.charges_for_caller(self._context, self._ask_timeout, start))
+
+    async def price_list(self, *, model: str | None = None) -> PriceList:
+        """The prices that the gateway publishes now, in US dollars: see ``APIMaster.price_list``."""
+        from ._flows.pricing import price_list  # rarely needed
+
+        return await self._driver.run(price_list(self._context, self._ask_timeout, self._spellings(model)))
 
     async def aclose(self) -> None:
         """Close the connections, on all event loops. Closing twice does no harm."""

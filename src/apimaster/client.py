@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .async_client import AsyncAPIMaster
     from .ledger import Ledger, Settlement
+    from .pricing import PriceList
 
 
 class APIMaster(BaseClient):
@@ -357,6 +358,25 @@ class APIMaster(BaseClient):
         """
         start = self._since(since)
         return self._driver.run(account.charges_for_caller(self._context, self._ask_timeout, start))
+
+    def price_list(self, *, model: str | None = None) -> PriceList:
+        """The prices that the gateway publishes now, in US dollars, before the ratio of an account's group.
+
+        They come from ``GET /api/pricing``, and for a model that this does not price from
+        ``GET /api/public/marketplace``. Both lie beside ``/v1``; the call is free, and goes without the key. What was
+        really charged is in ``charges()``.
+
+        Args:
+            model: only this model, under each of its spellings; None: all models of the gateway.
+
+        Raises:
+            BadRequestError: ``model`` is no text, or empty. Nothing was sent.
+            NotFoundError: this gateway publishes no prices that can be read.
+            APIMasterError: the gateway could not be asked.
+        """
+        from ._flows.pricing import price_list  # rarely needed
+
+        return self._driver.run(price_list(self._context, self._ask_timeout, self._spellings(model)))
 
     def as_async(self) -> AsyncAPIMaster:
         """An asyncio client with the same settings, poll rate and history of durations. Close it separately.

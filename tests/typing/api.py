@@ -17,6 +17,7 @@ from apimaster import (
     GeneratedImage,
     ImageRequest,
     ImageResult,
+    PriceList,
     Progress,
     RateLimitError,
     Task,
@@ -47,6 +48,8 @@ def blocking() -> None:
         assert_type(client.account().available, Decimal | None)
         assert_type(client.charges(since=1.5), Charges)
         assert_type(client.charges()[0], Charge)
+        assert_type(client.price_list(), PriceList)
+        assert_type(client.price_list(model="gpt-image-2").price("gpt-image-2", "2K"), Decimal | None)
 
 
 async def asynchronous() -> None:

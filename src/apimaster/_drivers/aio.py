@@ -28,7 +28,7 @@ from .._transport import LeanAsyncClient, build_aiohttp_client, build_async_clie
 from .._transport.per_loop import PerLoop
 from ..errors import APIMasterError
 from .departure import Departure
-from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors, reply_limit
 from .mailbox import Mailbox
 from .sync import check_open, log, notify
 
@@ -120,7 +120,7 @@ class AsyncDriver:
             return await self._exchange(session.gateway, operation)
 
     async def _exchange(self, client: httpx.AsyncClient, operation: Send) -> Reply:
-        body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
+        body_limit = BodyLimit(reply_limit(operation, MAX_REPLY_BYTES), time.monotonic() + operation.timeout)
         # aiohttp reports no steps; its errors are mapped where they are raised.
         departure = Departure(reports=self._given is None and self._transport == "httpx")
         with mapped_errors(departure):

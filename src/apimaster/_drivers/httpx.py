@@ -72,9 +72,11 @@ class HttpxCodec:
         self.guard = AddressGuard(frozenset({base.host}))
 
     def request(self, client: httpx.Client | httpx.AsyncClient, operation: Send) -> httpx.Request:
-        """The request for a call to the gateway, with the key."""
+        """The request for a call to the gateway, with the key unless the call is public."""
         call = operation.call
-        headers = {**operation.headers, "Authorization": f"Bearer {self._key}", "Accept": "application/json"}
+        headers = {**operation.headers, "Accept": "application/json"}
+        if not call.public:
+            headers["Authorization"] = f"Bearer {self._key}"
         seconds = operation.timeout
         timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT), pool=None)
         base = self.base_url.removesuffix("/v1") if call.beside_v1 else self.base_url
@@ -119,6 +121,11 @@ class HttpxCodec:
         if self._secret is not None and len(body) <= _LARGEST_QUOTED and self._secret in body:
             body = body.replace(self._secret, b"[the key]")
         return Reply(response.status_code, headers_of(response), body)
+
+
+def reply_limit(operation: Send, most: int) -> int:
+    """Bytes that the reply to a call may have; ``most`` is the limit of every reply."""
+    return most if operation.call.max_bytes is None else min(most, operation.call.max_bytes)
 
 
 class BodyLimit:

@@ -38,7 +38,7 @@ from .._flows.operations import (
 from .._transport import build_client
 from ..errors import APIMasterError
 from .departure import Departure
-from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors
+from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors, reply_limit
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class SyncDriver:
                 return _in_threads(self.run, operation, stop or threading.Event())
 
     def _send(self, operation: Send) -> Reply:
-        body_limit = BodyLimit(MAX_REPLY_BYTES, time.monotonic() + operation.timeout)
+        body_limit = BodyLimit(reply_limit(operation, MAX_REPLY_BYTES), time.monotonic() + operation.timeout)
         client = self._opened()[0]
         departure = Departure(reports=self._given is None)
         with mapped_errors(departure):

@@ -43,7 +43,7 @@ def account(context: Context, timeout: float) -> Flow[Account]:
         APIMasterError: the gateway could not be asked. The call is free.
     """
     return (
-        yield from _read(
+        yield from read_page(
             context, usage_call(), read_usage, timeout, "This gateway keeps no figures that this key can read"
         )
     )
@@ -115,7 +115,7 @@ def dated_charges(context: Context, timeout: float) -> Flow[tuple[tuple[Charge, 
     """
     try:
         return (
-            yield from _read(
+            yield from read_page(
                 context, log_call(), _read_dated_log, timeout, "This gateway keeps no usage log that this key can read"
             )
         )
@@ -129,9 +129,22 @@ def _read_dated_log(reply: Reply) -> tuple[tuple[Charge, ...], float | None]:
     return read_log(reply), parse_http_date(reply.headers.get("date"))
 
 
-def _read(context: Context, call: Call, read: Callable[[Reply], T], timeout: float, missing: str) -> Flow[T]:
+def read_page(
+    context: Context,
+    call: Call,
+    read: Callable[[Reply], T],
+    timeout: float,
+    missing: str,
+    advice: str = _USE_THE_CONSOLE,
+) -> Flow[T]:
+    """What ``read`` makes of the reply to a free call beside ``/v1``. ``timeout`` is in seconds.
+
+    Raises:
+        NotFoundError: there is no such page, or nothing on it that can be read; ``missing`` says what is missing.
+        APIMasterError: the gateway could not be asked.
+    """
     now: Instant = yield Now()
-    advice = hint_for_404(context.base_url) or _USE_THE_CONSOLE
+    advice = hint_for_404(context.base_url) or advice
     try:
         reply = yield from ask(context, call, deadline=now.monotonic + timeout, retry_rate_limit=False)
         return read(reply)

@@ -56,7 +56,8 @@ class Sink(Protocol):
 class Call:
     """An HTTP request to the gateway: ``path`` is relative to the base URL and starts with a slash.
 
-    With ``beside_v1`` it is relative to the base URL without its ``/v1``.
+    With ``beside_v1`` it is relative to the base URL without its ``/v1``. A ``public`` call goes without the key.
+    ``max_bytes`` limits its reply; None: the driver's own limit.
     """
 
     method: str
@@ -64,6 +65,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body | None = None
     beside_v1: bool = False
+    public: bool = False
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

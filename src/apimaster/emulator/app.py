@@ -20,6 +20,7 @@ from .faults import HTML, Place
 from .gateway import Gateway
 from .generations import generate
 from .image_jobs import ImageJob
+from .price_list import marketplace_body, pricing_body
 from .records import RecordedRequest
 from .response_bodies import dump, poll_body
 from .responses import Response
@@ -47,6 +48,8 @@ class App:
                 Route("/v1/models", self._models, methods=["GET"]),
                 Route("/api/usage/token", self._usage, methods=["GET"]),
                 Route("/api/log/token", self._log, methods=["GET"]),
+                Route("/api/pricing", self._pricing, methods=["GET"]),
+                Route("/api/public/marketplace", self._marketplace, methods=["GET"]),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 *webhook_routes(gateway),
                 *control_routes(gateway),
@@ -164,8 +167,25 @@ class App:
             return self._unauthorized(record)
         return self._book(record, "log", lambda: gateway.books.log_body(key))
 
+    async def _pricing(self, request: Request) -> Response:
+        return self._price_page(request, pricing_body(self._gateway.options.models))
+
+    async def _marketplace(self, request: Request) -> Response:
+        wanted = request.query_params.get("model")
+        return self._price_page(request, marketplace_body(self._gateway.options.models, wanted))
+
+    def _price_page(self, request: Request, body: bytes) -> Response:
+        """A public page: nobody needs a key for it, and a good client sends none."""
+        record = self._gateway.request_log.add(request.scope, "pricing")
+        self._gateway.identify(record)
+        if record.had_authorization:
+            self._gateway.add_complaint(f"request {record.number}: a public page was sent an Authorization header")
+        if not self._gateway.options.price_routes:
+            return Response(404, _NO_SUCH_PAGE, HTML, record=record)
+        return self._book(record, "pricing", lambda: body)
+
     def _book(self, record: RecordedRequest, place: Place, body: Callable[[], bytes]) -> Response:
-        """A page of the account's books, or the fault that the request or the script asks for."""
+        """A page beside ``/v1``, or the fault that the request or the script asks for."""
         gateway = self._gateway
         try:
             fault = gateway.settings_for(record, place).fault or gateway.script.next_fault(place)

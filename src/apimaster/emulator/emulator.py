@@ -53,6 +53,7 @@ class Emulator:
             answered with 503 ``model_not_found``.
         history: how many requests, image jobs and pictures the emulator keeps.
         account_routes: whether the gateway keeps books that a key can read; False: 404, like an older gateway.
+        price_routes: whether the gateway publishes its prices; False: 404.
         log_limit: how often one address may read the usage log in 20 minutes; None: no limit.
         log_delay: seconds until a row appears in the usage log.
         webhook_routes: whether keys can manage webhooks; False: 404, any endpoint id is accepted, and nothing is sent.

@@ -2,10 +2,10 @@
 
 A fault happens at one *place*: when a client asks for an image (``generate``: one-shot calls and submits), to the
 image job itself (``task``), when a client polls it (``poll``), when a client fetches the picture (``download``), when
-it reads the account's usage log (``log``), when it manages webhooks (``webhooks``), or to a webhook on its way to the
-receiver (``delivery``). Each row says what goes on the wire. A row at ``generate`` also says whether the gateway
-accepted the job all the same: then it charges for the job and runs it, although the client never
-learns of it.
+it reads a page beside ``/v1``: the usage log (``log``), the figures of the key (``usage``), the public prices
+(``pricing``), when it manages webhooks (``webhooks``), or to a webhook on its way to the receiver (``delivery``). Each
+row says what goes on the wire. A row at ``generate`` also says whether the gateway accepted the job all the same: then
+it charges for the job and runs it, although the client never learns of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-Place = Literal["generate", "task", "poll", "download", "output", "log", "usage", "webhooks", "delivery"]
+Place = Literal["generate", "task", "poll", "download", "output", "log", "usage", "pricing", "webhooks", "delivery"]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
 Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome", "delivery"]
 Delivery = Literal["lost", "unreachable", "duplicated", "delayed", "reordered", "forged", "stale", "old_secret"]
@@ -227,7 +227,7 @@ _DOWNLOAD: Final = (
 
 
 def _of_book(place: Place, refusal: str) -> tuple[Fault, ...]:
-    """The faults of one of the account's books; ``refusal`` is the member by which it says no with HTTP 200."""
+    """The faults of a page beside ``/v1``; ``refusal`` is the member by which it says no with HTTP 200."""
     return (
         _json(f"{place}_500", 500, "internal server error", _SERVER, place=place),
         Fault(f"{place}_429", place, status=429),
@@ -288,6 +288,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             *_DOWNLOAD,
             *_of_book("log", "success"),
             *_of_book("usage", "code"),
+            *_of_book("pricing", "success"),
             *_WEBHOOKS,
             *_DELIVERY,
             *_GENERAL,

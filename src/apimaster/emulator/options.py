@@ -44,6 +44,7 @@ class Settings(TypedDict, total=False):
     models: Sequence[str]
     history: int
     account_routes: bool
+    price_routes: bool
     log_limit: int | None
     log_delay: float
     webhook_routes: bool
@@ -72,6 +73,7 @@ class Options:
     models: tuple[str, ...]
     history: int
     account_routes: bool
+    price_routes: bool
     log_limit: int | None
     log_delay: float
     webhook_routes: bool
@@ -99,6 +101,7 @@ def make_options(
     models: Sequence[str] | None = None,
     history: int = 20_000,
     account_routes: bool = True,
+    price_routes: bool = True,
     log_limit: int | None = 20,
     log_delay: float = 0.0,
     webhook_routes: bool = True,
@@ -157,6 +160,7 @@ def make_options(
         models=tuple(models) if models is not None else tuple(each for spec in known_specs() for each in spec.ids),
         history=history,
         account_routes=account_routes,
+        price_routes=price_routes,
         log_limit=log_limit,
         log_delay=log_delay,
         webhook_routes=webhook_routes,

@@ -37,7 +37,7 @@ class RecordedRequest:
         id: the ``x-request-id`` of the response.
         origin: ``"gateway"`` or ``"cdn"``, the second origin.
         route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat``,
-            ``usage``, ``log``, ``webhooks`` or ``other``.
+            ``usage``, ``log``, ``pricing``, ``webhooks`` or ``other``.
         method, path, query: as received.
         key: which of the emulator's keys the request held, counted from 0; None for no key or a wrong one.
         had_authorization: whether the request had an ``Authorization`` header of any kind.
