@@ -40,6 +40,14 @@ DIALECTS = (
     "lying_ending",
     "extra_fields",
     "legacy+extra_fields+url_list+lying_ending",
+    "batch",
+    "batch+no_envelope",
+    "batch+upper_case+url_list",
+    "batch+unknown_words+extra_fields",
+    "batch+sync_as_task",
+    "batch+no_envelope+sync_as_task",
+    "batch+submit_as_image",
+    "batch+no_async+b64",
 )
 
 
@@ -78,9 +86,10 @@ def test_one_picture_for_one_charge(emu: Emulator, kind: str, mode: str, dialect
     assert image.index == 0
     data = door("read", image)
     assert data.startswith(b"\x89PNG")
-    assert (image.url is None) == ("b64" in dialect and not result.tasks)
+    assert (image.url is None) == ("b64" in dialect and (not result.tasks or "batch" in dialect))
     if result.tasks:
         assert image.task_id == result.tasks[0].id == emu.jobs[0].id
+        assert image.task_id.startswith("imagine_batch_" if "batch" in dialect else "task_")
         assert result.tasks[0].done
     for name in ("b64_json", "sk-emulator"):
         assert name not in result.model_dump_json()

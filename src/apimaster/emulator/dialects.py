@@ -17,6 +17,7 @@ WORDS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
     {
         "tracked": {"polls": "tracked"},
         "legacy": {"polls": "legacy"},
+        "batch": {"polls": "batch"},
         "mixed": {"mixed": True},
         "upper_case": {"upper_case": True},
         "url_list": {"url_list": True},
@@ -43,12 +44,14 @@ class Dialect:
     """How responses are worded.
 
     Attributes:
-        polls: ``tracked`` (``succeeded``, and a failure without a reason) or ``legacy`` (``completed``, progress,
-            estimated time, ``expires_at``, and a reason).
+        polls: ``tracked`` (``succeeded``, and a failure without a reason), ``legacy`` (``completed``, progress,
+            estimated time, ``expires_at``, and a reason), or ``batch``, as Midjourney's: an id ``imagine_batch_…``, the
+            task's fields at the top, ``pending_timeout`` as a further state.
         mixed: draw the traits of polls anew for every task.
         upper_case: status words are in capitals.
         url_list: a picture's ``url`` is a list; None: a list in ``legacy`` polls only.
-        envelope: the task sits in ``data``; otherwise it is the whole response.
+        envelope: the task sits in ``data``; otherwise it is the whole response. In the response to a submit it is the
+            whole one only with ``batch``.
         unknown_words: running tasks report status words that no client knows.
         finished_word: replaces ``succeeded`` or ``completed``.
         sync_as_task: the one-shot route answers with a task.
@@ -62,7 +65,7 @@ class Dialect:
         extra_fields: responses hold fields that the vendor does not document.
     """
 
-    polls: Literal["tracked", "legacy"] = "tracked"
+    polls: Literal["tracked", "legacy", "batch"] = "tracked"
     mixed: bool = False
     upper_case: bool = False
     url_list: bool | None = None

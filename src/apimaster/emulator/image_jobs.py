@@ -32,7 +32,7 @@ class ImageJob:
     """One image job: the request, how and when the job ends, and how often it was polled.
 
     Attributes:
-        id: ``task_…``.
+        id: ``task_…``, or ``imagine_batch_…`` for a batch.
         request: the request that the gateway accepted.
         key: which key sent the request, counted from 0; other keys do not see the job.
         request_id: the ``x-request-id`` of that request.
@@ -166,7 +166,7 @@ class ImageJobs:
     ) -> ImageJob:
         """Accept a request and charge for it."""
         job = ImageJob(
-            id=f"task_{secrets.token_hex(13).upper()}",
+            id=f"{'imagine_batch_' if dialect.polls == 'batch' else 'task_'}{secrets.token_hex(13).upper()}",
             request=request,
             key=key,
             request_id=request_id,

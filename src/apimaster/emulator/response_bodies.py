@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..catalog import spec_for
@@ -13,6 +13,7 @@ from .image_jobs import ImageJob, State
 _STATUS_WORDS: Final = {
     "tracked": {"queued": "queued", "running": "in_progress", "succeeded": "succeeded", "failed": "failed"},
     "legacy": {"queued": "pending", "running": "processing", "succeeded": "completed", "failed": "failed"},
+    "batch": {"queued": "pending", "running": "in_progress", "succeeded": "completed", "failed": "failed"},
 }
 _TOKENS_A_PICTURE: Final = 1290
 _UNKNOWN_WORDS: Final = ("dispatching", "upscaling", "almost_there")
@@ -35,6 +36,8 @@ def submit_body(job: ImageJob, *, one_shot: bool) -> bytes:
     if not one_shot:
         first = {"code": 200} if job.dialect.code else {"created": int(job.created_wall)}
         document = {**first, **document}
+    if job.dialect.polls == "batch" and not job.dialect.envelope:
+        document = {"id": job.id, "status": _in_case(job.dialect, "submitted"), "created": int(job.created_wall)}
     if job.dialect.extra_fields:
         document["trace"] = {"lane": "emulator"}
     return dump(document)
@@ -55,11 +58,15 @@ def one_shot_body(job: ImageJob, urls: Sequence[str], encoded: Sequence[str] | N
             "completion_tokens": tokens,
             "total_tokens": words + tokens,
         }
+    if job.dialect.polls == "batch":
+        document = {"id": job.id, "status": _in_case(job.dialect, "completed"), **document}
     return dump({"code": 200, **document} if code else document)
 
 
 def poll_body(job: ImageJob, state: State, now: float, urls: Sequence[str], lifetime: float) -> bytes:
     """The response to a poll that found the job in ``state``."""
+    if job.dialect.polls == "batch":
+        return dump(_batch(job, state, now, urls))
     tracked = job.dialect.polls == "tracked"
     task = _tracked_task(job, state, urls) if tracked else _legacy_task(job, state, now, urls, lifetime)
     if job.dialect.extra_fields:
@@ -102,6 +109,22 @@ def _legacy_task(job: ImageJob, state: State, now: float, urls: Sequence[str], l
     return task
 
 
+def _batch(job: ImageJob, state: State, now: float, urls: Sequence[str]) -> dict[str, Any]:
+    batch: dict[str, Any] = {
+        "id": job.id,
+        "status": _status(job, state),
+        "progress": int(job.progress(now)),
+        "created": int(job.created_wall),
+    }
+    if state == "succeeded":
+        batch["result"] = {"images": _images(job, urls)}
+    if state == "failed":
+        batch["error"] = job.reason if isinstance(job.reason, Mapping) else {"message": job.reason or "failed"}
+    if job.dialect.extra_fields:
+        batch["kind"] = "image"
+    return batch
+
+
 def _images(job: ImageJob, urls: Sequence[str]) -> list[dict[str, Any]]:
     return [{"url": [url] if job.dialect.urls_are_lists else url} for url in urls]
 
@@ -113,6 +136,8 @@ def _status(job: ImageJob, state: State) -> str:
             word = _UNKNOWN_WORDS[job.polls % len(_UNKNOWN_WORDS)]
         elif job.dialect.polls == "legacy" and job.polls % 2:
             word = "in_progress"  # the gateway uses both words for the same state
+        elif job.dialect.polls == "batch" and job.polls % 2:
+            word = "pending_timeout"  # it waits for longer than was expected, and goes on
     elif state == "succeeded" and job.dialect.finished_word:
         word = job.dialect.finished_word
     elif state == "failed" and job.outcome == "cancelled":
