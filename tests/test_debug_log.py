@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from doors import Door
 
+from apimaster._flows.operations import Reply
+from apimaster._wire.routing import describe_routing
 from apimaster.emulator import FAULTS, Emulator
 from apimaster.errors import APIMasterError, OutcomeUnknownError
 
@@ -150,3 +152,39 @@ def test_nothing_is_logged_below_debug_when_all_goes_well(door: Door, caplog: py
     caplog.set_level(logging.INFO, "apimaster")
     door("generate", PROMPT)
     assert lines(caplog) == []
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_detours_of_a_request_are_logged_and_change_nothing(
+    door: Door, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "apimaster")
+    door.emu.dialect = "extra_fields"
+    result = door("generate", PROMPT, mode=mode)
+    assert (len(result.images), result.cost) == (1, door.emu.bill.total)
+    path = "/images/generations" if mode == "sync" else "/images/generations/async"
+    assert f"POST {path}: routing retry 1, official fallback" in lines(caplog)
+    caplog.clear()
+    door.emu.dialect = "tracked"
+    door("generate", PROMPT, mode=mode)
+    assert not any("routing" in line or "fallback" in line for line in lines(caplog))
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "note"),
+    [
+        ("2", b"{}", "routing retry 2"),
+        ("", b"{}", "another channel was tried"),
+        ("sk-secret \x1b[31m", b"", "another channel was tried"),
+        (None, b'{"official_fallback": true}', "official fallback"),
+        (None, b'{"data": {"official_fallback": true, "status": "failed"}}', "official fallback"),
+        (None, b'{"data": [{"official_fallback": true}]}', "official fallback"),
+        (None, b'{"official_fallback": false, "data": ["official_fallback"]}', ""),
+        (None, b'{"prompt": "official_fallback"}', ""),
+        (None, b'{"official_fallback": tr', ""),
+        (None, b'["official_fallback"]', ""),
+    ],
+)
+def test_what_a_reply_says_of_its_detours(header: str | None, body: bytes, note: str) -> None:
+    headers = {} if header is None else {"x-apimaster-routing-retry": header}
+    assert describe_routing(Reply(200, headers, body)) == note

@@ -29,7 +29,7 @@ from ..errors import (
 from ..results import Task
 from .context import Context
 from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
-from .send import ASK_TIMEOUT, describe_fault, not_reached, with_hint
+from .send import ASK_TIMEOUT, describe_fault, log_routing, not_reached, with_hint
 
 _log = logging.getLogger("apimaster")
 
@@ -58,12 +58,14 @@ def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flo
         OutcomeUnknownError: the task has succeeded, and the picture in the reply can't be decoded.
         APIMasterError: anything else that the gateway answered.
     """
+    call = task_call(task.id, task.model)
     try:
-        reply: Reply = yield Send(task_call(task.id, task.model), timeout, headers=context.headers)
+        reply: Reply = yield Send(call, timeout, headers=context.headers)
     except NotSent as cause:
         raise not_reached(f"Could not poll task {task.id}: {cause}.", cause, task=task) from None
     except (Broken, Refused) as cause:
         raise APIConnectionError(f"Could not poll task {task.id}: {cause}.", task=task) from None
+    log_routing(call, reply)
     if 200 <= reply.status < 300:
         try:
             return read_task(reply, task)

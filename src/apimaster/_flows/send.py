@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .._wire.errors import NO_SUCH_MODEL, error_from
+from .._wire.routing import describe_routing
 from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, RateLimitError, sentence
 from ..settings import hint_for_404
 from .context import Context
@@ -105,6 +106,7 @@ def _exchange(
             last = _broken(error, paid=paid)
         else:
             yield from _log_end(call, f"HTTP {reply.status}", started)
+            log_routing(call, reply)
             if 200 <= reply.status < 300:
                 return reply
             now = yield Now()
@@ -124,6 +126,12 @@ def _log_end(call: Call, end: str, started: float) -> Flow[None]:
     if _log.isEnabledFor(logging.DEBUG):
         now: Instant = yield Now()
         _log.debug("%s %s: %s after %.2f s", call.method, call.path, end, now.monotonic - started)
+
+
+def log_routing(call: Call, reply: Reply) -> None:
+    """Note which detours the gateway took for a request, if it says so."""
+    if _log.isEnabledFor(logging.DEBUG) and (routing := describe_routing(reply)):
+        _log.debug("%s %s: %s", call.method, call.path, routing)
 
 
 def not_reached(message: str, cause: NotSent, **details: Any) -> APIConnectionError:

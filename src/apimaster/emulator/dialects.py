@@ -62,7 +62,8 @@ class Dialect:
         task_n: tasks deliver ``n`` pictures; otherwise one, as at the gateway.
         async_route: the submit route exists; otherwise it answers 404.
         lying_ending: URLs end in ``.jpg``, whatever the format of the picture.
-        extra_fields: responses hold fields that the vendor does not document.
+        extra_fields: responses hold fields that the vendor does not document, such as those of a request that went to
+            another channel.
     """
 
     polls: Literal["tracked", "legacy", "batch"] = "tracked"

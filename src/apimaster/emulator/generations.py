@@ -80,7 +80,7 @@ async def _accepted_with_fault(
 
 async def _job_response(gateway: Gateway, record: RecordedRequest, job: ImageJob, *, submit: bool) -> Response:
     if job.tracked:
-        return Response(200, submit_body(job, one_shot=not submit), record=record)
+        return Response(200, submit_body(job, one_shot=not submit), headers=_routing(job), record=record)
     if not await gateway.wait_for(job):
         return gateway.fault_response(FAULTS["gateway_timeout_408"], record)
     if job.outcome in ("failed", "cancelled"):
@@ -89,11 +89,17 @@ async def _job_response(gateway: Gateway, record: RecordedRequest, job: ImageJob
             return gateway.fault_response(FAULTS["prompt_blocked"], record)
         return gateway.fault_response(FAULTS["generation_failed_502"], record)
     if job.outcome == "no_image":
-        return Response(200, one_shot_body(job, (), None), record=record)
+        return Response(200, one_shot_body(job, (), None), headers=_routing(job), record=record)
     urls = gateway.urls(job)
     wants_b64 = job.request.b64 or job.dialect.b64
     encoded = await encoded_pictures(gateway, job.image_tokens) if wants_b64 else None
-    return Response(200, one_shot_body(job, urls, encoded, code=submit and job.dialect.code), record=record)
+    body = one_shot_body(job, urls, encoded, code=submit and job.dialect.code)
+    return Response(200, body, headers=_routing(job), record=record)
+
+
+def _routing(job: ImageJob) -> tuple[tuple[str, str], ...]:
+    """The header of a response for which the gateway tried another channel."""
+    return (("x-apimaster-routing-retry", "1"),) if job.dialect.extra_fields else ()
 
 
 async def _read_body(http_request: Request) -> bytes:

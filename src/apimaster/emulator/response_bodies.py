@@ -39,7 +39,7 @@ def submit_body(job: ImageJob, *, one_shot: bool) -> bytes:
     if job.dialect.polls == "batch" and not job.dialect.envelope:
         document = {"id": job.id, "status": _in_case(job.dialect, "submitted"), "created": int(job.created_wall)}
     if job.dialect.extra_fields:
-        document["trace"] = {"lane": "emulator"}
+        document.update(trace={"lane": "emulator"}, official_fallback=True)
     return dump(document)
 
 
@@ -60,6 +60,8 @@ def one_shot_body(job: ImageJob, urls: Sequence[str], encoded: Sequence[str] | N
         }
     if job.dialect.polls == "batch":
         document = {"id": job.id, "status": _in_case(job.dialect, "completed"), **document}
+    if job.dialect.extra_fields:
+        document["official_fallback"] = True
     return dump({"code": 200, **document} if code else document)
 
 
