@@ -167,6 +167,7 @@ WRONG: dict[str, list[object]] = {
     "fields": ["seed", [1]],
     "resubmit_502": ["no"],
     "reports_usage": [1],
+    "batches": ["yes", 1],
 }
 
 

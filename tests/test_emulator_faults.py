@@ -46,6 +46,7 @@ GENERATE: dict[str, tuple[int | type[Exception], str | None, int]] = {
     "redirect": (307, None, 0),
     "cut_before_acceptance": (httpx.RemoteProtocolError, None, 0),
     "gateway_timeout_408": (408, "image_generation_timeout", 1),
+    "do_not_resubmit_502": (502, "bad_response_status_code", 1),
     "proxy_502_html": (502, None, 1),
     "proxy_502_empty": (502, None, 1),
     "proxy_504_html": (504, None, 1),

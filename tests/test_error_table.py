@@ -34,13 +34,17 @@ from apimaster.errors import (
 
 @dataclass(frozen=True)
 class Row:
-    """The error that the caller gets, the number of attempts (1, or 4 with retries), and the charges that remain."""
+    """The error that the caller gets, the number of attempts (1, or 4 with retries), and the charges that remain.
+
+    ``model``: for a reply that means something else for other models.
+    """
 
     kind: type[APIMasterError]
     status: int | None
     words: str
     sent: int = 1
     charged: int = 0
+    model: str | None = None
 
     @property
     def billed(self) -> str:
@@ -76,6 +80,7 @@ PURCHASE: dict[str, Row] = {
     # Sent, and cut before the gateway accepted it: the client can't distinguish that from the next block.
     "cut_before_acceptance": Row(OutcomeUnknownError, None, ADVICE),
     "gateway_timeout_408": Row(OutcomeUnknownError, 408, ADVICE, charged=1),
+    "do_not_resubmit_502": Row(OutcomeUnknownError, 502, ADVICE, charged=1, model="midjourney-v8.2"),
     "proxy_502_html": Row(OutcomeUnknownError, 502, ADVICE, charged=1),
     "proxy_502_empty": Row(OutcomeUnknownError, 502, ADVICE, charged=1),
     "proxy_504_html": Row(OutcomeUnknownError, 504, ADVICE, charged=1),
@@ -140,7 +145,7 @@ def test_a_purchase(emu: Emulator, kind: str, mode: str, name: str) -> None:
     row = PURCHASE[name]
     emu.script(name, times=None)
     door = Door(kind, emu)
-    error = door.error("generate", "a cat", mode=mode, timeout=0.5 if name in IMPATIENT else 30)
+    error = door.error("generate", "a cat", mode=mode, model=row.model, timeout=0.5 if name in IMPATIENT else 30)
     assert type(error) is row.kind
     assert error.billed == row.billed
     assert error.retryable == (row.sent == WITH_RETRIES or isinstance(error, (RateLimitError, APIConnectionError)))

@@ -69,8 +69,8 @@ def generation_call(request: ImageRequest, references: Sequence[CheckedReference
     optional: dict[str, object] = {
         "size": request.aspect_ratio,
         "resolution": resolution,
-        "google_search": request.google_search,
-        "google_image_search": request.google_image_search,
+        "google_search": _flag(request, request.google_search),
+        "google_image_search": _flag(request, request.google_image_search),
         "client_reference_id": request.client_reference_id,
     }
     fields.update({name: value for name, value in optional.items() if value is not None})
@@ -81,6 +81,12 @@ def generation_call(request: ImageRequest, references: Sequence[CheckedReference
     fields.update(request.extra_body)
     arrays = {"image_urls": references} if references else {}
     return Call("POST", SUBMIT_PATH if submit else ONE_SHOT_PATH, body=json_body(fields, arrays))
+
+
+def _flag(request: ImageRequest, value: bool | None) -> bool | None:
+    """What is sent of a switch for a search: no False to a model without one that refuses what it does not know."""
+    spec = request.spec
+    return None if value is False and spec.strict_fields and not spec.google_search else value
 
 
 def task_call(task_id: str, model: str) -> Call:

@@ -115,6 +115,7 @@ FIELDS: Final[Mapping[str, tuple[Check, str]]] = {
     "fields": _NAMES,
     "resubmit_502": _BOOLEAN,
     "reports_usage": _BOOLEAN,
+    "batches": _BOOLEAN,
 }
 _SECTIONS: Final = ("models", "pixels")
 

@@ -70,6 +70,7 @@ class ModelSpec:
         fields: further request fields that the gateway takes for it, where ``strict_fields``.
         resubmit_502: False where a 502 does not prove that nothing was charged, so that it must not be sent again.
         reports_usage: whether the reply to a one-shot call holds ``usage``.
+        batches: whether the gateway answers with a batch, in a reply shape of its own.
     """
 
     id: str
@@ -98,6 +99,7 @@ class ModelSpec:
     fields: tuple[str, ...] = ()
     resubmit_502: bool = True
     reports_usage: bool = False
+    batches: bool = False
 
     def __post_init__(self) -> None:
         if not self.ids:

@@ -151,6 +151,9 @@ _GENERATE: Final = (
     Fault("cut_before_acceptance", "generate", wire="cut"),
     # the client can't know: the gateway accepts the job, charges for it and runs it
     _json("gateway_timeout_408", 408, "image generation timed out", _NEW, "image_generation_timeout", accepted=True),
+    # for a model of which the table says that its 502 must not be sent again
+    _json("do_not_resubmit_502", 502, "the upstream did not answer in time, do not resubmit automatically", _UPSTREAM,
+          "bad_response_status_code", accepted=True),
     _html("proxy_502_html", 502, "Bad Gateway", accepted=True),
     Fault("proxy_502_empty", "generate", status=502, accepted=True),
     _html("proxy_504_html", 504, "Gateway Time-out", accepted=True),

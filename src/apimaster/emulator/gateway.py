@@ -10,9 +10,11 @@ import math
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Final
 
+from ..catalog import spec_for
 from .account import AccountBooks
 from .bill import Bill
 from .clock import Clock
@@ -179,6 +181,8 @@ class Gateway:
     ) -> ImageJob:
         """Accept a request, and charge for it."""
         dialect = dialect.for_task(self._random_dialect)
+        if spec_for(request.model).batches:
+            dialect = replace(dialect, polls="batch")
         job = self.jobs.start(
             request,
             key=record.key or 0,
