@@ -239,11 +239,18 @@ TEXT = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="ut
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
-def test_the_blocks_of_the_document_run() -> None:
-    assert [language for language, _ in BLOCKS] == ["python", "python", "json"]
+def test_the_blocks_of_the_document_run(
+    apimaster_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("APIMASTER_BASE_URL", apimaster_emulator.base_url)
+    monkeypatch.setenv("APIMASTER_API_KEY", apimaster_emulator.api_key)
+    assert [language for language, _ in BLOCKS] == ["python", "python", "python", "json"]
     for language, code in BLOCKS:
         if language == "python":
             exec(compile(code, "models.md", "exec"), {"__name__": "__main__"})  # our own text
+    printed = capsys.readouterr().out
+    for spelling in spec_for("nano-banana-2").ids:
+        assert f"{spelling} 0.05 {{'default': Decimal('1')}} {apimaster_emulator.url}/api/pricing " in printed
 
 
 def test_its_example_of_a_file_adds_and_corrects(write: Any) -> None:

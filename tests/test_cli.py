@@ -336,7 +336,7 @@ def test_models(command: Any, emulator: Emulator) -> None:
     printed = command("models")
     assert printed.code == 0
     assert "gemini-3.1-flash-image-preview" in printed.out.splitlines()
-    assert command("models", "--json").document == {"models": printed.out.splitlines()}
+    assert command("models", "--json").document["models"] == printed.out.splitlines()
 
 
 @pytest.mark.parametrize(
