@@ -139,7 +139,8 @@ def make_options(
             raise ValueError(f"{name} {seconds!r} must be a number of seconds, more than 0")
     if endpoint_limit < 1:
         raise ValueError(f"endpoint_limit {endpoint_limit!r} must be at least 1")
-    if unknown := [model for model in webhook_models or () if model not in models]:
+    offered = tuple(each for spec in known_specs() for each in spec.ids) if models is None else tuple(models)
+    if unknown := [model for model in webhook_models or () if model not in offered]:
         raise ValueError(f"webhook_models holds {unknown[0]!r}, which models does not")
     keys = (api_keys,) if isinstance(api_keys, str) else None if api_keys is None else tuple(api_keys)
     if keys is not None and not all(key and key.isascii() and key.isprintable() and " " not in key for key in keys):
@@ -157,7 +158,7 @@ def make_options(
         picture_format=picture_format,
         url_lifetime=url_lifetime,
         cdn=cdn,
-        models=tuple(models) if models is not None else tuple(each for spec in known_specs() for each in spec.ids),
+        models=offered,
         history=history,
         account_routes=account_routes,
         price_routes=price_routes,
