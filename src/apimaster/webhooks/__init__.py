@@ -9,11 +9,10 @@ from .delivery import (
     TASK_FAILED,
     VERIFICATION,
     WebhookEvent,
-    WebhookVerificationError,
     challenge_response,
     parse_webhook,
-    sign,
 )
+from .signature import WebhookSecrets, WebhookVerificationError, sign
 
 __all__ = [
     "DEFAULT_TOLERANCE",
@@ -21,6 +20,7 @@ __all__ = [
     "TASK_FAILED",
     "VERIFICATION",
     "WebhookEvent",
+    "WebhookSecrets",
     "WebhookVerificationError",
     "challenge_response",
     "parse_webhook",

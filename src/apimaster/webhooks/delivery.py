@@ -18,17 +18,17 @@ Answer 400 to a ``WebhookVerificationError``, and never 410: that turns the endp
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import APIMasterError, BadRequestError, sentence
+from ..errors import BadRequestError
 from ..results import GeneratedImage, Task
+from .signature import WebhookSecrets, WebhookVerificationError, check_signature
 
 VERIFICATION: Final = "webhook.endpoint_verification"
 TASK_COMPLETED: Final = "task.completed"
@@ -40,15 +40,7 @@ _TIMESTAMP: Final = "x-apimaster-timestamp"
 _SIGNATURE: Final = "x-apimaster-signature"
 _DELIVERY: Final = "x-apimaster-delivery-id"
 _MAX_BODY: Final = 1024 * 1024
-
-
-class WebhookVerificationError(APIMasterError):
-    """Nothing proves that the delivery comes from the gateway, or it is not an event. Don't act on it; answer 400."""
-
-    advice = "Don't act on the delivery, and answer 400."
-
-    def __str__(self) -> str:
-        return f"{sentence(self.message)} {self.advice}"  # no word on the charge: a delivery costs nothing
+_SECONDS: Final = re.compile(r"[0-9]{1,15}")
 
 
 class WebhookEvent(BaseModel):
@@ -94,7 +86,7 @@ class WebhookEvent(BaseModel):
 def parse_webhook(
     body: bytes,
     headers: Mapping[str, str],
-    secret: str | Mapping[str, str],
+    secret: WebhookSecrets,
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     now: float | None = None,
@@ -104,14 +96,16 @@ def parse_webhook(
     Args:
         body: the raw body, byte for byte: JSON that was parsed and written again has another signature.
         headers: the delivery's headers, in upper or lower case.
-        secret: the endpoint's secret; or several by key id, while you replace one.
+        secret: the endpoint's secret. Or several, since two are valid while one is replaced: a mapping of key ids to
+            secrets, of which the one counts that the delivery names, or a sequence, of which any may have signed. Each
+            is a text or a ``SecretStr``; ``read_secrets`` reads them from a file.
         tolerance: seconds; ``math.inf`` accepts any age, for replaying stored deliveries.
         now: unix seconds, instead of this machine's clock.
 
     Raises:
         WebhookVerificationError: a header is missing, the signature or the timestamp does not fit, or the body is
             not an event.
-        BadRequestError: ``secret`` is empty, or ``body`` is not bytes: both are mistakes in the receiver.
+        BadRequestError: ``secret`` is empty or of another type, or ``body`` is not bytes: mistakes in the receiver.
     """
     if not isinstance(body, bytes):
         raise BadRequestError(f"body must be the raw bytes of the delivery, not {type(body).__name__}")
@@ -122,13 +116,7 @@ def parse_webhook(
         if not found.get(name, "").strip():
             raise WebhookVerificationError(f"The header {name} is missing: this is not a delivery from the gateway.")
     timestamp = found[_TIMESTAMP].strip()
-    signatures, key_id = _parts(found[_SIGNATURE])
-    expected = [_digest(body, timestamp, key) for key in _keys(secret, key_id)]
-    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures):
-        raise WebhookVerificationError(
-            "The signature does not match the body: the secret is not this endpoint's, or something changed the body.",
-            advice="Don't act on the delivery, and answer 400. Check the secret, and pass the raw bytes of the body.",
-        )
+    check_signature(body, timestamp, found[_SIGNATURE], secret)
     _check_age(timestamp, time.time() if now is None else now, tolerance)
     try:
         content = json.loads(body)
@@ -138,7 +126,7 @@ def parse_webhook(
     except ValidationError as invalid:
         fields = ", ".join(sorted({str(fault["loc"][0]) for fault in invalid.errors()}))
         raise WebhookVerificationError(f"The body is not an event; missing or wrong: {fields}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):  # also nested too deeply
         raise WebhookVerificationError("The body is not JSON.") from None
 
 
@@ -154,51 +142,10 @@ def challenge_response(event: WebhookEvent) -> dict[str, str]:
     return {"challenge": challenge}
 
 
-def sign(body: bytes, secret: str, *, timestamp: int, key_id: str = "1") -> dict[str, str]:
-    """The two headers that the gateway would send with ``body``: for tests of a receiver.
-
-    Args:
-        body: the raw body.
-        secret: the endpoint's secret.
-        timestamp: unix seconds.
-        key_id: the id of that secret.
-    """
-    digest = _digest(body, str(timestamp), secret.encode())
-    return {"X-APIMaster-Timestamp": str(timestamp), "X-APIMaster-Signature": f"v1={digest.decode()},kid={key_id}"}
-
-
-def _digest(body: bytes, timestamp: str, key: bytes) -> bytes:
-    return hmac.new(key, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest().encode()
-
-
-def _parts(header: str) -> tuple[list[bytes], str | None]:
-    """The signatures of a ``v1=…,kid=…`` header, lower case, and its key id."""
-    pairs = [(name.strip().lower(), value.strip()) for name, _, value in (p.partition("=") for p in header.split(","))]
-    # compare_digest takes any bytes, but only ASCII text: a forged header must not cause a TypeError.
-    signatures = [value.lower().encode("utf-8", "replace") for name, value in pairs if name == "v1" and value]
-    if not signatures:
-        raise WebhookVerificationError("The signature header holds no v1=… part, the only kind that this client knows.")
-    return signatures, next((value for name, value in pairs if name == "kid" and value), None)
-
-
-def _keys(secret: str | Mapping[str, str], key_id: str | None) -> list[bytes]:
-    secrets = {key_id or "": secret} if isinstance(secret, str) else dict(secret)
-    # Anybody can sign with an empty secret, and a forgotten environment variable results in one.
-    if not secrets or not all(value.strip() for value in secrets.values()):
-        raise BadRequestError("the webhook secret is empty; the console shows it beside the endpoint")
-    if key_id is not None and not isinstance(secret, str):
-        if key_id not in secrets:
-            known = ", ".join(sorted(secrets))
-            raise WebhookVerificationError(f"The delivery is signed with the key {key_id!r}; known keys: {known}.")
-        secrets = {key_id: secrets[key_id]}
-    return [value.strip().encode() for value in secrets.values()]
-
-
 def _check_age(timestamp: str, now: float, tolerance: float) -> None:
-    try:
-        age = now - int(timestamp)
-    except ValueError:
-        raise WebhookVerificationError("The timestamp header is not a number of seconds.") from None
+    if not _SECONDS.fullmatch(timestamp):
+        raise WebhookVerificationError("The timestamp header is not a number of seconds.")
+    age = now - int(timestamp)
     if abs(age) > tolerance:
         side = "old" if age > 0 else "ahead of this machine's clock"
         raise WebhookVerificationError(
