@@ -12,6 +12,7 @@ from .delivery import (
     challenge_response,
     parse_webhook,
 )
+from .secrets import read_secrets
 from .signature import WebhookSecrets, WebhookVerificationError, sign
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "WebhookVerificationError",
     "challenge_response",
     "parse_webhook",
+    "read_secrets",
     "sign",
 ]
