@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {"errors", "request"},
     "settings": {"errors"},
     "pricing": set(),
-    "webhooks": {"errors", "results"},
+    "webhooks": {"_flows", "_transport", "catalog", "errors", "results"},
     # the private layers, from the bottom up
     "_images": {"catalog", "errors"},
     "_model_rules": {"_images", "catalog"},
@@ -46,14 +46,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_storage": {"_images", "errors"},
     "_polling": {"errors"},
     "_transport": {"_version"},
-    "_wire": {"_flows.operations", "_references", "account", "catalog", "errors", "pricing", "request", "results"},
+    "_wire": {
+        *("_flows.operations", "_references", "account", "catalog", "errors", "pricing", "request", "results"),
+        *("webhooks.delivery", "webhooks.endpoints"),
+    },
     "ledger": {"_references", *DATA},
-    "_flows": {"_images", "_polling", "_references", "_storage", "_wire", *LEDGER_RULES, *DATA},
+    "_flows": {
+        *("_images", "_polling", "_references", "_storage", "_wire", "webhooks.endpoints", "webhooks.secrets"),
+        *(*LEDGER_RULES, *DATA),
+    },
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
     "_base_client": {"_drivers", "_flows", "_polling", "_storage", "ledger", *DATA},
-    "client": {"_base_client", "_drivers", "_flows", "async_client", *DATA},
-    "async_client": {"_base_client", "_drivers", "_flows", *DATA},
+    "client": {"_base_client", "_drivers", "_flows", "async_client", "webhooks", *DATA},
+    "async_client": {"_base_client", "_drivers", "_flows", "webhooks", *DATA},
     "": {"async_client", "client", *DATA},
     # the one page of private pieces that integrations may use
     "adapters": {"_flows", "_images", "_references", "_storage", "_transport", "errors"},

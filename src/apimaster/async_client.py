@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._drivers.aio import AsyncTransport
     from .ledger import Ledger, Settlement
     from .pricing import PriceList
+    from .webhooks import AsyncWebhooks
 
 
 class AsyncAPIMaster(BaseClient):
@@ -314,6 +315,16 @@ class AsyncAPIMaster(BaseClient):
         from ._flows.pricing import price_list  # rarely needed
 
         return await self._driver.run(price_list(self._context, self._ask_timeout, self._spellings(model)))
+
+    @property
+    def webhooks(self) -> AsyncWebhooks:
+        """Webhook endpoints and events: create, list, verify, enable, disable, rotate, events, redeliver, capabilities.
+
+        It shares the connections and options of this client. See docs/webhooks.md.
+        """
+        from .webhooks.async_management import AsyncWebhooks  # rarely needed
+
+        return AsyncWebhooks(self._driver, self._context, self._ask_timeout, self.model)
 
     async def aclose(self) -> None:
         """Close the connections, on all event loops. Closing twice does no harm."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .async_client import AsyncAPIMaster
     from .ledger import Ledger, Settlement
     from .pricing import PriceList
+    from .webhooks import Webhooks
 
 
 class APIMaster(BaseClient):
@@ -377,6 +378,16 @@ class APIMaster(BaseClient):
         from ._flows.pricing import price_list  # rarely needed
 
         return self._driver.run(price_list(self._context, self._ask_timeout, self._spellings(model)))
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Webhook endpoints and events: create, list, verify, enable, disable, rotate, events, redeliver, capabilities.
+
+        It shares the connections and options of this client. See docs/webhooks.md.
+        """
+        from .webhooks.management import Webhooks  # rarely needed
+
+        return Webhooks(self._driver, self._context, self._ask_timeout, self.model)
 
     def as_async(self) -> AsyncAPIMaster:
         """An asyncio client with the same settings, poll rate and history of durations. Close it separately.

@@ -1,8 +1,8 @@
 """Send one call to the gateway, with as many retries as the rules allow.
 
-Two flows, for the two kinds of call: ``buy`` for the one that costs money and ``ask`` for everything that is free. They
-differ in one thing: if the connection breaks, nobody knows whether the purchase went through, so ``buy`` stops there,
-while ``ask`` retries.
+Three flows, for the three kinds of call: ``buy`` for the one that costs money, ``ask`` for what is free and may be sent
+again, and ``act`` for what is free and must not be made twice. If the connection breaks, nobody knows whether a
+purchase or an act went through, so ``buy`` and ``act`` stop there, while ``ask`` retries.
 """
 
 from __future__ import annotations
@@ -64,6 +64,19 @@ def ask(
     )
 
 
+def act(context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT) -> Flow[Reply]:
+    """Send a call that is free and must not be made twice, such as one that makes something new.
+
+    It is retried only if nothing left this machine. ``deadline`` is monotonic, ``timeout`` in seconds.
+
+    Raises:
+        OutcomeUnknownError: it went out, and no answer of the gateway came back. The caller knows what that means for
+            its call; nothing was charged.
+        APIMasterError: as the reply says.
+    """
+    return (yield from _exchange(context, call, deadline, timeout, paid=False, long=False, once=True))
+
+
 def sleep(seconds: float) -> Flow[None]:
     """A pause, and nothing else."""
     yield Sleep(seconds)
@@ -78,6 +91,7 @@ def _exchange(
     paid: bool,
     long: bool,
     retry_rate_limit: bool = True,
+    once: bool = False,
     rest: Callable[[float], Flow[None]] = sleep,
     resubmit_502: bool = True,
 ) -> Flow[Reply]:
@@ -103,16 +117,17 @@ def _exchange(
             last = not_reached(f"Could not reach {context.base_url}: {error}. Nothing was sent.", error)
         except (Broken, Refused) as error:  # a reply of a gigabyte counts as none
             yield from _log_end(call, "no reply", started)
-            last = _broken(error, paid=paid)
+            last = _broken(error, paid=paid or once)
         else:
             yield from _log_end(call, f"HTTP {reply.status}", started)
             log_routing(call, reply)
             if 200 <= reply.status < 300:
                 return reply
             now = yield Now()
-            answer = error_from(reply, paid=paid, wall=now.wall, resubmit_502=resubmit_502)
+            answer = error_from(reply, paid=paid or once, wall=now.wall, resubmit_502=resubmit_502)
             last = with_hint(answer, context.base_url)
         final = isinstance(last, RateLimitError) and not retry_rate_limit
+        final = final or (once and not isinstance(last, APIConnectionError))
         pause = None if final else policy.pause(attempt, last)
         now = yield Now()
         if pause is None or now.monotonic + pause >= deadline:

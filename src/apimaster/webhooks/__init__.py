@@ -1,7 +1,12 @@
-"""Webhooks: the gateway reports the end of a task to a server of yours (docs/endpoint.md, "Webhooks").
+"""Webhooks: the gateway reports the end of a task to a server of yours (docs/webhooks.md).
 
-``parse_webhook`` verifies and parses a delivery.
+``parse_webhook`` verifies and parses a delivery; ``client.webhooks``, a ``Webhooks`` or ``AsyncWebhooks``, manages
+endpoints and reads events.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .delivery import (
     DEFAULT_TOLERANCE,
@@ -12,19 +17,58 @@ from .delivery import (
     challenge_response,
     parse_webhook,
 )
+from .endpoints import (
+    CreatedWebhookEndpoint,
+    RotatedWebhookSecret,
+    WebhookCapabilities,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEventDetails,
+    WebhookEventSummary,
+    WebhookOutcomeUnknownError,
+    WebhookSecretNotSavedError,
+)
 from .secrets import read_secrets
 from .signature import WebhookSecrets, WebhookVerificationError, sign
+
+if TYPE_CHECKING:
+    from .async_management import AsyncWebhooks
+    from .management import Webhooks
 
 __all__ = [
     "DEFAULT_TOLERANCE",
     "TASK_COMPLETED",
     "TASK_FAILED",
     "VERIFICATION",
+    "AsyncWebhooks",
+    "CreatedWebhookEndpoint",
+    "RotatedWebhookSecret",
+    "WebhookCapabilities",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
+    "WebhookEventDetails",
+    "WebhookEventSummary",
+    "WebhookOutcomeUnknownError",
+    "WebhookSecretNotSavedError",
     "WebhookSecrets",
     "WebhookVerificationError",
+    "Webhooks",
     "challenge_response",
     "parse_webhook",
     "read_secrets",
     "sign",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # These two start flows, and the flows import the results from here.
+    if name == "Webhooks":
+        from .management import Webhooks
+
+        return Webhooks
+    if name == "AsyncWebhooks":
+        from .async_management import AsyncWebhooks
+
+        return AsyncWebhooks
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from ..errors import BadRequestError
 MOST_EVENTS: Final = 100
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:~-]{0,199}")
 _LONGEST_SHOWN: Final = 80
+_LONGEST_MODEL: Final = 200
 _LARGEST_OFFSET: Final = 2**53
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
@@ -70,6 +71,18 @@ def checked_status(value: object) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
     if not _WORD.fullmatch(text):
         raise BadRequestError(f"status is {shown(value)}; accepted: one word, such as pending or delivered")
+    return text
+
+
+def checked_model(value: object) -> str:
+    """A model id, without the blanks around it.
+
+    Raises:
+        BadRequestError: it can't be one.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or len(text) > _LONGEST_MODEL or not text.isprintable():
+        raise BadRequestError(f"model is {shown(value)}; accepted: a model id such as gemini-3.1-flash-image")
     return text
 
 
