@@ -3,8 +3,8 @@
 The forms of some replies are not documented, such as that of ``PATCH``. So a reader takes an object that is under a
 name, under ``data``, or at the top. ``webhook_rows`` reads the objects themselves.
 
-Replies that hold a secret are read here and never quoted: an error that says what could not be read shows no part of
-them.
+Some of the replies hold a secret. So none is ever quoted: an error that says what could not be read shows nothing of
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ..webhooks.endpoints import (
     WebhookEventDetails,
     WebhookEventSummary,
 )
-from .messages import Unreadable, excerpt, object_in
+from .json_reply import parsed
+from .messages import Unreadable
 from .webhook_rows import delivery_of, endpoint_of, event_of, flag_of, id_of, payload_of, text_of, time_of
 
 ENDPOINTS_PATH: Final = "/webhook-endpoints"
@@ -150,14 +151,14 @@ def read_event(reply: Reply, event_id: str) -> WebhookEventDetails:
     Raises:
         Unreadable: the reply is not an event.
     """
-    document = object_in(reply)
+    document = _document(reply)
     inner = document.get("data")
     if isinstance(inner, dict) and "event" not in document:
         document = inner
     row = document.get("event")
     summary = event_of({"id": event_id, **(row if isinstance(row, dict) else document)})
     if summary is None or not ({"event", "payload", "deliveries"} & document.keys() or "type" in document):
-        raise Unreadable(f"no event in {excerpt(reply)}")
+        raise _unreadable("no event", reply)
     listed = document.get("deliveries")
     rows = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     return WebhookEventDetails(
@@ -173,12 +174,12 @@ def read_capabilities(reply: Reply, model: str) -> WebhookCapabilities:
     Raises:
         Unreadable: the reply does not say whether it does.
     """
-    document = object_in(reply)
+    document = _document(reply)
     if not isinstance(flag_of(document.get("supported")), bool) and isinstance(document.get("data"), dict):
         document = document["data"]
     supported = flag_of(document.get("supported"))
     if supported is None:
-        raise Unreadable(f"no capabilities in {excerpt(reply)}")
+        raise _unreadable("no capabilities", reply)
     listed = document.get("events")
     events = [text_of(each) for each in listed[:_MOST_ROWS]] if isinstance(listed, list) else []
     return WebhookCapabilities(
@@ -192,10 +193,25 @@ def read_capabilities(reply: Reply, model: str) -> WebhookCapabilities:
 # --- parts ------------------------------------------------------------------------------------------------
 
 
+def _document(reply: Reply) -> dict[str, Any]:
+    """The JSON object that is the body."""
+    try:
+        document = parsed(reply.body)
+    except ValueError:
+        raise _unreadable("no JSON", reply) from None
+    if not isinstance(document, dict):
+        raise _unreadable("no JSON object", reply)
+    return document
+
+
+def _unreadable(missing: str, reply: Reply) -> Unreadable:
+    return Unreadable(f"{missing} in {len(reply.body)} bytes (HTTP {reply.status})")
+
+
 def _object(reply: Reply) -> dict[str, Any]:
     """The object that is the body, or that is under ``data``; empty if there is none, since the change was made."""
     try:
-        document = object_in(reply)
+        document = _document(reply)
     except Unreadable:
         return {}
     inner = document.get("data")
@@ -212,14 +228,14 @@ def _first(document: Mapping[str, Any], row: Mapping[str, Any], name: str) -> ob
 
 
 def _rows(reply: Reply, name: str) -> list[dict[str, Any]]:
-    document = object_in(reply)
+    document = _document(reply)
     listed = document.get("data", document.get(name, reply))
     if isinstance(listed, dict):
         listed = listed.get(name, listed.get("items", reply))
     if listed is None:
         return []  # how the gateway's language writes a list that was never filled
     if not isinstance(listed, list):
-        raise Unreadable(f"no list of {name} in the reply (HTTP {reply.status})")
+        raise _unreadable(f"no list of {name}", reply)
     return [row for row in listed[:_MOST_ROWS] if isinstance(row, dict)]
 
 
