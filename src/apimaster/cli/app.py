@@ -31,6 +31,7 @@ from .printing import print_result
 from .resume import CommandStopped
 from .signals import stop_signals
 from .task import task
+from .webhooks.app import register as register_webhooks
 
 # Newer versions of typer contain a copy of click, older ones use the package: this is the class in both.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -47,6 +48,7 @@ for _command in (generate, task, account, models, cost, emulator, doctor):
     app.command()(_command)
 register_batch(app)
 register_ledger(app)
+register_webhooks(app)
 
 
 def _print_version(requested: bool) -> None:

@@ -1,7 +1,8 @@
 """Which error ends the command with which exit code.
 
 The code that matters most is 7: the account was or may have been charged and the picture is not here, so a script must
-not simply run the command again. It depends on ``.billed``, whatever the class; the other codes say who has to act.
+not simply run the command again. It depends on ``.billed``, whatever the class; the other codes say who has to act. An
+endpoint or a secret that may have been made has the same code, although it costs nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..errors import (
     RateLimitError,
 )
 from ..results import ImageFailure
+from ..webhooks import WebhookOutcomeUnknownError
 
 OK: Final = 0
 BUG: Final = 1
@@ -42,6 +44,7 @@ _CODES: Final[tuple[tuple[type[APIMasterError], int], ...]] = (
     (NotFoundError, UNREACHABLE),
     (RateLimitError, UNREACHABLE),
     (LedgerError, UNREACHABLE),
+    (WebhookOutcomeUnknownError, UNKNOWN),
 )
 
 

@@ -1,0 +1,1 @@
+"""``apimaster webhooks``: endpoints, their secrets, and the events that go there."""
