@@ -1,4 +1,7 @@
-"""Receive webhooks: python webhook_receiver.py [PORT]. Needs APIMASTER_WEBHOOK_SECRET, and a key to fetch pictures.
+"""Receive webhooks: python webhook_receiver.py [PORT]. Needs a key to fetch pictures, and the endpoint's secret.
+
+APIMASTER_WEBHOOK_SECRETS names the file that `apimaster webhooks create URL --save-secret FILE` wrote. It is read for
+each delivery, so that a rotation needs no restart. Or APIMASTER_WEBHOOK_SECRET holds the secret itself.
 
 The receiver answers first and fetches the picture afterwards, because the gateway sends an event again if the answer
 takes too long. It saves each event by its id before it answers. So it handles an event once, even if the event comes
@@ -17,12 +20,13 @@ from apimaster import APIMaster, APIMasterError, Task
 from apimaster.webhooks import (
     VERIFICATION,
     WebhookEvent,
+    WebhookSecrets,
     WebhookVerificationError,
     challenge_response,
     parse_webhook,
+    read_secrets,
 )
 
-SECRET = os.environ["APIMASTER_WEBHOOK_SECRET"]
 MAX_BODY = 1024 * 1024
 to_fetch: queue.Queue[tuple[str, Task]] = queue.Queue()
 
@@ -47,6 +51,12 @@ def enqueue(event: WebhookEvent) -> None:
         to_fetch.put((event.id, event.task))
 
 
+def secrets() -> WebhookSecrets:
+    """The secrets that may have signed a delivery: two of them for a day after a rotation."""
+    file = os.environ.get("APIMASTER_WEBHOOK_SECRETS")
+    return read_secrets(file) if file else os.environ["APIMASTER_WEBHOOK_SECRET"]
+
+
 class Receiver(BaseHTTPRequestHandler):
     """Handles one delivery."""
 
@@ -58,7 +68,7 @@ class Receiver(BaseHTTPRequestHandler):
         if not 0 < length <= MAX_BODY:
             return self.answer(400, {"error": f"the body must have 1 to {MAX_BODY} bytes"})
         try:
-            event = parse_webhook(self.rfile.read(length), dict(self.headers), SECRET)
+            event = parse_webhook(self.rfile.read(length), dict(self.headers), secrets())
         except WebhookVerificationError as error:
             return self.answer(400, {"error": str(error)})
         if event.type == VERIFICATION:
@@ -95,6 +105,7 @@ def fetch() -> None:
 
 
 if __name__ == "__main__":
+    secrets()  # a missing one shows now, and not at the first delivery
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8789
     for (body,) in open_events().execute("SELECT body FROM events WHERE NOT done"):
         enqueue(WebhookEvent.model_validate_json(body))

@@ -113,9 +113,9 @@ def receiver() -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.terminate()
 
 
-def deliver(url: str, event: dict[str, Any], secret: str = SECRET) -> tuple[int, Any]:
+def deliver(url: str, event: dict[str, Any], secret: str = SECRET, key_id: str = "1") -> tuple[int, Any]:
     body = json.dumps(event).encode()
-    request = urllib.request.Request(url, body, sign(body, secret, timestamp=int(time.time())))
+    request = urllib.request.Request(url, body, sign(body, secret, timestamp=int(time.time()), key_id=key_id))
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
             return response.status, json.load(response)
@@ -151,6 +151,23 @@ def test_webhook_receiver(emu: Emulator, tmp_path: Path) -> None:
         assert process.stdout.readline().startswith(f"{task.id}: received")
     assert len(pictures(tmp_path / "received")) == 2  # one for each task, although one event came twice
     assert len(emu.bill.charges) == 2
+
+
+def test_webhook_receiver_needs_no_restart_after_a_rotation(
+    emu: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secrets.json"
+    monkeypatch.delenv("APIMASTER_WEBHOOK_SECRET")
+    monkeypatch.setenv("APIMASTER_WEBHOOK_SECRETS", str(file))
+    with APIMaster() as client:
+        made = client.webhooks.create("https://example.com/hooks", save_secret=file)
+        with receiver() as (url, _):
+            rotated = client.webhooks.rotate(made.endpoint, save_secret=file)
+            challenge = {"id": "evt_1", "type": "webhook.endpoint_verification", "data": {"challenge": "c-1"}}
+            for key_id, secret in {**made.secrets, **rotated.secrets}.items():
+                status, answer = deliver(url, challenge, secret.get_secret_value(), key_id)
+                assert (status, answer) == (200, {"challenge": "c-1"})
+            assert deliver(url, challenge, "forged", str(rotated.key_id))[0] == 400
 
 
 @pytest.mark.parametrize("name", NAMES)
