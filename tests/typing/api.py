@@ -23,6 +23,13 @@ from apimaster import (
     Task,
     TaskTimeoutError,
 )
+from apimaster.webhooks import (
+    CreatedWebhookEndpoint,
+    RotatedWebhookSecret,
+    WebhookEndpoint,
+    WebhookEvent,
+    parse_webhook,
+)
 
 
 def blocking() -> None:
@@ -50,6 +57,12 @@ def blocking() -> None:
         assert_type(client.charges()[0], Charge)
         assert_type(client.price_list(), PriceList)
         assert_type(client.price_list(model="gpt-image-2").price("gpt-image-2", "2K"), Decimal | None)
+        made = client.webhooks.create("https://example.com/hooks", save_secret=Path("secrets.json"))
+        assert_type(made, CreatedWebhookEndpoint)
+        assert_type(client.webhooks.list(), tuple[WebhookEndpoint, ...])
+        assert_type(client.webhooks.event("evt_1").payload, WebhookEvent | None)
+        assert_type(parse_webhook(b"", {}, made.secrets), WebhookEvent)
+        assert_type(parse_webhook(b"", {}, [made.signing_secret, "older"]), WebhookEvent)
 
 
 async def asynchronous() -> None:
@@ -60,6 +73,7 @@ async def asynchronous() -> None:
         assert_type(client, AsyncAPIMaster)
         assert_type(await client.generate("a cat", mode="sync", on_progress=on_progress), ImageResult)
         assert_type(await client.submit("a cat"), Task)
+        assert_type(await client.webhooks.rotate("whep_1"), RotatedWebhookSecret)
 
 
 def errors(error: APIMasterError) -> None:
