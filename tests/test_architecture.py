@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {"errors", "request"},
     "settings": {"errors"},
     "pricing": set(),
-    "webhooks": {"_flows", "_transport", "catalog", "errors", "results"},
+    "webhooks": {"_flows", "_transport", "catalog", "errors", "request", "results"},
     # the private layers, from the bottom up
     "_images": {"catalog", "errors"},
     "_model_rules": {"_images", "catalog"},
@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
-    "_base_client": {"_drivers", "_flows", "_polling", "_storage", "ledger", *DATA},
+    "_base_client": {"_drivers", "_flows", "_polling", "_storage", "ledger", "webhooks", *DATA},
     "client": {"_base_client", "_drivers", "_flows", "async_client", "webhooks", *DATA},
     "async_client": {"_base_client", "_drivers", "_flows", "webhooks", *DATA},
     "": {"async_client", "client", *DATA},
@@ -87,6 +87,7 @@ HARMLESS = {
     "ledger/turns.py": {"time"},  # how long a step may wait for its turn
     "webhooks/delivery.py": {"time"},  # the age of a delivery, where the caller does not hand in the time
     "webhooks/secrets.py": {"time"},  # whether a secret that was replaced has ended, in the same case
+    "webhooks/waiter.py": {"time"},  # how long a report waits for somebody to ask for it
 }
 # What decides, and so can be tested without waiting: these import nothing that acts.
 PURE = {"_flows", "_polling", "_wire", "account", "catalog", "errors", "pricing", "request", "results"}
@@ -339,7 +340,8 @@ METHODS = {
     "charges": "since",
     "price_list": "model",
     "settle": "keys save_to timeout",
-    "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures",
+    "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures "
+    "webhook_waiter",
 }
 
 
@@ -398,7 +400,8 @@ def test_both_clients_are_made_the_same_way() -> None:
     transport = awaited.pop("transport")
     assert transport.default == "httpx"
     assert list(blocking) == list(awaited)
-    assert " ".join(blocking) == "api_key base_url model timeout max_retries http_client max_polls_per_second ledger"
+    names = "api_key base_url model timeout max_retries http_client max_polls_per_second ledger webhook_waiter"
+    assert " ".join(blocking) == names
     for name, parameter in blocking.items():
         assert parameter.default == awaited[name].default
         if name != "http_client":

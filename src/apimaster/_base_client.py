@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .ledger import Ledger
+    from .webhooks import WebhookWaiter
 
 _MODES: Final = get_args(Mode)
 _ASK_TIMEOUT: Final = 60.0
@@ -51,6 +52,7 @@ class BaseClient:
         max_retries: int,
         max_polls_per_second: float | None,
         ledger: Ledger | str | os.PathLike[str] | None,
+        webhook_waiter: WebhookWaiter | None,
     ) -> None:
         self._settings = resolve(api_key, base_url)
         self._codec = HttpxCodec(self._settings)
@@ -64,6 +66,7 @@ class BaseClient:
             rate_limiter,
             ledger=_resolved(ledger),
             account=account_of(self._settings.base_url, self._settings.api_key.get_secret_value()),
+            waiter=_waiter(webhook_waiter),
         )
 
     @property
@@ -91,6 +94,7 @@ class BaseClient:
         purchase_asked: ImageRequest | None = None,
         plan_again: Callable[[APIMasterError], bool] | None = None,
         flush_pictures: bool | None = None,
+        webhook_waiter: WebhookWaiter | None = None,
     ) -> Self:
         """The same client with other options. Both share connections, the poll rate and the history of durations.
 
@@ -107,10 +111,11 @@ class BaseClient:
             plan_again: called with the error of a purchase that failed before there was a task, at no cost. True: it
                 stays planned in the ledger, because your own code asks again; False: it has failed.
             flush_pictures: whether a picture must be on the disk (fsync) before its purchase counts as saved.
+            webhook_waiter: the ``WebhookWaiter`` that tells this client how its tasks have ended.
 
         Raises:
             BadRequestError: the client sets such a header itself, a header is not valid, the number is negative, or the
-                ledger's place or the name is not accepted.
+                ledger's place, the name or the waiter is not accepted.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
@@ -129,6 +134,8 @@ class BaseClient:
             made._context = replace(made._context, plan_again=plan_again)
         if flush_pictures is not None:
             made._context = replace(made._context, flush_pictures=flush_pictures)
+        if webhook_waiter is not None:
+            made._context = replace(made._context, waiter=_waiter(webhook_waiter))
         return made
 
     @property
@@ -210,6 +217,19 @@ def _model(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise BadRequestError(f"model must be a model id or an alias, not {name!r}")
     return model_id(name.strip())
+
+
+def _waiter(given: WebhookWaiter | None) -> WebhookWaiter | None:
+    if given is None:
+        return None
+    from .webhooks import WebhookWaiter  # most programs have none
+
+    if not isinstance(given, WebhookWaiter):
+        raise BadRequestError(
+            f"webhook_waiter must be a WebhookWaiter, not {type(given).__name__}",
+            advice="Make one: apimaster.webhooks.WebhookWaiter(secret).",
+        )
+    return given
 
 
 def _count(name: str, value: int) -> int:

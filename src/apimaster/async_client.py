@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._drivers.aio import AsyncTransport
     from .ledger import Ledger, Settlement
     from .pricing import PriceList
-    from .webhooks import AsyncWebhooks
+    from .webhooks import AsyncWebhooks, WebhookWaiter
 
 
 class AsyncAPIMaster(BaseClient):
@@ -54,9 +54,10 @@ class AsyncAPIMaster(BaseClient):
         http_client: httpx.AsyncClient | None = None,
         max_polls_per_second: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
+        webhook_waiter: WebhookWaiter | None = None,
         transport: AsyncTransport = "httpx",
     ) -> None:
-        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger)
+        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger, webhook_waiter)
         from ._drivers.aio import AsyncDriver  # imports asyncio, which takes as long as all the rest
 
         self._driver = AsyncDriver(self._codec, http_client, transport)

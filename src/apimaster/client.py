@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .async_client import AsyncAPIMaster
     from .ledger import Ledger, Settlement
     from .pricing import PriceList
-    from .webhooks import Webhooks
+    from .webhooks import Webhooks, WebhookWaiter
 
 
 class APIMaster(BaseClient):
@@ -44,6 +44,8 @@ class APIMaster(BaseClient):
         max_polls_per_second: for all tasks of this client together: polls are free, but others use the gateway too.
         ledger: a ``Ledger``, or the path or URL of one, in which each purchase is written before its request goes out;
             None: ``APIMASTER_LEDGER``, else none. See docs/ledger.md.
+        webhook_waiter: a ``WebhookWaiter`` that takes the gateway's webhooks: calls wait for these, and poll rarely.
+            See docs/webhooks.md.
 
     Raises:
         AuthenticationError: there is no key.
@@ -61,8 +63,9 @@ class APIMaster(BaseClient):
         http_client: httpx.Client | None = None,
         max_polls_per_second: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
+        webhook_waiter: WebhookWaiter | None = None,
     ) -> None:
-        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger)
+        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger, webhook_waiter)
         self._driver = SyncDriver(self._codec, http_client)
 
     def generate(

@@ -1,7 +1,8 @@
 """A driver that is moved by hand: scripted replies and a clock of its own, so a ten-minute wait takes a millisecond.
 
 It performs the same operations as the two real drivers, flows that go together included: every flow is a strand,
-and the strand whose next moment comes first goes on. Time passes only in ``Sleep`` and in exchanges.
+and the strand whose next moment comes first goes on. Time passes only in ``Sleep`` and in exchanges. What happens
+meanwhile, such as the delivery of a webhook, is put at a time with ``at``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from apimaster._flows.context import Context
@@ -34,6 +37,8 @@ from apimaster.errors import APIMasterError
 
 BASE_URL = "https://gateway.test/v1"
 WALL = 1_760_000_000.0
+
+_CAN_BE_WOKEN = object()
 
 Answer = Reply | Exception
 Answerer = Callable[[Send, float], Answer]
@@ -109,8 +114,10 @@ class HandDriver:
         self.slept: list[float] = []
         self.told: list[Any] = []
         self.most_at_once = 0
-        self._heap: list[tuple[float, int, _Strand, Any]] = []
+        self._heap: list[tuple[float, int, _Strand | Callable[[], object], Any]] = []
         self._order = 0
+        self._sleeping: dict[int, _Strand] = {}
+        self._woken: list[int] = []
 
     @property
     def paths(self) -> list[str]:
@@ -124,7 +131,14 @@ class HandDriver:
         root = _Strand(flow)
         self._push(self.now, root, None)
         while self._heap:
-            self.now, _, strand, answer = heapq.heappop(self._heap)
+            when, order, strand, answer = heapq.heappop(self._heap)
+            if answer is _CAN_BE_WOKEN and self._sleeping.pop(order, None) is None:
+                continue  # it was woken before
+            self.now, answer = when, None if answer is _CAN_BE_WOKEN else answer
+            if not isinstance(strand, _Strand):
+                strand()
+                self._wake()
+                continue
             done, value = self._step(strand, answer)
             if not done:
                 continue
@@ -137,7 +151,21 @@ class HandDriver:
             self._child_ended(strand, value)
         raise AssertionError("the flow waits for something that never happens")
 
-    def _push(self, when: float, strand: _Strand, answer: Any) -> None:
+    def at(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something so many seconds after the start, such as delivering a webhook."""
+        self._push(1000.0 + seconds, action, None)
+
+    def _note_woken(self, order: int, _: Future[None]) -> None:
+        self._woken.append(order)
+
+    def _wake(self) -> None:
+        """Let whoever sleeps until something has happened go on, if it has."""
+        woken, self._woken = self._woken, []
+        for order in woken:
+            if strand := self._sleeping.pop(order, None):
+                self._push(self.now, strand, None)
+
+    def _push(self, when: float, strand: _Strand | Callable[[], object], answer: Any) -> None:
         self._order += 1
         heapq.heappush(self._heap, (when, self._order, strand, answer))
 
@@ -155,6 +183,11 @@ class HandDriver:
                 return False, None
             seconds, answer = passes
             if seconds > 0:
+                if isinstance(operation, Sleep) and operation.until is not None:
+                    answer = _CAN_BE_WOKEN
+                    order = self._order + 1
+                    self._sleeping[order] = strand
+                    operation.until.add_done_callback(partial(self._note_woken, order))
                 self._push(self.now + seconds, strand, answer)
                 return False, None
 
@@ -162,10 +195,10 @@ class HandDriver:
         match operation:
             case Now():
                 return 0.0, Instant(self.now, WALL + self.now - 1000.0)
-            case Sleep(seconds):
+            case Sleep(seconds, until):
                 assert seconds >= 0
                 self.slept.append(seconds)
-                return seconds, None
+                return 0.0 if until is not None and until.done() else seconds, None
             case Notify(callback, progress):
                 self.told.append(progress)
                 callback(progress)

@@ -94,8 +94,11 @@ class AsyncDriver:
                 return Instant(time.monotonic(), time.time())
             case Send():
                 return await self._send(operation)
-            case Sleep(seconds):
-                await asyncio.sleep(seconds)
+            case Sleep(seconds, until):
+                if until is None:
+                    await asyncio.sleep(seconds)
+                else:
+                    await self._session().mailbox.wait_at_most(until, seconds)
                 return None
             case Notify():
                 await _notify(operation)

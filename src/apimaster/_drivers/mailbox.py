@@ -28,6 +28,16 @@ class Mailbox:
         future.add_done_callback(lambda done: self._arrive(done, waiter))
         return await waiter
 
+    async def wait_at_most(self, future: Future[None], seconds: float) -> None:
+        """Wait until ``future`` is done, at most so many seconds."""
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+        future.add_done_callback(lambda done: self._arrive(done, waiter))
+        timer = self._loop.call_later(seconds, _end, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
     def _arrive(self, future: Future[Any], waiter: asyncio.Future[Any]) -> None:
         with self._lock:
             self._arrived.append((future, waiter))
@@ -48,3 +58,8 @@ class Mailbox:
                 waiter.set_exception(error)
             else:
                 waiter.set_result(future.result())
+
+
+def _end(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -39,6 +39,7 @@ from .._transport import build_client
 from ..errors import APIMasterError
 from .departure import Departure
 from .httpx import MAX_REPLY_BYTES, BodyLimit, HttpxCodec, broken_replies, headers_of, mapped_errors, reply_limit
+from .waking import Stop, sleep_until
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class SyncDriver:
         """Whether requests go through an ``httpx.Client`` of the caller's own."""
         return self._given is not None
 
-    def run(self, flow: Flow[T], stop: threading.Event | None = None) -> T:
+    def run(self, flow: Flow[T], stop: Stop | None = None) -> T:
         """Run ``flow`` to its end. ``stop`` interrupts it between two operations and in its sleeps."""
         answer: Any = None
         thrown: BaseException | None = None
@@ -83,14 +84,16 @@ class SyncDriver:
         finally:
             flow.close()
 
-    def _perform(self, operation: Operation, stop: threading.Event | None) -> object:
+    def _perform(self, operation: Operation, stop: Stop | None) -> object:
         match operation:
             case Now():
                 return Instant(time.monotonic(), time.time())
             case Send():
                 return self._send(operation)
-            case Sleep(seconds):
-                if stop is None:
+            case Sleep(seconds, until):
+                if until is not None:
+                    sleep_until(until, seconds, stop)
+                elif stop is None:
                     time.sleep(seconds)
                 else:
                     stop.wait(seconds)
@@ -104,7 +107,7 @@ class SyncDriver:
             case Fetch():
                 return self._fetch(operation)
             case Gather():
-                return _in_threads(self.run, operation, stop or threading.Event())
+                return _in_threads(self.run, operation, stop or Stop())
 
     def _send(self, operation: Send) -> Reply:
         body_limit = BodyLimit(reply_limit(operation, MAX_REPLY_BYTES), time.monotonic() + operation.timeout)
@@ -157,9 +160,7 @@ class SyncDriver:
                 client.close()
 
 
-def _in_threads(
-    run: Callable[[Flow[object], threading.Event], object], operation: Gather, stop: threading.Event
-) -> list[object]:
+def _in_threads(run: Callable[[Flow[object], Stop], object], operation: Gather, stop: Stop) -> list[object]:
     """Outcomes in order. Setting ``stop`` interrupts all flows at their next operation or in their sleep."""
     outcomes: list[object] = [None] * len(operation.flows)
     broken: list[BaseException] = []

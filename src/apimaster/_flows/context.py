@@ -12,6 +12,7 @@ from ..errors import APIMasterError
 from .purchase import LedgerLike
 from .retry import RetryPolicy
 from .spellings import Spellings
+from .task_events import WaiterLike
 
 if TYPE_CHECKING:
     from ..request import ImageRequest
@@ -26,7 +27,7 @@ class Context:
     ``alias`` another name by which it finds the purchases of these flows; ``asked`` is what it compares under a key,
     None if that is the request itself. ``plan_again`` says whether a purchase that
     failed at no cost stays planned in the ledger; with ``flush_pictures`` a picture is on the disk before it counts as
-    saved. ``spellings`` knows which ids of a model the gateway takes.
+    saved. ``spellings`` knows which ids of a model the gateway takes; ``waiter`` takes webhooks.
     """
 
     base_url: str
@@ -42,3 +43,4 @@ class Context:
     plan_again: Callable[[APIMasterError], bool] | None = None
     flush_pictures: bool = False
     spellings: Spellings = field(default_factory=Spellings)
+    waiter: WaiterLike | None = None

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from .._wire.errors import error_from
 from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
 from ..catalog import SUBMIT_TIMEOUT, one_shot_limit, spec_for
-from ..errors import APIMasterError, NoImageError, NotFoundError, OutcomeUnknownError
+from ..errors import APIMasterError, BadRequestError, NoImageError, NotFoundError, OutcomeUnknownError
 from ..request import ImageRequest, Mode
 from ..results import GeneratedImage, ImageResult, Task
 from .collect import collect, collect_known, deliver
@@ -32,6 +32,7 @@ from .poll import describe_state, poll_once
 from .preparation import begin_call, prepare
 from .purchase import Known, Record, TakenOver
 from .send import ask, buy, describe_fault, with_hint
+from .task_events import NO_SUCH_WEBHOOK, note_submitted, with_webhook
 from .task_record import record_of_task
 
 T = TypeVar("T")
@@ -241,25 +242,41 @@ def _buy_spelled(context: Context, request: ImageRequest, mode: Mode, run: Image
         long=True,
         resubmit_502=request.spec.resubmit_502,
     )
-    return (yield from _accepted(context, reply, request))
+    return (yield from _accepted(context, reply, request, sent=request))
 
 
 def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Accepted]:
-    call = generation_call(request, run.references, submit=True)
+    sent = with_webhook(context.waiter, request)
+    try:
+        reply = yield from _send_submit(context, sent, run)
+    except BadRequestError as error:
+        if sent is request or error.code != NO_SUCH_WEBHOOK:
+            raise
+        # It cost nothing, and the caller did not ask for the webhook that the gateway refuses, but for a picture.
+        _log.warning("The gateway refuses the waiter's webhook for %s, so the task is polled", request.model)
+        yield from run.record.send_again(one_shot=False)
+        sent = request
+        reply = yield from _send_submit(context, sent, run)
+    return (yield from _accepted(context, reply, request, sent=sent))
+
+
+def _send_submit(context: Context, sent: ImageRequest, run: ImageRun) -> Flow[Reply]:
+    call = generation_call(sent, run.references, submit=True)
     pause = partial(run.record.pause, one_shot=False)
-    reply = yield from buy(
-        context,
-        call,
-        deadline=run.deadline,
-        pause=pause,
-        timeout=SUBMIT_TIMEOUT,
-        long=bool(run.references),
-        resubmit_502=request.spec.resubmit_502,
+    return (
+        yield from buy(
+            context,
+            call,
+            deadline=run.deadline,
+            pause=pause,
+            timeout=SUBMIT_TIMEOUT,
+            long=bool(run.references),
+            resubmit_502=sent.spec.resubmit_502,
+        )
     )
-    return (yield from _accepted(context, reply, request))
 
 
-def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Accepted]:
+def _accepted(context: Context, reply: Reply, request: ImageRequest, *, sent: ImageRequest) -> Flow[Accepted]:
     """The task or the pictures in a success reply to a purchase. If it is unreadable, the outcome is unknown."""
     try:
         accepted = read_accepted(reply, request)
@@ -275,5 +292,7 @@ def _accepted(context: Context, reply: Reply, request: ImageRequest) -> Flow[Acc
         raise error from None
     if isinstance(accepted, Task):
         _log.debug("task %s: submitted", accepted.id)
+        submitted: Instant = yield Now()
+        note_submitted(context.waiter, accepted, sent, submitted.monotonic)
         return accepted
     return Pictures(accepted, request.model)

@@ -5,7 +5,7 @@ operation       what the driver does                        what the flow gets
 ==============  ==========================================  ======================================
 Send            one HTTP exchange with the gateway          Reply, or NotSent / Broken is thrown in
 Fetch           one GET, streamed into a sink               Reply (body empty on success), or Refused
-Sleep           waits, in seconds                           None
+Sleep           waits, in seconds, or less if it is woken   None
 Now             reads the monotonic and the wall clock      Instant
 RunBlocking     runs a blocking function off the loop       what it returns
 Await           waits for the future of another thread      what it holds, or its exception is thrown in
@@ -134,9 +134,10 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so many seconds."""
+    """Wait so many seconds, and no longer than it takes until ``until`` is done, which any thread may do."""
 
     seconds: float
+    until: Future[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,19 @@
 A poll is free, so a fault while polling does not end the wait before its deadline: it only makes the next poll later.
 What ends the wait early is a definite answer: finished, failed, or a refusal that another poll can't change (the key
 was revoked, the task is unknown).
+
+A webhook may tell the end sooner than a poll (``task_events``). Then polls are rare.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from .._polling.schedule import TaskSchedule
+from .._polling.safety_net import SafetyNet
+from .._polling.schedule import Key, TaskSchedule
 from .._wire.errors import error_from, task_failure
 from .._wire.messages import BrokenPicture, Unreadable, read_task, task_call
 from ..catalog import DEFAULT_RESOLUTION
@@ -30,6 +34,7 @@ from ..results import Task
 from .context import Context
 from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
 from .send import ASK_TIMEOUT, describe_fault, log_routing, not_reached, with_hint
+from .task_events import TaskEvents
 
 _log = logging.getLogger("apimaster")
 
@@ -104,19 +109,35 @@ def poll_until_done(
         OutcomeUnknownError: it succeeded with a picture that can't be decoded.
         APIMasterError: the gateway refuses to tell; the task goes on and is paid for.
     """
+    events = TaskEvents.of(context.waiter, context.base_url, task, fresh=begun is not None)
+    begun = events.since if begun is None else begun
+    try:
+        return (yield from _poll(context, task, events, begun=begun, deadline=deadline, report=report))
+    finally:
+        events.close()
+
+
+def _poll(
+    context: Context, task: Task, events: TaskEvents, *, begun: float | None, deadline: float, report: Report
+) -> Flow[Task]:
     key = (task.model, (task.request.resolution if task.request else None) or DEFAULT_RESOLUTION)
     now: Instant = yield Now()
     start = now.monotonic if begun is None else begun
-    schedule = TaskSchedule(context.history, key, fresh=begun is not None)
+    plan = _Plan.of(context, key, events, fresh=begun is not None)
     fault: APIMasterError | None = None
     faults = 0
     # A task of another process may have finished long ago: its first poll is due now.
     earliest = now.monotonic
-    rested = begun is None
+    due = begun is None
     while True:
-        if not rested:
-            yield from _rest(schedule, start, earliest, deadline)
-        rested = False
+        ended = yield from _rest(plan, task, start, earliest, deadline, due=due)
+        if ended is not None:
+            now = yield Now()
+            if begun is not None and events.slept and ended.status == "succeeded":
+                context.history.observe(key, now.monotonic - start, now.monotonic - start)
+            yield from report(ended)
+            return outcome_of(ended)
+        due = False
         now = yield Now()
         turn = context.rate_limiter.reserve(now.monotonic)
         if turn > 0:
@@ -142,8 +163,7 @@ def poll_until_done(
             now = yield Now()
             _log.debug("task %s: %s, %.2f s after it began", task.id, describe_state(task), now.monotonic - start)
             earliest = now.monotonic
-            if task.status != "failed":  # how soon a task fails says nothing about how long one takes
-                schedule.polled(sent - start, now.monotonic - start, done=task.done, progress=task.progress)
+            plan.polled(sent - start, now.monotonic - start, task)
             yield from report(task)
             if task.done:
                 return outcome_of(task)
@@ -151,21 +171,58 @@ def poll_until_done(
             raise _timed_out(task, now.monotonic - start, fault)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """When the polls of one task are due: as usual, or rarely while a webhook is awaited."""
+
+    usual: TaskSchedule
+    rare: SafetyNet | None
+    events: TaskEvents
+
+    @classmethod
+    def of(cls, context: Context, key: Key, events: TaskEvents, *, fresh: bool) -> _Plan:
+        usual = TaskSchedule(context.history, key, fresh=fresh)
+        rare = None
+        if context.waiter is not None and events.awaited:
+            rare = SafetyNet(context.history, key, margin=context.waiter.margin, place=usual.place)
+        return cls(usual, rare, events)
+
+    def nap(self, elapsed: float) -> float:
+        """Seconds to sleep before asking again; 0 means: poll."""
+        if self.events.hinted:
+            return 0.0
+        return self.rare.nap(elapsed) if self.rare is not None and self.events.rarely else self.usual.nap(elapsed)
+
+    def polled(self, sent: float, received: float, task: Task) -> None:
+        """Take in an answered poll: ``sent`` and ``received`` are seconds since the submit."""
+        self.events.polled(done=task.done)
+        if self.rare is not None and not task.done:
+            self.rare.polled(sent)
+        if task.status != "failed":  # how soon a task fails says nothing about how long one takes
+            self.usual.polled(sent, received, done=task.done, progress=task.progress)
+
+
 def describe_state(task: Task) -> str:
     """Status and progress of a task, for a log."""
     return task.status if task.progress is None else f"{task.status} {task.progress:.0f} %"
 
 
-def _rest(schedule: TaskSchedule, start: float, earliest: float, deadline: float) -> Flow[None]:
-    """Sleep until the next poll is due: in naps, since what the polls of other tasks show may change when that is."""
+def _rest(plan: _Plan, task: Task, start: float, earliest: float, deadline: float, *, due: bool) -> Flow[Task | None]:
+    """Sleep until the next poll is due, or until a webhook tells how the task has ended, which is returned.
+
+    In naps, since what the polls of other tasks show may change when the poll is due.
+    """
     while True:
+        ended = plan.events.ended(task)
+        if ended is not None or due:
+            return ended
         now: Instant = yield Now()
         at = now.monotonic
-        rest = max(schedule.nap(at - start), earliest - at)
+        rest = max(plan.nap(at - start), earliest - at)
         left = deadline - at
         if min(rest, left) < _INSTANT:
-            return
-        yield Sleep(min(rest, left))
+            return None
+        yield from plan.events.pause(min(rest, left))
 
 
 def _pause_after(context: Context, error: APIMasterError, faults: int, now: float) -> float:

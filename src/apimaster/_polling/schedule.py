@@ -198,6 +198,11 @@ class TaskSchedule:
         self._earlier: tuple[float, float] | None = None
         self._predicted: float | None = None
 
+    @property
+    def place(self) -> float:
+        """The task's place among the others, in [0, 1)."""
+        return self._place
+
     def delay(self, elapsed: float) -> float:
         """Seconds until the next poll, as things are now; 0 means: poll."""
         return next_delay(

@@ -1,7 +1,7 @@
 """Webhooks: the gateway reports the end of a task to a server of yours (docs/webhooks.md).
 
 ``parse_webhook`` verifies and parses a delivery; ``client.webhooks``, a ``Webhooks`` or ``AsyncWebhooks``, manages
-endpoints and reads events.
+endpoints and reads events. ``WebhookWaiter`` lets clients wait by webhook.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .endpoints import (
 )
 from .secrets import read_secrets
 from .signature import WebhookSecrets, WebhookVerificationError, sign
+from .waiter import WebhookReply, WebhookWaiter
 
 if TYPE_CHECKING:
     from .async_management import AsyncWebhooks
@@ -50,9 +51,11 @@ __all__ = [
     "WebhookEventDetails",
     "WebhookEventSummary",
     "WebhookOutcomeUnknownError",
+    "WebhookReply",
     "WebhookSecretNotSavedError",
     "WebhookSecrets",
     "WebhookVerificationError",
+    "WebhookWaiter",
     "Webhooks",
     "challenge_response",
     "parse_webhook",

@@ -71,7 +71,8 @@ class WebhookEvent(BaseModel):
         if self.type not in (TASK_COMPLETED, TASK_FAILED) or not isinstance(task_id, str) or not isinstance(model, str):
             return None
         if self.type == TASK_FAILED:
-            return Task(id=task_id, model=model, status="failed", error=_reason(self.data.get("error")))
+            error = self.data.get("error")
+            return Task(id=task_id, model=model, status="failed", error=_reason(error), error_code=_code(error))
         images = tuple(_images(task_id, self.data))
         # An event may name no outputs although the task has some. With the status "running", `wait` polls for them.
         return Task(id=task_id, model=model, status="succeeded" if images else "running", images=images)
@@ -173,6 +174,11 @@ def _images(task_id: str, data: dict[str, Any]) -> list[GeneratedImage]:
             )
         )
     return images
+
+
+def _code(error: object) -> str | None:
+    code = error.get("code") if isinstance(error, dict) else None
+    return str(code) if isinstance(code, (str, int)) and code else None
 
 
 def _reason(error: object) -> str | None:
