@@ -113,6 +113,7 @@ class WebhookWaiter:
         self._submitted: OrderedDict[str, float] = OrderedDict()
         self._watches: dict[str, list[TaskWatch]] = {}
         self._lost = 0
+        self._refused = 0
 
     @property
     def endpoint_id(self) -> str | None:
@@ -139,7 +140,7 @@ class WebhookWaiter:
         try:
             event = parse_webhook(body, headers, secret, tolerance=self._tolerance)
         except WebhookVerificationError as error:
-            _log.warning("A delivery was refused: %s", error.message)
+            self._log_refusal(error)
             return _reply(400, {"error": str(error)})
         if event.type == VERIFICATION:
             try:
@@ -174,6 +175,14 @@ class WebhookWaiter:
     def asgi(self) -> WebhookApp:
         """This waiter as an ASGI application, to be mounted at a path: ``app.mount("/webhooks", waiter.asgi)``."""
         return WebhookApp(self.handle)
+
+    def _log_refusal(self, error: WebhookVerificationError) -> None:
+        with self._lock:
+            self._refused += 1
+            count = self._refused
+        # Anybody can send a forged delivery: so there is a line for the first, the second, the fourth, the eighth …
+        level = logging.DEBUG if count & (count - 1) else logging.WARNING
+        _log.log(level, "A delivery was refused (the %d. so far): %s", count, error.message)
 
     def _keep_report(self, task_id: str, report: TaskReport, now: float) -> None:
         self._reports[task_id] = report
