@@ -36,7 +36,7 @@ def event(
         "result": {"outputs": [{"output_id": "0", "type": "image", "url": output}]} if completed else None,
         "error": None if completed else {"code": "image_generation_failed", "message": "no picture came"},
     }
-    name = event_id or f"evt_{next(_numbers)}"
+    name = event_id or f"evt_made_{next(_numbers)}"
     return {"id": name, "type": kind, "api_version": "2026-10-03", "created_at": 1, "data": content | data}
 
 

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 
 Message: TypeAlias = MutableMapping[str, Any]
-Handle: TypeAlias = Callable[[bytes, Mapping[str, str]], "tuple[int, bytes]"]
+Answer: TypeAlias = tuple[int, bytes]
+Handle: TypeAlias = Callable[[bytes, Mapping[str, str]], "Answer | Awaitable[Answer]"]
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes of the largest delivery that is read."""
 
 
 class WebhookApp:
-    """An ASGI application that hands each delivery to ``handle``, a function of body and headers."""
+    """An ASGI application that hands each delivery to ``handle``, a plain or async function of body and headers."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -53,7 +54,8 @@ class WebhookApp:
                 return 413, _error(f"A delivery has at most {MAX_BODY} bytes.")
             more = message.get("more_body", False)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        return self._handle(bytes(body), headers)
+        answer = self._handle(bytes(body), headers)
+        return answer if isinstance(answer, tuple) else await answer
 
 
 async def _lifespan(receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:

@@ -23,6 +23,7 @@ from ..client_runner import Endpoint, run_with_client
 from ..exit_codes import OK
 from ..printing import moment, one_line, print_json, print_message, print_result
 from ..resume import CommandStopped, ResumeCommand
+from .listen import listen
 from .wording import SHOWN_ONCE, endpoint_lines, event_facts, event_lines, secret_document, webhook_advice
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ webhooks_app = typer.Typer(
     help="Where the gateway reports the end of tasks: endpoints, their secrets, events.",
     rich_markup_mode=None,
 )
+webhooks_app.command("listen")(listen)
 
 _EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its id, whep_….", show_default=False)]
 _EventId = Annotated[str, typer.Argument(metavar="EVENT", help="Its id, evt_….", show_default=False)]
