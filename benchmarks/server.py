@@ -14,7 +14,9 @@ GET  .../tasks/{id}                        the task, with progress figures if ``
 GET  .../models                            a catalogue of one
 GET  /imgs/{anything}.png                  a real PNG of ``image_bytes`` bytes or a little more
 GET  /_set?name=value&...                  sets one of the names above, and clears the counters
-GET  /_facts                               counters, and when each task was finished (unix seconds)
+GET  /_facts                               counters, and when each task was finished, and when its event was sent
+
+With ``webhook_port`` it posts a signed event to that port of this machine when a task has ended, over few connections.
 =========================================  ==========================================================
 """
 
@@ -22,6 +24,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
+import hmac
+import itertools
 import json
 import math
 import os
@@ -39,9 +44,15 @@ SETTINGS: dict[str, float] = {
     "sigma": 0.0,
     "progress": 1.0,
     "image_bytes": 2_000.0,
+    "webhook_port": 0.0,
 }
 COUNTERS: dict[str, int] = {}
 TASKS: dict[str, tuple[float, float]] = {}
+NUMBERS = itertools.count()  # never the same again: a client may know the earlier task
+SENT: dict[str, float] = {}
+EVENTS: asyncio.Queue[str] = asyncio.Queue()
+SECRET = b"whsec-benchmark"
+SENDERS = 8
 BUFFER = bytearray(256 * 1024)
 BUFFER_VIEW = memoryview(BUFFER)
 DICE = random.Random(20)
@@ -71,8 +82,10 @@ def submit() -> bytes:
     if SETTINGS["sigma"]:
         seconds *= math.exp(DICE.gauss(0.0, SETTINGS["sigma"]))
     now = time.time()
-    name = f"task_{len(TASKS):06d}"
+    name = f"task_{next(NUMBERS):06d}"
     TASKS[name] = (now, now + seconds)
+    if SETTINGS["webhook_port"]:
+        asyncio.get_running_loop().call_later(seconds, EVENTS.put_nowait, name)
     return answer({"code": 200, "data": [{"status": "submitted", "task_id": name}]})
 
 
@@ -126,9 +139,10 @@ def respond(method: str, target: str, body_bytes: int) -> tuple[bytes, bytes, fl
         picture = png(int(SETTINGS["image_bytes"]))
         COUNTERS.clear()
         TASKS.clear()
+        SENT.clear()
         return answer(SETTINGS), b"", 0.0
     if path == "/_facts":
-        return answer({**COUNTERS, "finished": {name: end for name, (_, end) in TASKS.items()}}), b"", 0.0
+        return answer({**COUNTERS, "finished": {name: end for name, (_, end) in TASKS.items()}, "sent": SENT}), b"", 0.0
     return answer({"error": {"message": "not here", "type": "invalid_request_error"}}, b"404 Not Found"), b"", 0.0
 
 
@@ -187,6 +201,46 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(rest)
 
 
+def event(name: str) -> bytes:
+    """A whole request that reports the end of a task."""
+    output = {"output_id": "0", "type": "image", "url": f"{origin}/v1/tasks/{name}/outputs/0/content"}
+    data = {
+        "task_id": name,
+        "model": "gemini-3.1-flash-image-preview",
+        "status": "completed",
+        "task_url": f"{origin}/v1/tasks/{name}",
+        "result": {"outputs": [output]},
+        "error": None,
+    }
+    content = {"id": f"evt_{name}", "type": "task.completed", "api_version": "2026-10-03", "data": data}
+    body = json.dumps(content).encode()
+    now = b"%d" % time.time()
+    signature = hmac.new(SECRET, now + b"." + body, hashlib.sha256).hexdigest().encode()
+    return (
+        b"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nx-apimaster-timestamp: %b\r\n"
+        b"x-apimaster-signature: v1=%b,kid=1\r\ncontent-length: %d\r\n\r\n%b" % (now, signature, len(body), body)
+    )
+
+
+async def deliver() -> None:
+    """Send events one after the other over one connection, each when the last is answered."""
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    port = 0.0
+    while True:
+        name = await EVENTS.get()
+        if name not in TASKS:
+            continue  # of a run before
+        if streams is None or port != SETTINGS["webhook_port"]:
+            port = SETTINGS["webhook_port"]
+            streams = await asyncio.open_connection("127.0.0.1", int(port))
+        reader, writer = streams
+        SENT[name] = time.time()
+        writer.write(event(name))
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]))
+        count("deliveries")
+
+
 async def serve() -> None:
     global origin, picture
     picture = png(int(SETTINGS["image_bytes"]))
@@ -194,7 +248,8 @@ async def serve() -> None:
     port = listener.sockets[0].getsockname()[1]
     origin = f"http://127.0.0.1:{port}"
     print(port, flush=True)
-    await listener.serve_forever()
+    senders = [asyncio.ensure_future(deliver()) for _ in range(SENDERS)]
+    await asyncio.gather(listener.serve_forever(), *senders)
 
 
 if __name__ == "__main__":
