@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,10 +20,13 @@ from typing import IO, Any
 import httpx
 import pytest
 from deliveries import SECRET, delivery, event
+from waiting import post, register
 from webhook_receiver import Receiver
 
+from apimaster import APIMaster
 from apimaster.cli.app import run
 from apimaster.cli.webhooks.handled_events import HandledEvents
+from apimaster.emulator import Emulator
 from apimaster.webhooks import VERIFICATION
 
 VARIABLE = "APIMASTER_WEBHOOK_SECRET"
@@ -237,8 +241,6 @@ def test_an_event_whose_receiver_was_killed_is_handled_again(tmp_path: Path) -> 
     with listening(tmp_path, "--exec", script(tmp_path, "open('again', 'a').write('x')\n")) as listener:
         assert listener.deliver(event("task_1", event_id="evt_1")) == 503, "the claim of the dead one still holds"
         handled = tmp_path / "apimaster-webhook-events.sqlite"
-        import sqlite3
-
         with sqlite3.connect(handled) as database:  # … and 75 s later it does not
             database.execute("UPDATE events SET claimed_until = claimed_until - 75")
         database.close()
@@ -280,6 +282,36 @@ def test_forwarding_to_nobody_is_a_failure(tmp_path: Path) -> None:
             line = listener.err.readline()
             assert "did not answer" in line
             assert "password" not in line
+
+
+def test_deliveries_of_the_emulator_are_handled_once_each_although_they_repeat_and_fail(tmp_path: Path) -> None:
+    command = script(
+        tmp_path,
+        "name = os.environ['APIMASTER_TASK_ID']\n"
+        "first = not os.path.exists(name)\n"
+        "open(name, 'a').write('x')\n"
+        "sys.exit(3 if first else 0)\n",
+    )
+    secret = tmp_path / "secret"
+    secret.write_text("not-known-yet")
+    with (
+        Emulator(latency=0, pictures="small", webhook_pause=0.05) as emu,
+        listening(tmp_path, "--exec", command, "--secret-file", str(secret)) as listener,
+    ):
+        endpoint_id, shown = register(emu, listener.url)
+        (tmp_path / "new").write_text(shown)
+        (tmp_path / "new").replace(secret)
+        post(emu, f"/webhook-endpoints/{endpoint_id}/verify")
+        emu.script(*["delivery_duplicated", "delivery_forged"] * 5)
+        with APIMaster(emu.api_key, base_url=emu.base_url) as client:
+            tasks = [client.submit("a cat", webhook=endpoint_id) for _ in range(10)]
+        deadline = time.monotonic() + 60
+        while any(each.status != "delivered" for each in emu.webhook_events) or len(emu.webhook_events) < 10:
+            assert time.monotonic() < deadline
+            emu.settle_webhooks()
+            emu.advance(1)
+    # The first attempt failed, and the second ended it.
+    assert [(tmp_path / task.id).read_text() for task in tasks] == ["xx"] * 10
 
 
 def test_a_secret_that_is_rotated_while_it_runs(tmp_path: Path) -> None:
@@ -366,6 +398,22 @@ def test_without_a_secret_it_does_not_begin(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert run(["webhooks", "listen"]) == 2
     assert VARIABLE in capsys.readouterr().err
+
+
+def test_what_is_missing_is_named_with_the_extra_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, SECRET)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "uvicorn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "apimaster.cli.webhooks.http_server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert run(["webhooks", "listen"]) == 2
+    error = capsys.readouterr().err
+    assert "needs uvicorn" in error
+    assert "apimaster[emulator]" in error
 
 
 def test_a_claim_holds_for_its_time_whoever_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

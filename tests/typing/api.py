@@ -28,6 +28,8 @@ from apimaster.webhooks import (
     RotatedWebhookSecret,
     WebhookEndpoint,
     WebhookEvent,
+    WebhookReply,
+    WebhookWaiter,
     parse_webhook,
 )
 
@@ -63,6 +65,19 @@ def blocking() -> None:
         assert_type(client.webhooks.event("evt_1").payload, WebhookEvent | None)
         assert_type(parse_webhook(b"", {}, made.secrets), WebhookEvent)
         assert_type(parse_webhook(b"", {}, [made.signing_secret, "older"]), WebhookEvent)
+
+
+def by_webhook(body: bytes, headers: dict[str, str]) -> None:
+    waiter = WebhookWaiter({"k1": "secret"}, endpoint_id="whep_1", margin=10)
+    WebhookWaiter(lambda: "secret")
+    WebhookWaiter(5)  # type: ignore[arg-type]
+    assert_type(waiter.handle(body, headers), WebhookReply)
+    status, answer = waiter.handle(body, headers)
+    assert_type(status, int)
+    assert_type(answer, bytes)
+    assert_type(APIMaster(webhook_waiter=waiter).with_options(webhook_waiter=waiter), APIMaster)
+    assert_type(AsyncAPIMaster().with_options(webhook_waiter=waiter), AsyncAPIMaster)
+    APIMaster(webhook_waiter="whep_1")  # type: ignore[arg-type]
 
 
 async def asynchronous() -> None:
