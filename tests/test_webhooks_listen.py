@@ -209,6 +209,20 @@ def test_a_stop_finishes_the_event_that_is_under_way(tmp_path: Path) -> None:
     assert HandledEvents(tmp_path / "apimaster-webhook-events.sqlite").claim("evt_1", 1) == "done"
 
 
+def test_a_repetition_is_answered_at_once_while_a_command_runs(tmp_path: Path) -> None:
+    command = waits_for(tmp_path, "a")
+    with listening(tmp_path, "--exec", command, "--at-once", "1") as listener, ThreadPoolExecutor() as pool:
+        HandledEvents(tmp_path / "apimaster-webhook-events.sqlite").claim("evt_done", 1)
+        HandledEvents(tmp_path / "apimaster-webhook-events.sqlite").done("evt_done")
+        first = pool.submit(listener.deliver, event("task_1", event_id="evt_1"))
+        (tmp_path / "a.begun").open().close()
+        assert listener.deliver(event("task_1", event_id="evt_1")) == 503
+        assert listener.deliver(event("task_2", event_id="evt_done")) == 200
+        (tmp_path / "a.go").open("w").close()
+        assert first.result(60) == 200
+    assert (tmp_path / "a.runs").read_text() == "x"
+
+
 def test_what_waits_for_its_turn_is_left_to_the_next_start(tmp_path: Path) -> None:
     command = waits_for(tmp_path, "a")
     with listening(tmp_path, "--exec", command, "--at-once", "1") as listener, ThreadPoolExecutor() as pool:

@@ -6,7 +6,10 @@ A thread waits for one event at a time. So both set the same one, and nobody loo
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 class Stop(threading.Event):

@@ -62,6 +62,16 @@ class HandledEvents:
                 f"the file {path} can't hold the handled events: {fault}", advice="Name another one with --events."
             ) from None
 
+    def is_done(self, event_id: str) -> bool:
+        """Whether an event was handled.
+
+        Raises:
+            sqlite3.Error: the file can't be read.
+        """
+        with self._changes() as database:
+            found = database.execute("SELECT 1 FROM events WHERE id = ? AND state = 'done'", (event_id,)).fetchone()
+        return found is not None
+
     def claim(self, event_id: str, seconds: float) -> Claim:
         """Begin to handle an event, and keep others from it for so many seconds.
 

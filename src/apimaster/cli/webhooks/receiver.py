@@ -32,6 +32,7 @@ CLAIM_MARGIN: Final = 15.0
 """Seconds beyond the action's own time for which an event is kept from others."""
 
 _DONE: Final = (200, b"{}")
+_BUSY: Final = (503, b'{"error": "This event is being handled."}')
 
 
 class Receiver:
@@ -59,6 +60,7 @@ class Receiver:
         self._claim_time = timeout + CLAIM_MARGIN
         self._attempts = attempts
         self._slots = asyncio.Semaphore(at_once)
+        self._under_way: set[str] = set()
         self._refused = 0
         self.stdout_is_gone: Callable[[], None] = lambda: None
         self.stopping: Callable[[], bool] = lambda: False
@@ -77,33 +79,40 @@ class Receiver:
             return _answer(400, {"error": str(error)})
         except BadRequestError as error:  # a challenge without its text
             return _answer(400, {"error": error.message})
-        async with self._slots:
-            if self.stopping():
-                return _answer(503, {"error": "The receiver stops."})
-            # To its end, whatever becomes of the connection: the event is claimed.
-            return await asyncio.shield(self._handle_once(Delivery(event, body, headers)))
+        if event.id in self._under_way:
+            return _BUSY
+        self._under_way.add(event.id)
+        try:
+            if await asyncio.to_thread(self._events.is_done, event.id):
+                return _DONE  # without waiting for a command that is under way
+            async with self._slots:
+                if self.stopping():
+                    return _answer(503, {"error": "The receiver stops."})
+                # To its end, whatever becomes of the connection: the event is claimed.
+                return await asyncio.shield(self._handle_once(Delivery(event, body, headers)))
+        except sqlite3.Error as fault:
+            print_message(f"The file of handled events can't be used: {fault}")
+            return _answer(503, {"error": "The receiver can't handle events now."})
+        finally:
+            self._under_way.discard(event.id)
 
     async def _handle_once(self, delivery: Delivery) -> Answer:
         event_id = delivery.event.id
         name = one_line(event_id)[:80]
+        claim = await asyncio.to_thread(self._events.claim, event_id, self._claim_time)
+        if claim == "done":
+            return _DONE
+        if claim == "running":
+            return _BUSY
         try:
-            claim = await asyncio.to_thread(self._events.claim, event_id, self._claim_time)
-            if claim == "done":
-                return _DONE
-            if claim == "running":
-                return _answer(503, {"error": "This event is being handled."})
-            try:
-                await self._action(delivery)
-            except ActionFailed as fault:
-                return await self._failed(event_id, name, fault)
-            except BrokenPipeError:
-                await asyncio.to_thread(self._events.failed, event_id)
-                self.stdout_is_gone()
-                return _answer(500, {"error": "The receiver stops."})
-            await asyncio.to_thread(self._events.done, event_id)
-        except sqlite3.Error as fault:
-            print_message(f"Event {name}: the file of handled events can't be written: {fault}")
-            return _answer(503, {"error": "The receiver can't handle events now."})
+            await self._action(delivery)
+        except ActionFailed as fault:
+            return await self._failed(event_id, name, fault)
+        except BrokenPipeError:
+            await asyncio.to_thread(self._events.failed, event_id)
+            self.stdout_is_gone()
+            return _answer(500, {"error": "The receiver stops."})
+        await asyncio.to_thread(self._events.done, event_id)
         return _DONE
 
     async def _failed(self, event_id: str, name: str, fault: ActionFailed) -> Answer:
