@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+import forked
 import httpx
 import pytest
 from deliveries import SECRET, delivery, event
@@ -35,7 +36,7 @@ VARIABLE = "APIMASTER_WEBHOOK_SECRET"
 class Listener:
     """A running receiver."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: forked.Child) -> None:
         self.process = process
         assert process.stderr is not None
         line = process.stderr.readline()
@@ -66,16 +67,16 @@ class Listener:
 def listening(folder: Path, *words: str, **environment: str) -> Iterator[Listener]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("APIMASTER_")}
     env |= {VARIABLE: SECRET, "PYTHONIOENCODING": "utf-8"} | environment
-    command = [sys.executable, "-m", "apimaster.cli", "webhooks", "listen", "--port", "0", *words]
-    with subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
+    command = ["-m", "apimaster.cli", "webhooks", "listen", "--port", "0", *words]
+    with forked.start(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         watchdog = threading.Timer(120, process.kill)
         watchdog.start()
         try:
             listener = Listener(process)
             with listener.client:
                 yield listener
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
         finally:
             watchdog.cancel()
             process.kill()
