@@ -11,6 +11,8 @@ import pytest
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from apimaster import BadRequestError, ImageRequest
+from apimaster.catalog import spec_for
+from apimaster.emulator import Emulator
 from langchain_apimaster import (
     APIMasterEditImageTool,
     APIMasterGenerateImageTool,
@@ -139,3 +141,31 @@ def test_a_schema_is_complete_before_anybody_looks(kind: Any, tmp_path: Path) ->
     """LangChain before 1.6 reads the signature of the schema and takes an empty one for a tool without arguments."""
     schema = kind(store=tmp_path).args_schema
     assert list(inspect.signature(schema).parameters) == list(schema.model_fields)
+
+
+def test_a_toolkit_offers_only_what_its_image_model_takes(tmp_path: Path) -> None:
+    tool = APIMasterGenerateImageTool(store=tmp_path, model="nano-banana-2.1")
+    ratio, resolution = tool.args["aspect_ratio"], tool.args["resolution"]
+    spec = spec_for("nano-banana-2.1")
+    assert (ratio["enum"], ratio["default"]) == (list(spec.aspect_ratios), "1:1")
+    assert (resolution["enum"], resolution["default"]) == (["1K", "2K", "4K"], "1K")
+    assert "auto" not in ratio["description"]
+    assert "$" not in resolution["description"]  # its price is not known
+    assert "google_search" not in APIMasterGenerateImageTool(store=tmp_path, model="gpt-image-2").args
+    with pytest.raises(ValueError, match="does not search"):
+        APIMasterGenerateImageTool(store=tmp_path, model="gpt-image-2", expose={"google_search"})
+    with pytest.raises(ValueError, match="accepted: 1K, 2K, 4K"):
+        APIMasterGenerateImageTool(store=tmp_path, model="nano-banana-2.1", allowed={"resolution": ["0.5K"]})
+
+
+def test_a_picture_of_the_successor_by_the_tools_own_defaults(tmp_path: Path, apimaster_emulator: Emulator) -> None:
+    emulator = apimaster_emulator
+    tool = APIMasterGenerateImageTool(
+        store=tmp_path, model="nano-banana-2.1", api_key=emulator.api_key, base_url=emulator.base_url
+    )
+    tool.invoke({"prompt": "a cat", "aspect_ratio": "16:9", "resolution": "2K"})
+    tool.invoke({"prompt": "a cat"})
+    first, second = (request.body for request in emulator.requests_to("submit"))
+    assert (first["model"], first["size"], first["resolution"]) == ("gemini-nano-banana-2.1", "16:9", "2K")
+    assert not {"size", "resolution"} & set(second)
+    assert len(emulator.bill) == 2

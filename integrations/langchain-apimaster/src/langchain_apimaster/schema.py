@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, model_validator
 
 from apimaster import BadRequestError, ImageRequest
-from apimaster.catalog import ASPECT_RATIOS, AUTO, DEFAULT_RESOLUTION, RESOLUTIONS, spec_for
+from apimaster.catalog import DEFAULT_RESOLUTION, ModelSpec, spec_for
 
 from .names import names_in
 
@@ -29,8 +29,6 @@ MAX_PER_CALL: Final = 4
 """Images that a model may ask for in one call, unless ``allowed`` says otherwise."""
 
 _BUILT_IN: Final[Mapping[str, Any]] = {
-    "aspect_ratio": AUTO,
-    "resolution": DEFAULT_RESOLUTION,
     "reference_images": [],
     "n": 1,
     "google_search": False,
@@ -91,14 +89,25 @@ class ArgumentPolicy:
             raise ValueError(
                 "allowed can't list reference_images; leave it out of expose to keep the model from choosing"
             )
+        if "google_search" in (self.expose or ()) and not self.spec.google_search:
+            raise ValueError(f"expose names google_search, and {self.model} does not search")
         object.__setattr__(self, "allowed", {name: self._canonical_list(name, of) for name, of in self.allowed.items()})
         object.__setattr__(self, "defaults", {name: self._canonical(name, of) for name, of in self.defaults.items()})
         for name, value in self.defaults.items():
             if name in self.allowed and value not in self.allowed[name]:
                 raise ValueError(f"defaults has {name}={value!r}, which allowed does not list")
 
+    @property
+    def spec(self) -> ModelSpec:
+        """What the image model accepts."""
+        return spec_for(self.model)
+
     def is_exposed(self, name: str) -> bool:
-        """Whether the model may choose ``name``."""
+        """Whether the model may choose ``name``: if the application lets it, and the image model has it."""
+        if name == "google_search" and not self.spec.google_search:
+            return False
+        if name == "reference_images" and not self.spec.max_references:
+            return False
         return self.expose is None or name in self.expose
 
     @property
@@ -110,13 +119,13 @@ class ArgumentPolicy:
         """The value if the model does not choose: the application's, else the usual one or the first allowed one."""
         if name in self.defaults:
             return self.defaults[name]
-        usual = _BUILT_IN[name]
+        usual = self._usual(name)
         allowed = self.allowed.get(name, ())
         return usual if not allowed or usual in allowed else allowed[0]
 
     def request_value(self, name: str, value: Any) -> Any:
         """``value`` for the request: None if it is the gateway's own default, which need not be sent."""
-        return None if value == _BUILT_IN[name] and name not in self.defaults else value
+        return None if value == self._of_gateway(name) and name not in self.defaults else value
 
     def check(self, request: ImageRequest) -> None:
         """Check ``request`` against ``allowed``.
@@ -126,7 +135,7 @@ class ArgumentPolicy:
         """
         for name, allowed in self.allowed.items():
             value = getattr(request, name)
-            value = _BUILT_IN[name] if value is None else value
+            value = self._of_gateway(name) if value is None else value
             if value not in allowed:
                 raise BadRequestError(f"{name} {value!r} is not allowed here; allowed: {', '.join(map(str, allowed))}")
         if "n" not in self.allowed and request.n > self.max_per_call:
@@ -136,6 +145,18 @@ class ArgumentPolicy:
     def max_per_call(self) -> int:
         """Images per call, if ``allowed`` does not say."""
         return max(MAX_PER_CALL, int(self.default("n")))
+
+    def _of_gateway(self, name: str) -> Any:
+        """What the gateway takes if a request says nothing."""
+        if name == "aspect_ratio":
+            return self.spec.default_aspect_ratio
+        return DEFAULT_RESOLUTION if name == "resolution" else _BUILT_IN[name]
+
+    def _usual(self, name: str) -> Any:
+        """The same, or the first value that the image model accepts."""
+        usual = self._of_gateway(name)
+        accepted = _accepted(self.spec, name)
+        return usual if not accepted or usual in accepted else accepted[0]
 
     def _canonical_list(self, name: str, values: Any) -> tuple[Any, ...]:
         if isinstance(values, (str, bytes)) or not values:
@@ -162,7 +183,7 @@ def request_arguments(
         default = policy.default(name)
         kind: Any
         if name in ("aspect_ratio", "resolution"):
-            offered = policy.allowed.get(name, ASPECT_RATIOS if name == "aspect_ratio" else RESOLUTIONS)
+            offered = policy.allowed.get(name, _accepted(policy.spec, name))
             # The enum is metadata of the type, because LangChain copies fields without their ``json_schema_extra``.
             kind = Annotated[str, WithJsonSchema({"type": "string", "enum": list(offered)})]
         elif name == "n":
@@ -195,6 +216,11 @@ def task_arguments() -> type[Arguments]:
     )
 
 
+def _accepted(spec: ModelSpec, name: str) -> Sequence[str]:
+    """The values of an argument that an image model accepts; empty for one that is no list of values."""
+    return {"aspect_ratio": spec.sizes, "resolution": spec.resolutions}.get(name, ())
+
+
 def _built(arguments: type[Arguments]) -> type[Arguments]:
     """``arguments``, complete: a model that is not built yet has an empty signature, and hosts read that.
 
@@ -207,10 +233,11 @@ def _built(arguments: type[Arguments]) -> type[Arguments]:
 
 def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
     if name == "aspect_ratio":
-        return "Width to height. 'auto' leaves it to the image model, which follows the first reference image."
+        choice = " 'auto' leaves it to the image model, which follows the first reference image."
+        return f"Width to height.{choice if policy.spec.auto else ''}"
     if name == "resolution":
-        prices = spec_for(policy.model).prices
-        offered = policy.allowed.get("resolution", RESOLUTIONS)
+        prices = policy.spec.prices
+        offered = policy.allowed.get("resolution", policy.spec.resolutions)
         costs = ", ".join(f"{tier} ${prices[tier]}" for tier in offered if tier in prices)
         usual = policy.default(name)
         return (

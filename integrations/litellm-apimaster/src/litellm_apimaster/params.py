@@ -5,7 +5,7 @@ parameter                              meaning
 =====================================  ==================================================================
 aspect_ratio, resolution               as they are
 size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
-quality                                low 0.5K, high and hd 2K, others no change; passed on to other models
+quality                                low the smallest, high and hd 2K, others no change; passed on to other models
 image_config                           ``aspect_ratio`` and ``image_size``, as other gateways' chat clients ask
 aspectRatio, imageSize, …              the same under the names of other APIs (``spellings``)
 n                                      1 to 10, each image a task of its own

@@ -31,8 +31,9 @@ _MEMBERS: Final = {
     "imageSize": RESOLUTION,
     "resolution": RESOLUTION,
 }
+_SMALLEST: Final = "0.5K"
 _RESOLUTION_OF_QUALITY: Final = {
-    "low": "0.5K",
+    "low": _SMALLEST,
     "medium": None,
     "standard": None,
     "auto": None,
@@ -63,7 +64,7 @@ def shape_of(given: Mapping[str, Any], spec: ModelSpec) -> dict[str, str | None]
             if of_pixels is not None or _are_pixels(ratio):
                 found.setdefault(RESOLUTION, of_pixels)
     if QUALITY in given and spec.strict_sizes:
-        of_quality = _resolution_of_quality(given[QUALITY])
+        of_quality = _resolution_of_quality(given[QUALITY], spec)
         if of_quality is not None:
             found.setdefault(RESOLUTION, of_quality)
     if IMAGE_CONFIG in given:
@@ -114,10 +115,11 @@ def _are_pixels(ratio: str | None) -> bool:
     return ratio is not None and "x" in ratio
 
 
-def _resolution_of_quality(quality: Any) -> str | None:
-    """The resolution that a quality stands for; None: no change."""
+def _resolution_of_quality(quality: Any, spec: ModelSpec) -> str | None:
+    """The resolution that a quality stands for, ``low`` being the model's smallest; None: no change."""
     try:
-        return _RESOLUTION_OF_QUALITY[str(quality).strip().lower()]
+        found = _RESOLUTION_OF_QUALITY[str(quality).strip().lower()]
+        return spec.resolutions[0] if found == _SMALLEST else found
     except KeyError:
         accepted = ", ".join(_RESOLUTION_OF_QUALITY)
         raise BadRequestError(f"quality {quality!r} is not accepted; accepted: {accepted}") from None
