@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from doors import MODELS
 from hypothesis import settings
 from quick_polls import poll_at_once
 from xdist.scheduler import LoadFileScheduling
@@ -68,6 +69,12 @@ def pytest_sessionfinish() -> None:
 def server() -> Iterator[Emulator]:
     with Emulator(pictures="plain") as emulator:
         yield emulator
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    """The id of a model: the contract holds for each of them."""
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from apimaster.emulator import Emulator
 from apimaster.errors import APIMasterError
 
 DOORS: Final = ("sync", "async", "aiohttp")
+MODELS: Final = ("gemini-3.1-flash-image-preview", "gemini-3.1-flash-image", "gemini-nano-banana-2.1")
+"""What the contract is tested with: both spellings of one model, and its successor."""
 
 
 class Door:
