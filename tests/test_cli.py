@@ -361,8 +361,16 @@ def test_cost(words: list[str], lines: list[str], command: Any) -> None:
     assert command("cost", *words).out.splitlines() == lines
 
 
+def test_the_cost_of_a_picture_says_which_list_it_is_from(command: Any) -> None:
+    words = "list price of 2026-09-22"
+    printed = command("generate", PROMPT, "--emulator", "-o", "cat.png")
+    assert f"Cost by the {words}" in printed.err
+    assert command("generate", PROMPT, "--emulator", "-o", "two.png", "--json").document["price_list"] == words
+
+
 def test_cost_as_json(command: Any) -> None:
     document = command("cost", "-r", "2K", "-n", "4", "--json").document
+    assert document["price_list"] == "list price of 2026-09-22"
     assert document["costs"] == [
         {
             "resolution": "2K",

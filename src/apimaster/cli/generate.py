@@ -169,6 +169,7 @@ def _refuse_structure(text: str, name: str) -> None:
 def _print(result: ImageResult, unfinished: list[str]) -> None:
     for line in printing.result_rows(result):
         printing.print_result(line)
+    printing.print_price_list(result.price_list)
     if result.replayed:
         printing.print_message("Bought before with this idempotency key: nothing was charged now.")
     elif result.replayed_cost:

@@ -79,6 +79,12 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
+def print_price_list(price_list: str | None) -> None:
+    """On stderr, which list the costs on stdout are from; nothing if they are from none."""
+    if price_list:
+        print_message(f"Cost by the {price_list}: the usage log says what was charged.")
+
+
 def flush_results() -> None:
     """Deliver what stdout has so far, also into a pipe."""
     sys.stdout.flush()

@@ -53,6 +53,7 @@ def task(
     else:
         for line in printing.result_rows(result):
             printing.print_result(line)
+        printing.print_price_list(result.price_list)
     return OK
 
 
