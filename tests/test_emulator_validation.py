@@ -99,6 +99,44 @@ def test_the_emulator_refuses_a_request_and_says_why(client: httpx.Client, field
         assert error["type"] == "invalid_request_error"
 
 
+SUCCESSOR = {**REQUEST, "model": "gemini-nano-banana-2.1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"resolution": "0.5K"}, "resolution must be one of 1K, 2K, 4K"),
+        ({"n": 2}, "n must be from 1 to 1"),
+        ({"size": "1000x100"}, "size must be one of 1:1"),
+        ({"size": "5:3"}, "size must be one of 1:1"),
+        ({"mask_url": "https://example.com/m.png"}, "mask_url is not supported"),
+        ({"image_urls": ["https://example.com/a.png"] * 15}, "at most 14"),
+    ],
+)
+def test_the_successor_is_refused_what_the_client_would_never_send(
+    client: httpx.Client, fields: dict[str, Any], reason: str
+) -> None:
+    response = client.post(SYNC, json={**SUCCESSOR, **fields})
+    assert response.status_code == 400
+    assert reason in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"size": "auto"}, {"size": "500x500"}, {"size": "1:1", "n": 1}], ids=str)
+def test_the_successor_draws_a_square_and_reports_its_usage(fields: dict[str, Any]) -> None:
+    with Emulator(pictures="plain") as emu, client_of(emu) as other:
+        reply = other.post(SYNC, json={**SUCCESSOR, **fields}).json()
+        assert emu.jobs[0].request.pixels == (1024, 1024)
+        usage = reply["usage"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
+        assert "usage" not in other.post(SYNC, json=REQUEST).json()
+
+
+def test_a_model_that_refuses_unknown_fields(client: httpx.Client) -> None:
+    request = {**REQUEST, "model": "midjourney-v8.2", "seed": 7}
+    response = client.post(SYNC, json=request)
+    assert (response.status_code, "seed" in response.text) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("content", "content_type"),
     [(b"", "application/json"), (b"{", "application/json"), (b"[]", "application/json"), (b"\xff", "application/json"),
