@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_http import REQUEST, SUBMIT, SYNC, client_of, format_and_size, submit
+from large_pictures import padded_png
 from webhook_receiver import Receiver
 
 from apimaster.emulator import FAULTS, Emulator
@@ -111,6 +112,24 @@ DOWNLOAD: dict[str, int | type[Exception]] = {
     "download_redirect_private": 302,
     "download_redirect_loop": 302,
 }
+UPLOAD: dict[str, int | type[Exception]] = {
+    "upload_400": 400,
+    "upload_401": 401,
+    "upload_404": 404,
+    "upload_413": 413,
+    "upload_413_html": 413,
+    "upload_429": 429,
+    "upload_500": 500,
+    "upload_503": 503,
+    "upload_502_html": 502,
+    "upload_cut": httpx.RemoteProtocolError,
+    "upload_hang": httpx.ReadTimeout,
+    "upload_slow": httpx.ReadTimeout,
+    "upload_truncated": httpx.RemoteProtocolError,
+    "upload_html_200": 200,
+    "upload_garbage": 200,
+    "upload_no_url": 200,
+}
 BOOKS = {
     f"{book}_{fault}": status
     for book in ("log", "usage", "pricing")
@@ -154,7 +173,8 @@ def client(server: Emulator) -> Iterator[httpx.Client]:
 
 
 def test_this_file_tests_every_fault() -> None:
-    assert {*GENERATE, *TASK, *POLL, *DOWNLOAD, *BOOKS, *WEBHOOKS, *DELIVERY, "ok", "reply"} == set(FAULTS)
+    tested = {*GENERATE, *TASK, *POLL, *DOWNLOAD, *UPLOAD, *BOOKS, *WEBHOOKS, *DELIVERY}
+    assert {*tested, "ok", "reply"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("path", [SYNC, SUBMIT])
@@ -299,6 +319,23 @@ def check_content(name: str, response: httpx.Response, content: bytes, size: int
         assert location == "http://10.0.0.1/picture.png"
     elif name == "download_redirect_loop":
         assert location == response.request.url.path
+
+
+@pytest.mark.parametrize("name", UPLOAD)
+def test_faults_of_an_upload(emu: Emulator, client: httpx.Client, name: str) -> None:
+    files = {"file": ("a.png", padded_png(2_000), "image/png")}
+    emu.script(name, **({"seconds": 30} if name == "upload_slow" else NOTHING))
+    expected = UPLOAD[name]
+    if isinstance(expected, int):
+        response = client.post("/uploads/images", files=files)
+        assert response.status_code == expected
+        assert '"url":"http' not in response.text
+    else:
+        with pytest.raises(expected):
+            client.post("/uploads/images", files=files, timeout=0.1 if expected is httpx.ReadTimeout else 5)
+    assert emu.requests[-1].fault == name
+    assert client.post("/uploads/images", files=files).json()["url"].startswith(emu.url)
+    assert len(emu.bill) == 0
 
 
 @pytest.mark.parametrize("name", BOOKS)

@@ -22,6 +22,15 @@ def emulator(
     dialect: Annotated[
         str, typer.Option("--dialect", metavar="WORDS", help="tracked, legacy, mixed, or traits joined by +.")
     ] = "tracked",
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel", metavar="WORDS", help="What the upstream channel refuses: google, no_data_uris, several, …"
+        ),
+    ] = "any",
+    request_limit: Annotated[
+        float, typer.Option("--request-limit", metavar="MB", help="The largest request that is taken.")
+    ] = 32,
     faults: Annotated[
         str | None, typer.Option("--faults", metavar="NAME=SHARE,…", help="What goes wrong, and how often.")
     ] = None,
@@ -45,6 +54,8 @@ def emulator(
             port=port,
             latency=latency,
             dialect=dialect,
+            channel=channel,
+            request_limit=_bytes(request_limit),
             faults=faults,
             balance=balance,
             webhook_pause=webhook_pause,
@@ -71,3 +82,9 @@ def emulator(
     except OSError as fault:
         raise BadRequestError(f"port {port} can't be used: {fault.strerror or fault}") from None
     return OK
+
+
+def _bytes(megabytes: float) -> int:
+    if not 0 < megabytes < 1e6:  # false for NaN, too
+        raise ValueError(f"request limit {megabytes:g} is no number of megabytes; accepted: more than 0, such as 32")
+    return int(megabytes * 1024 * 1024)

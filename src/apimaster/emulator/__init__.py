@@ -5,8 +5,8 @@
     with Emulator() as emu:
         client = APIMaster(emu.api_key, base_url=emu.base_url)
 
-It needs the extra ``emulator`` (Starlette, uvicorn, Pillow). Importing this package loads none of them: each name is
-imported when somebody first uses it.
+It needs the extra ``emulator`` (Starlette, uvicorn, Pillow, python-multipart). Importing this package loads none of
+them: each name is imported when somebody first uses it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bill import Bill, Entry
+    from .channels import Channel
     from .dialects import Dialect
     from .emulator import Emulator, serve
     from .faults import FAULTS, Fault
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # The module that defines each name.
 _MODULES = {
     "Bill": "bill",
+    "Channel": "channels",
     "Dialect": "dialects",
     "Emulator": "emulator",
     "Entry": "bill",
@@ -42,11 +44,12 @@ _MODULES = {
     "serve": "emulator",
 }
 _OLD_NAMES = {"Job": "ImageJob"}
-_EXTRA = frozenset({"starlette", "uvicorn", "PIL", "anyio", "h11", "click"})
+_EXTRA = frozenset({"starlette", "uvicorn", "PIL", "anyio", "h11", "click", "python_multipart"})
 
 __all__ = [
     "FAULTS",
     "Bill",
+    "Channel",
     "Dialect",
     "Emulator",
     "Entry",

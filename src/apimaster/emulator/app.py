@@ -24,6 +24,7 @@ from .price_list import marketplace_body, pricing_body
 from .records import RecordedRequest
 from .response_bodies import dump, poll_body
 from .responses import Response
+from .uploads import take_upload, uploaded_picture
 from .webhook_routes import webhook_routes
 
 _TASKS: Final = "/v1/tasks/"
@@ -45,6 +46,8 @@ class App:
                 Route("/v1/images/generations/async", self._submit, methods=["POST"]),
                 Route("/v1/tasks/{task_id}/outputs/{index:int}/content", self._output, methods=["GET"]),
                 Route("/imgs/{name}", self._picture, methods=["GET"]),
+                Route("/v1/uploads/images", self._upload, methods=["POST"]),
+                Route("/uploads/{name}", self._uploaded, methods=["GET"]),
                 Route("/v1/models", self._models, methods=["GET"]),
                 Route("/api/usage/token", self._usage, methods=["GET"]),
                 Route("/api/log/token", self._log, methods=["GET"]),
@@ -133,6 +136,17 @@ class App:
         record = self._gateway.request_log.add(request.scope, "download")
         self._gateway.identify(record)
         return await public_picture(self._gateway, record, request.path_params["name"])
+
+    async def _upload(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "upload")
+        if self._gateway.identify(record) is None:
+            return self._unauthorized(record)
+        return await take_upload(self._gateway, request, record)
+
+    async def _uploaded(self, request: Request) -> Response:
+        record = self._gateway.request_log.add(request.scope, "uploaded")
+        self._gateway.identify(record)
+        return uploaded_picture(self._gateway, record, request.path_params["name"])
 
     async def _models(self, request: Request) -> Response:
         record = self._gateway.request_log.add(request.scope, "models")

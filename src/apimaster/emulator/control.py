@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.routing import Route
 
+from .channels import Channel
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .fault_script import make_rules
@@ -85,7 +86,7 @@ def control_routes(gateway: Gateway) -> list[Route]:
 
 
 def _script(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
-    known = {"faults", "fault_rates", "dialect", "latency", "clear"}
+    known = {"faults", "fault_rates", "dialect", "latency", "channel", "clear"}
     if unknown := set(wanted) - known - {"chances"}:
         raise ValueError(f"{min(unknown)!r} is not known; accepted: {', '.join(sorted(known))}")
     rules = make_rules(tuple(wanted.get("faults", ())))
@@ -93,12 +94,13 @@ def _script(gateway: Gateway, wanted: Mapping[str, Any]) -> None:
     rates = parse_fault_rates(given_rates[-1]) if given_rates else None
     dialect = Dialect.parse(wanted["dialect"]) if "dialect" in wanted else gateway.dialect
     latency = parse_latency(wanted["latency"]) if "latency" in wanted else gateway.latency
+    channel = Channel.parse(wanted["channel"]) if "channel" in wanted else gateway.channel
     # Nothing has changed so far, so a script with a mistake leaves everything as it was.
     if wanted.get("clear"):
         gateway.script.clear()
     if rates is not None:
         gateway.script.set_rates(rates)
-    gateway.dialect, gateway.latency = dialect, latency
+    gateway.dialect, gateway.latency, gateway.channel = dialect, latency, channel
     gateway.script.add(rules)
 
 

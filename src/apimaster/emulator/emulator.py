@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .app import App
 from .bill import Bill
+from .channels import Channel
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .fault_script import make_rules
@@ -62,6 +63,10 @@ class Emulator:
             up to an hour.
         webhook_timeout: seconds that a receiver has for its answer.
         endpoint_limit: how many webhook endpoints the account may have.
+        channel: words of `channels.WORDS` joined by ``+``: what the upstream channel refuses or changes.
+        request_limit: bytes of a whole request; a larger one is refused with 413.
+        upload_limit: bytes of an uploaded picture.
+        upload_lifetime: seconds until the URL of an uploaded picture expires.
 
     Raises:
         ValueError: a setting has a value that is not accepted; the message names both and what is accepted.
@@ -203,7 +208,7 @@ class Emulator:
 
     def requests_to(self, route: str) -> list[RecordedRequest]:
         """The requests to one route: ``sync``, ``submit``, ``poll``, ``download``, ``output``, ``models``,
-        ``usage``, ``log``, ``webhooks``, …"""
+        ``upload``, ``usage``, ``log``, ``webhooks``, …"""
         return [record for record in self.requests if record.route == route]
 
     @property
@@ -232,8 +237,8 @@ class Emulator:
         Args:
             faults: names of `faults.FAULTS`, or mappings with ``fault`` and any of the other arguments.
             times: how often each happens; None: always.
-            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download``, ``output``, ``log``,
-                ``usage``, ``webhooks`` or ``delivery``.
+            on: a place other than the fault's own: ``generate``, ``task``, ``poll``, ``download``, ``output``,
+                ``upload``, ``log``, ``usage``, ``webhooks`` or ``delivery``.
             prompt: only for prompts that contain this text.
             task: only for this task id.
             options: attributes of the fault to change: ``retry_after=3``, ``status=599``, ``accepted=False``.
@@ -273,6 +278,15 @@ class Emulator:
     @latency.setter
     def latency(self, value: float | str | tuple[float, float] | Latency) -> None:
         self.gateway.latency = parse_latency(value)
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of new requests; accepts a text such as ``"no_data_uris+several"``."""
+        return self.gateway.channel
+
+    @channel.setter
+    def channel(self, value: str | Channel) -> None:
+        self.gateway.channel = Channel.parse(value)
 
     def advance(self, seconds: float) -> None:
         """Move the emulator's clock forward, so that jobs end and URLs expire without a test that sleeps."""

@@ -1,11 +1,11 @@
 """Everything that can go wrong, by name: one row for each error of the gateway, of a proxy and of the network.
 
 A fault happens at one *place*: when a client asks for an image (``generate``: one-shot calls and submits), to the
-image job itself (``task``), when a client polls it (``poll``), when a client fetches the picture (``download``), when
-it reads a page beside ``/v1``: the usage log (``log``), the figures of the key (``usage``), the public prices
-(``pricing``), when it manages webhooks (``webhooks``), or to a webhook on its way to the receiver (``delivery``). Each
-row says what goes on the wire. A row at ``generate`` also says whether the gateway accepted the job all the same: then
-it charges for the job and runs it, although the client never learns of it.
+image job itself (``task``), when a client polls it (``poll``), when it fetches the picture (``download``), when it
+uploads a reference image (``upload``), when it reads a page beside ``/v1``: the usage log (``log``), the figures of the
+key (``usage``), the public prices (``pricing``), when it manages webhooks (``webhooks``), or to a webhook on its way to
+the receiver (``delivery``). Each row says what goes on the wire. A row at ``generate`` also says whether the gateway
+accepted the job all the same: then it charges for the job and runs it, although the client never learns of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-Place = Literal["generate", "task", "poll", "download", "output", "log", "usage", "pricing", "webhooks", "delivery"]
+Place = Literal[
+    "generate", "task", "poll", "download", "output", "upload", "log", "usage", "pricing", "webhooks", "delivery"
+]
 PLACES: Final[tuple[str, ...]] = get_args(Place)
 Wire = Literal["reply", "cut", "hang", "slow", "truncate", "endless", "picture", "outcome", "delivery"]
 Delivery = Literal["lost", "unreachable", "duplicated", "delayed", "reordered", "forged", "stale", "old_secret"]
@@ -228,6 +230,26 @@ _DOWNLOAD: Final = (
     Fault("download_redirect_loop", "download", status=302, location="self"),
 )  # fmt: skip
 
+_UPLOAD: Final = (
+    _json("upload_400", 400, "the file is not an image", _INVALID, "invalid_image", place="upload"),
+    _json("upload_401", 401, "Invalid token", _NEW, "invalid_token", place="upload"),
+    Fault("upload_404", "upload", status=404, body="<html><body>404 page not found</body></html>"),
+    Fault("upload_413", "upload", status=413, body='{"error":{"message":"file too large"}}',
+          content_type="application/json"),
+    _html("upload_413_html", 413, "Request Entity Too Large", place="upload"),
+    _json("upload_429", 429, "too many requests", _NEW, "rate_limit_exceeded", place="upload", retry_after=1),
+    _json("upload_500", 500, "storage is not available", _SERVER, place="upload"),
+    _json("upload_503", 503, "storage is not available", _SERVER, place="upload"),
+    _html("upload_502_html", 502, "Bad Gateway", place="upload"),
+    Fault("upload_cut", "upload", wire="cut"),
+    Fault("upload_hang", "upload", wire="hang"),
+    Fault("upload_slow", "upload", wire="slow"),
+    Fault("upload_truncated", "upload", wire="truncate"),
+    Fault("upload_html_200", "upload", body=_PROXY_PAGE.format("Just a moment...")),
+    Fault("upload_garbage", "upload", body='{"url": "https://', content_type="application/json"),
+    Fault("upload_no_url", "upload", body='{"filename": "a.png"}', content_type="application/json"),
+)  # fmt: skip
+
 
 def _of_book(place: Place, refusal: str) -> tuple[Fault, ...]:
     """The faults of a page beside ``/v1``; ``refusal`` is the member by which it says no with HTTP 200."""
@@ -289,6 +311,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             *_TASK,
             *_POLL,
             *_DOWNLOAD,
+            *_UPLOAD,
             *_of_book("log", "success"),
             *_of_book("usage", "code"),
             *_of_book("pricing", "success"),

@@ -17,6 +17,7 @@ from typing import Any, Final
 from ..catalog import spec_for
 from .account import AccountBooks
 from .bill import Bill
+from .channels import Channel
 from .clock import Clock
 from .dialects import Dialect
 from .fault_script import FaultScript
@@ -29,6 +30,7 @@ from .records import RecordedRequest, RequestLog
 from .request_headers import RequestSettings, read_request_headers
 from .response_bodies import error_body
 from .responses import Response
+from .uploaded_images import Uploads
 from .validation import GenerationRequest
 from .webhooks import Webhooks
 from .worker_threads import WorkerThreads
@@ -54,9 +56,11 @@ class Gateway:
         self.request_log = RequestLog(options.history, self.clock.unix_time)
         self.threads = WorkerThreads()
         self.pictures = PictureStore(options, self.clock, self.threads)
+        self.uploads = Uploads(self.clock, options.upload_lifetime, options.history)
         self.books = AccountBooks(options, self.clock, self.bill, self.jobs, self.urls)
         self.dialect = options.dialect
         self.latency = options.latency
+        self.channel = options.channel
         self.balance = options.balance
         self.complaints: list[str] = []
         self.port = 0
@@ -75,6 +79,7 @@ class Gateway:
         self.webhooks.clear()
         self.jobs.clear()
         self.pictures.clear()
+        self.uploads.clear()
         self.bill.clear()
         self.books.clear()
         self.script.clear()
@@ -82,6 +87,7 @@ class Gateway:
         self.complaints.clear()
         self.clock.offset = 0.0
         self.dialect, self.latency, self.balance = self.options.dialect, self.options.latency, self.options.balance
+        self.channel = self.options.channel
         self._restart_seed()
 
     def _restart_seed(self) -> None:
@@ -169,15 +175,22 @@ class Gateway:
     # --- image jobs ---------------------------------------------------------------------------------------
 
     def settings_for(self, record: RecordedRequest, place: Place) -> RequestSettings:
-        """The fault that this request's own headers choose for ``place``, and its dialect and latency.
+        """The fault that this request's own headers choose for ``place``, and its dialect, latency and channel.
 
         Raises:
             ValueError: a header can't be read.
         """
-        return read_request_headers(record.raw_headers, place, self.dialect, self.latency)
+        return read_request_headers(record.raw_headers, place, self.dialect, self.latency, self.channel)
 
     def start_job(
-        self, request: GenerationRequest, record: RecordedRequest, dialect: Dialect, latency: Latency, *, submit: bool
+        self,
+        request: GenerationRequest,
+        record: RecordedRequest,
+        dialect: Dialect,
+        latency: Latency,
+        channel: Channel,
+        *,
+        submit: bool,
     ) -> ImageJob:
         """Accept a request, and charge for it."""
         dialect = dialect.for_task(self._random_dialect)
@@ -194,6 +207,7 @@ class Gateway:
             images=dialect.images_for(request.n, submit=submit),
             tracked=dialect.sync_as_task if not submit else not dialect.submit_as_image,
         )
+        job.extra_images = job.images * (channel.pictures - 1)
         if not job.tracked:
             job.polls_needed = None  # nobody polls this job, so time has to end it
         record.task_id = job.id

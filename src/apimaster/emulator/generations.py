@@ -8,6 +8,7 @@ what was charged.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -19,9 +20,10 @@ from .image_jobs import ImageJob
 from .records import RecordedRequest
 from .response_bodies import one_shot_body, submit_body
 from .responses import Response
-from .validation import MAX_BODY, GenerationRequest, Refusal, abbreviated, check_request, parse_body
+from .validation import GenerationRequest, Refusal, abbreviated, check_request, parse_body
 
-_LARGE_BODY = 256 * 1024  # bytes; reading a larger body on the event loop would block other requests
+_LARGE_BODY: Final = 256 * 1024  # bytes; reading a larger body on the event loop would block other requests
+_TOO_LARGE: Final = ("request body too large", "new_api_error", "request_too_large")
 
 
 async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> Response:
@@ -31,7 +33,7 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
         code = "invalid_token" if record.had_authorization else "missing_token"
         return gateway.error(record, 401, "Invalid token", "new_api_error", code)
     try:
-        fault, dialect, latency = gateway.settings_for(record, "generate")
+        fault, dialect, latency, channel = gateway.settings_for(record, "generate")
         task_fault = gateway.settings_for(record, "task").fault
         delivery_fault = gateway.settings_for(record, "delivery").fault
     except ValueError as error:
@@ -39,9 +41,10 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
     if submit and not dialect.async_route:
         return gateway.error(record, 404, f"Invalid URL (POST {record.path})")
     try:
-        raw = await _read_body(http_request)
+        raw = await _read_body(http_request, gateway.options.request_limit)
         record.body_size = len(raw)
         request = await _read_request(gateway, record, raw, http_request.headers.get("content-type", ""))
+        channel.take(request)
         gateway.webhooks.check(request, record.key or 0)
     except Refusal as refusal:
         return gateway.error(record, refusal.status, refusal.message, refusal.kind, refusal.code)
@@ -52,7 +55,7 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
         return gateway.fault_response(fault, record)
     if not _balance_covers(gateway, request, dialect, submit=submit):
         return gateway.fault_response(FAULTS["no_balance_403"], record)
-    job = gateway.start_job(request, record, dialect, latency, submit=submit)
+    job = gateway.start_job(request, record, dialect, latency, channel, submit=submit)
     task_fault = task_fault or gateway.script.next_fault("task", prompt=request.prompt)
     if task_fault is not None and task_fault.outcome:
         record.fault = task_fault.name
@@ -102,13 +105,16 @@ def _routing(job: ImageJob) -> tuple[tuple[str, str], ...]:
     return (("x-apimaster-routing-retry", "1"),) if job.dialect.extra_fields else ()
 
 
-async def _read_body(http_request: Request) -> bytes:
+async def _read_body(http_request: Request, limit: int) -> bytes:
+    claimed = http_request.headers.get("content-length", "")
+    if claimed.isdecimal() and int(claimed) > limit:
+        raise Refusal(413, *_TOO_LARGE)
     pieces: list[bytes] = []
     size = 0
     async for piece in http_request.stream():
         size += len(piece)
-        if size > MAX_BODY:
-            raise Refusal(413, "request body too large", "new_api_error", "request_too_large")
+        if size > limit:
+            raise Refusal(413, *_TOO_LARGE)
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -120,7 +126,9 @@ async def _read_request(gateway: Gateway, record: RecordedRequest, raw: bytes, c
     def parse() -> GenerationRequest:
         document = parse_body(raw)
         record.body = abbreviated(document)
-        return check_request(document, gateway.options.models)
+        checked = check_request(document, gateway.options.models)
+        gateway.uploads.look_up(checked)
+        return checked
 
     request = await gateway.threads.run(parse) if len(raw) > _LARGE_BODY else parse()
     record.references = request.references

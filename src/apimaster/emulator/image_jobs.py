@@ -45,7 +45,8 @@ class ImageJob:
         reason: the error that a failed job reports.
         estimate: the seconds that the gateway announces for the job.
         origin: ``http://host:port`` by which the client knows the emulator.
-        images: how many pictures the job delivers.
+        images: how many pictures the job is charged for.
+        extra_images: how many it delivers besides, which cost nothing.
         tracked: whether the client was given the id; a one-shot call never learns it.
         polls: how often the job was polled.
         image_tokens: the names of its pictures in their URLs.
@@ -68,6 +69,7 @@ class ImageJob:
     origin: str
     estimate: int = 60
     images: int = 1
+    extra_images: int = 0
     outcome: Literal["succeeded", "failed", "cancelled", "never", "no_image"] = "succeeded"
     reason: str | Mapping[str, Any] | None = None
     tracked: bool = True

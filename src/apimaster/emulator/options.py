@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypedDict, get_args
 
-from ..catalog import known_specs
+from ..catalog import MEBIBYTE, known_specs
+from .channels import Channel
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .latency import Latency, parse_latency
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
+REQUEST_LIMIT: Final = 32 * MEBIBYTE
+UPLOAD_LIMIT: Final = 20 * MEBIBYTE
 
 Pictures = Literal["full", "plain", "small"]
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -52,6 +55,10 @@ class Settings(TypedDict, total=False):
     webhook_pause: float
     webhook_timeout: float
     endpoint_limit: int
+    channel: str | Channel
+    request_limit: int
+    upload_limit: int
+    upload_lifetime: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,10 @@ class Options:
     webhook_pause: float
     webhook_timeout: float
     endpoint_limit: int
+    channel: Channel
+    request_limit: int
+    upload_limit: int
+    upload_lifetime: float
 
 
 def make_options(
@@ -109,6 +120,10 @@ def make_options(
     webhook_pause: float = 5.0,
     webhook_timeout: float = 10.0,
     endpoint_limit: int = 20,
+    channel: str | Channel = "any",
+    request_limit: int = REQUEST_LIMIT,
+    upload_limit: int = UPLOAD_LIMIT,
+    upload_lifetime: float = DEFAULT_URL_LIFETIME,
 ) -> Options:
     """Check every option.
 
@@ -142,6 +157,11 @@ def make_options(
     offered = tuple(each for spec in known_specs() for each in spec.ids) if models is None else tuple(models)
     if unknown := [model for model in webhook_models or () if model not in offered]:
         raise ValueError(f"webhook_models holds {unknown[0]!r}, which models does not")
+    for name, limit in (("request_limit", request_limit), ("upload_limit", upload_limit)):
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"{name} {limit!r} must be a number of bytes, at least 1")
+    if not upload_lifetime > 0:
+        raise ValueError(f"upload_lifetime {upload_lifetime!r} must be more than 0 seconds")
     keys = (api_keys,) if isinstance(api_keys, str) else None if api_keys is None else tuple(api_keys)
     if keys is not None and not all(key and key.isascii() and key.isprintable() and " " not in key for key in keys):
         raise ValueError("api_keys must be printable ASCII without spaces; None accepts every key")
@@ -169,6 +189,10 @@ def make_options(
         webhook_pause=float(webhook_pause),
         webhook_timeout=float(webhook_timeout),
         endpoint_limit=endpoint_limit,
+        channel=Channel.parse(channel),
+        request_limit=request_limit,
+        upload_limit=upload_limit,
+        upload_lifetime=upload_lifetime,
     )
 
 

@@ -73,7 +73,7 @@ class PictureStore:
         """The URL paths of a finished job's pictures; the first call names the pictures."""
         if not job.image_tokens:
             expires = (job.ended_at if job.ended_at is not None else self._clock.now()) + self._options.url_lifetime
-            for index in range(job.images):
+            for index in range(job.images + job.extra_images):
                 token = secrets.token_urlsafe(15)
                 self._pictures[token] = StoredPicture(token, job, index, expires)
                 job.image_tokens.append(token)
@@ -113,7 +113,8 @@ class PictureStore:
         """What to draw for a picture, at its own size or at another."""
         job, request = picture.job, picture.job.request
         width, height = request.pixels
-        number = f" · {picture.index + 1} of {job.images}" if job.images > 1 else ""
+        delivered = job.images + job.extra_images
+        number = f" · {picture.index + 1} of {delivered}" if delivered > 1 else ""
         asked = f"{request.aspect_ratio} · {request.resolution} · {width} x {height}"
         width, height = size or request.pixels
         return Drawing(

@@ -17,7 +17,8 @@ _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorizat
 
 @dataclass(frozen=True, slots=True)
 class ReceivedReference:
-    """A reference image of a request. ``sha256`` and ``size`` are None for a URL, which the emulator never fetches."""
+    """A reference image of a request. ``sha256`` and ``size`` are None for a URL, which the emulator never
+    fetches, unless it is that of an upload."""
 
     kind: str
     media_type: str | None = None
@@ -37,7 +38,7 @@ class RecordedRequest:
         id: the ``x-request-id`` of the response.
         origin: ``"gateway"`` or ``"cdn"``, the second origin.
         route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat``,
-            ``usage``, ``log``, ``pricing``, ``webhooks`` or ``other``.
+            ``upload``, ``uploaded``, ``usage``, ``log``, ``pricing``, ``webhooks`` or ``other``.
         method, path, query: as received.
         key: which of the emulator's keys the request held, counted from 0; None for no key or a wrong one.
         had_authorization: whether the request had an ``Authorization`` header of any kind.

@@ -1,8 +1,8 @@
-"""Request headers that choose a fault, a dialect or a latency for one request, from any process.
+"""Request headers that choose a fault, a dialect, a latency or a channel for one request, from any process.
 
 ``X-Emulator-Fault: rate_limited`` or ``rate_limited {"retry_after": 3}``, ``X-Emulator-Dialect: legacy+url_string``,
-``X-Emulator-Latency: 2-6``. The gateway itself ignores them. A client may send the same headers with every request,
-because a fault happens only at its own place.
+``X-Emulator-Latency: 2-6``, ``X-Emulator-Channel: no_data_uris``. The gateway itself ignores them. A client may send
+the same headers with every request, because a fault happens only at its own place.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from .channels import Channel
 from .dialects import Dialect
 from .faults import Fault, Place, fault_named
 from .latency import Latency, parse_latency
@@ -24,12 +25,13 @@ class RequestSettings(NamedTuple):
     fault: Fault | None
     dialect: Dialect
     latency: Latency
+    channel: Channel
 
 
 def read_request_headers(
-    headers: Iterable[tuple[bytes, bytes]], place: Place, dialect: Dialect, latency: Latency
+    headers: Iterable[tuple[bytes, bytes]], place: Place, dialect: Dialect, latency: Latency, channel: Channel
 ) -> RequestSettings:
-    """What the headers choose at ``place``; ``dialect`` and ``latency`` apply where the headers choose nothing.
+    """What the headers choose at ``place``; the other arguments apply where the headers choose nothing.
 
     Raises:
         ValueError: a header can't be read.
@@ -46,7 +48,9 @@ def read_request_headers(
             dialect = Dialect.parse(text)
         elif setting == b"latency":
             latency = parse_latency(text)
-    return RequestSettings(fault, dialect, latency)
+        elif setting == b"channel":
+            channel = Channel.parse(text)
+    return RequestSettings(fault, dialect, latency, channel)
 
 
 def _fault(text: str) -> Fault:

@@ -19,9 +19,6 @@ from ..catalog.fit import exact_ratio
 from .records import ReceivedReference
 from .reference_images import UnusableReference, read_reference
 
-MAX_BODY: Final = 256 * 1024 * 1024
-"""Bytes of one request: 16 references of 10 MB as base64 fit."""
-
 WEBHOOK_REFUSED: Final = "invalid_webhook_configuration"
 """The code of a refusal because of ``notifications``."""
 
