@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_drivers": {"_flows.operations", "_transport", "errors", "settings"},
     # the clients put the layers together
-    "_base_client": {"_drivers", "_flows", "_polling", "_storage", "ledger", "webhooks", *DATA},
+    "_base_client": {"_drivers", "_flows", "_polling", "_references", "_storage", "ledger", "webhooks", *DATA},
     "client": {"_base_client", "_drivers", "_flows", "async_client", "webhooks", *DATA},
     "async_client": {"_base_client", "_drivers", "_flows", "webhooks", *DATA},
     "": {"async_client", "client", *DATA},
@@ -77,6 +77,7 @@ IO_MODULES = {"socket", "ssl", "select", "selectors", "http", "urllib.request", 
 NETWORK = {"httpx", "httpcore", "aiohttp", "httpx_aiohttp"}
 HARMLESS = {
     "_wire/json_body.py": {"asyncio"},  # an asynchronous body reads its files in threads
+    "_wire/multipart_body.py": {"asyncio"},  # the same
     "_storage/target.py": {"urllib.request"},  # for its reading of file: URLs
     "ledger/backend.py": {"socket"},  # the name of this machine
     "ledger/group_writer.py": {"time"},  # how long a store that can't be reached is tried
@@ -328,9 +329,10 @@ def test_public_names_are_pinned_and_sorted() -> None:
 
 METHODS = {
     "generate": "prompt model aspect_ratio resolution n references google_search google_image_search mode save_to "
-    "client_reference_id webhook extra_body timeout on_progress idempotency_key budget",
+    "client_reference_id webhook extra_body timeout on_progress idempotency_key budget references_by",
     "submit": "prompt model aspect_ratio resolution references google_search google_image_search client_reference_id "
-    "webhook extra_body timeout on_progress idempotency_key budget",
+    "webhook extra_body timeout on_progress idempotency_key budget references_by",
+    "upload": "picture timeout",
     "retrieve": "task_id model",
     "wait": "task_or_id model timeout save_to on_progress",
     "download": "image path",
@@ -341,7 +343,7 @@ METHODS = {
     "price_list": "model",
     "settle": "keys save_to timeout",
     "with_options": "extra_headers purchase_retries ledger purchase_alias purchase_asked plan_again flush_pictures "
-    "webhook_waiter",
+    "webhook_waiter references_by",
 }
 
 
@@ -387,6 +389,7 @@ def test_the_signatures_name_the_accepted_values(kind: type, name: str) -> None:
         "aspect_ratio": {*apimaster.catalog.ASPECT_RATIOS, str},  # any text may be pixels
         "resolution": set(apimaster.catalog.RESOLUTIONS),
         "mode": {"auto", "sync", "async"},
+        "references_by": {"auto", "inline", "upload"},
     }
     for argument in accepted.keys() & hints.keys():
         parts = {*typing.get_args(hints[argument])} or {hints[argument]}
@@ -401,7 +404,7 @@ def test_both_clients_are_made_the_same_way() -> None:
     assert transport.default == "httpx"
     assert list(blocking) == list(awaited)
     names = "api_key base_url model timeout max_retries http_client max_polls_per_second ledger webhook_waiter"
-    assert " ".join(blocking) == names
+    assert " ".join(blocking) == f"{names} references_by"
     for name, parameter in blocking.items():
         assert parameter.default == awaited[name].default
         if name != "http_client":

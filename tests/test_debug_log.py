@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from doors import Door
+from large_pictures import padded_png
 
 from apimaster import APIMaster
 from apimaster._flows.operations import Reply
@@ -112,6 +113,8 @@ def test_what_the_gateway_quotes_is_not_logged(
     emulator.script(name, times=2, message=f"{PROMPT} {KEY} https://cdn.test/a.png?token=secret-query")
     with contextlib.suppress(APIMasterError):
         Door("sync", emulator)("generate", PROMPT, save_to=tmp_path / "walrus.png", references=[REFERENCE])
+    with contextlib.suppress(APIMasterError):
+        Door("sync", emulator)("upload", padded_png(2_000))
     for book in ("charges", "account", "price_list"):
         with contextlib.suppress(APIMasterError):
             Door("sync", emulator)(book)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from doors import DOORS, Door
+from large_pictures import padded_png
 
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.emulator import FAULTS, Emulator
@@ -96,7 +97,10 @@ def test_the_key_is_not_sent_to_another_port_or_scheme_of_the_same_host(emu: Emu
     assert not emu.cdn_saw_key
 
 
-@pytest.mark.parametrize("name", [n for n, fault in FAULTS.items() if fault.place in ("generate", "poll", "download")])
+SHOWN = ("generate", "poll", "download", "upload")
+
+
+@pytest.mark.parametrize("name", [n for n, fault in FAULTS.items() if fault.place in SHOWN])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_no_error_shows_the_key(emu: Emulator, kind: str, name: str, tmp_path: Path) -> None:
     if name in ("ok", "reply"):
@@ -106,7 +110,10 @@ def test_no_error_shows_the_key(emu: Emulator, kind: str, name: str, tmp_path: P
     if fault.place == "download":
         emu.script("download_404", times=None, on="output")
     try:
-        Door(kind, emu)("generate", "a cat", timeout=0.15, save_to=f"{tmp_path}/")
+        references = [padded_png(2_000)] if fault.place == "upload" else []
+        Door(kind, emu, references_by="upload")(
+            "generate", "a cat", references=references, timeout=0.15, save_to=f"{tmp_path}/"
+        )
     except APIMasterError as error:
         for text in texts_of(error):
             assert KEY not in text

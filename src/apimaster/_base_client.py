@@ -16,13 +16,14 @@ from ._flows.image_run import CallOptions
 from ._flows.retry import RetryPolicy
 from ._polling.history import History
 from ._polling.rate_limit import RateLimiter
+from ._references.reference import Reference
 from ._storage.target import Target
-from .catalog import model_id, spellings
+from .catalog import model_id, spec_for, spellings
 from .errors import APIMasterError, BadRequestError
 from .ledger import arguments
 from .ledger.digest import account_of
 from .ledger.location import LEDGER_VARIABLE
-from .request import ImageRequest, Mode
+from .request import ImageRequest, Mode, ReferenceLike, ReferencesBy
 from .results import OnProgress, Task
 from .settings import resolve
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .webhooks import WebhookWaiter
 
 _MODES: Final = get_args(Mode)
+_REFERENCES_BY: Final = get_args(ReferencesBy)
 _ASK_TIMEOUT: Final = 60.0
 
 
@@ -53,6 +55,7 @@ class BaseClient:
         max_polls_per_second: float | None,
         ledger: Ledger | str | os.PathLike[str] | None,
         webhook_waiter: WebhookWaiter | None,
+        references_by: ReferencesBy,
     ) -> None:
         self._settings = resolve(api_key, base_url)
         self._codec = HttpxCodec(self._settings)
@@ -67,6 +70,7 @@ class BaseClient:
             ledger=_resolved(ledger),
             account=account_of(self._settings.base_url, self._settings.api_key.get_secret_value()),
             waiter=_waiter(webhook_waiter),
+            references_by=_references_by(references_by),
         )
 
     @property
@@ -95,8 +99,10 @@ class BaseClient:
         plan_again: Callable[[APIMasterError], bool] | None = None,
         flush_pictures: bool | None = None,
         webhook_waiter: WebhookWaiter | None = None,
+        references_by: ReferencesBy | None = None,
     ) -> Self:
-        """The same client with other options. Both share connections, the poll rate and the history of durations.
+        """The same client with other options. Both share connections, the poll rate, the uploads and the history of
+        durations.
 
         To close one is to close both.
 
@@ -112,10 +118,11 @@ class BaseClient:
                 stays planned in the ledger, because your own code asks again; False: it has failed.
             flush_pictures: whether a picture must be on the disk (fsync) before its purchase counts as saved.
             webhook_waiter: the ``WebhookWaiter`` that tells this client how its tasks have ended.
+            references_by: how local reference images go out, as for the constructor.
 
         Raises:
             BadRequestError: the client sets such a header itself, a header is not valid, the number is negative, or the
-                ledger's place, the name or the waiter is not accepted.
+                ledger's place, the name, the waiter or ``references_by`` is not accepted.
         """
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
@@ -134,6 +141,8 @@ class BaseClient:
             made._context = replace(made._context, plan_again=plan_again)
         if flush_pictures is not None:
             made._context = replace(made._context, flush_pictures=flush_pictures)
+        if references_by is not None:
+            made._context = replace(made._context, references_by=_references_by(references_by))
         if webhook_waiter is not None:
             made._context = replace(made._context, waiter=_waiter(webhook_waiter))
         return made
@@ -162,6 +171,7 @@ class BaseClient:
         on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
         budget: str | None = None,
+        references_by: ReferencesBy | None = None,
     ) -> CallOptions:
         if on_progress is not None and not self._takes_async_callbacks and inspect.iscoroutinefunction(on_progress):
             raise BadRequestError("on_progress is an async function; this client takes a plain one")
@@ -172,6 +182,7 @@ class BaseClient:
             on_progress,
             key=None if idempotency_key is None else arguments.checked_key(idempotency_key),
             budget=None if budget is None else arguments.text("budget", budget),
+            references_by=self._context.references_by if references_by is None else _references_by(references_by),
         )
 
     def _keys(self, keys: Sequence[str]) -> tuple[str, ...]:
@@ -195,6 +206,10 @@ class BaseClient:
             raise BadRequestError(f"mode {mode!r} is not known; accepted: {', '.join(_MODES)}")
         return mode
 
+    def _reference(self, picture: ReferenceLike) -> tuple[Reference, int]:
+        """A picture to upload, and how large it may be."""
+        return Reference.of(picture), spec_for(self.model).max_reference_bytes
+
     def _task(self, task: Task | str, model: str | None) -> Task:
         if isinstance(task, Task):
             return task if model is None else task.model_copy(update={"model": _model(model)})
@@ -211,6 +226,12 @@ def _resolved(ledger: Ledger | str | os.PathLike[str] | None) -> Ledger | None:
     from .ledger.ledger import Ledger  # with its threads and databases; most programs have no ledger
 
     return given if isinstance(given, Ledger) else Ledger.shared(given)
+
+
+def _references_by(value: ReferencesBy) -> ReferencesBy:
+    if value not in _REFERENCES_BY:
+        raise BadRequestError(f"references_by {value!r} is not known; accepted: {', '.join(_REFERENCES_BY)}")
+    return value
 
 
 def _model(name: str) -> str:

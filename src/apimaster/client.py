@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ._base_client import BaseClient
 from ._drivers.sync import SyncDriver
-from ._flows import account, download, generation
+from ._flows import account, download, generation, uploads
 from .account import Account, Charges
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
 from .errors import BadRequestError
-from .request import ImageRequest, Mode, ReferenceLike, Webhook
+from .request import ImageRequest, Mode, ReferenceLike, ReferencesBy, Webhook
 from .results import GeneratedImage, ImageResult, OnProgress, Task
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class APIMaster(BaseClient):
             None: ``APIMASTER_LEDGER``, else none. See docs/ledger.md.
         webhook_waiter: a ``WebhookWaiter`` that takes the gateway's webhooks: calls wait for these, and poll rarely.
             See docs/webhooks.md.
+        references_by: how local reference images go out: ``"auto"`` inside the request while it stays below the
+            gateway's limit, otherwise uploaded before it; ``"inline"`` always inside; ``"upload"`` always uploaded.
+            Public URLs go out as they are.
 
     Raises:
         AuthenticationError: there is no key.
@@ -64,8 +67,19 @@ class APIMaster(BaseClient):
         max_polls_per_second: float | None = None,
         ledger: Ledger | str | os.PathLike[str] | None = None,
         webhook_waiter: WebhookWaiter | None = None,
+        references_by: ReferencesBy = "auto",
     ) -> None:
-        super().__init__(api_key, base_url, model, timeout, max_retries, max_polls_per_second, ledger, webhook_waiter)
+        super().__init__(
+            api_key,
+            base_url,
+            model,
+            timeout,
+            max_retries,
+            max_polls_per_second,
+            ledger,
+            webhook_waiter,
+            references_by,
+        )
         self._driver = SyncDriver(self._codec, http_client)
 
     def generate(
@@ -88,6 +102,7 @@ class APIMaster(BaseClient):
         on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
         budget: str | None = None,
+        references_by: ReferencesBy | None = None,
     ) -> ImageResult:
         """Make ``n`` images and wait for them.
 
@@ -121,13 +136,16 @@ class APIMaster(BaseClient):
             idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
                 pictures, whoever asks, and is bought once. None: each call buys. It needs a ledger.
             budget: the name of a budget in the ledger that must hold the price.
+            references_by: how local reference images go out: ``"auto"`` inside the request while it stays below the
+                gateway's limit, otherwise uploaded before it, and uploaded if the gateway refuses them inside it;
+                ``"inline"`` always inside; ``"upload"`` always uploaded. None: as the client says.
 
         Returns:
             The pictures that were delivered, their cost, and the failures if some of several were not.
 
         Raises:
             BadRequestError: an argument is not accepted, here or by the gateway. Nothing was charged.
-            ReferenceImageError: a reference image can't be used. Nothing was charged.
+            ReferenceImageError: a reference image can't be used or uploaded. Nothing was charged.
             ContentPolicyError: moderation refused the prompt or a reference image. Nothing was charged.
             AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
             InternalServerError, APIConnectionError, GenerationFailedError: as their names say; nothing was charged.
@@ -150,7 +168,7 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, save_to, on_progress, idempotency_key, budget)
+        options = self._call_options(timeout, save_to, on_progress, idempotency_key, budget, references_by)
         return self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
 
     def submit(
@@ -170,6 +188,7 @@ class APIMaster(BaseClient):
         on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
         budget: str | None = None,
+        references_by: ReferencesBy | None = None,
     ) -> Task:
         """Submit one image and return its task at once. It is charged now, and refunded if it fails.
 
@@ -196,6 +215,9 @@ class APIMaster(BaseClient):
             idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
                 picture, whoever asks, and is bought once. None: each call buys. It needs a ledger.
             budget: the name of a budget in the ledger that must hold the price.
+            references_by: how local reference images go out: ``"auto"`` inside the request while it stays below the
+                gateway's limit, otherwise uploaded before it, and uploaded if the gateway refuses them inside it;
+                ``"inline"`` always inside; ``"upload"`` always uploaded. None: as the client says.
 
         Returns:
             The task, to be collected with ``wait``, in another process too. If the gateway answers with the finished
@@ -203,7 +225,7 @@ class APIMaster(BaseClient):
 
         Raises:
             BadRequestError: an argument is not accepted, here or by the gateway. Nothing was charged.
-            ReferenceImageError: a reference image can't be used. Nothing was charged.
+            ReferenceImageError: a reference image can't be used or uploaded. Nothing was charged.
             ContentPolicyError: moderation refused the prompt or a reference image. Nothing was charged.
             AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
             InternalServerError, APIConnectionError: as their names say; nothing was charged.
@@ -222,7 +244,7 @@ class APIMaster(BaseClient):
             webhook=webhook,
             extra_body=extra_body,
         )
-        options = self._call_options(timeout, None, on_progress, idempotency_key, budget)
+        options = self._call_options(timeout, None, on_progress, idempotency_key, budget, references_by)
         return self._driver.run(generation.submit(self._context, request, options))
 
     def retrieve(self, task_id: str | Task, *, model: str | None = None) -> Task:
@@ -292,6 +314,26 @@ class APIMaster(BaseClient):
             DownloadError: it is paid for and could not be downloaded. Another download is free.
         """
         return self._driver.run(download.read(self._context, image))
+
+    def upload(self, picture: ReferenceLike, *, timeout: float | None = None) -> str:
+        """Upload a reference image and return its public URL, which is good as one of ``references``. It is free.
+
+        Calls that need it do this by themselves. A picture that this client has uploaded within the hour is not
+        uploaded again. How long the gateway keeps it is not documented: don't use the URL for longer than an hour.
+
+        Args:
+            picture: a path, bytes, a binary file, a PIL image or a data URI; JPEG, PNG or WebP, at most 10 MB. A public
+                http(s) URL is returned as it is.
+            timeout: seconds; None: the client's timeout, else 300.
+
+        Raises:
+            ReferenceImageError: it can't be used as a reference, or the gateway does not take it.
+            NotFoundError: this gateway takes no uploads.
+            APIMasterError: it could not be uploaded. Nothing was charged.
+        """
+        reference, max_bytes = self._reference(picture)
+        seconds = self._call_options(timeout).timeout
+        return self._driver.run(uploads.upload(self._context, reference, max_bytes, seconds))
 
     def settle(
         self, *keys: str, save_to: str | os.PathLike[str] | None = None, timeout: float | None = None

@@ -23,11 +23,15 @@ from ._references.reference import Reference, ReferenceLike
 from .catalog import DEFAULT_MODEL, MAX_IMAGES, AspectRatio, ModelSpec, Resolution, model_id, spec_for
 from .errors import BadRequestError, ReferenceImageError
 
-__all__ = ["AspectRatio", "ImageRequest", "Mode", "Reference", "ReferenceLike", "Resolution", "Webhook"]
+__all__ = ["AspectRatio", "ImageRequest", "Mode", "Reference", "ReferenceLike", "ReferencesBy", "Resolution", "Webhook"]
 
 Mode: TypeAlias = Literal["auto", "sync", "async"]
 """``auto`` submits and polls, or makes one shot if the gateway has no async route; ``sync`` makes one shot; ``async``
 submits and polls only."""
+
+ReferencesBy: TypeAlias = Literal["auto", "inline", "upload"]
+"""How local reference images go out: ``auto`` inside the request while it stays below the gateway's limit, otherwise
+uploaded before it; ``inline`` always inside; ``upload`` always uploaded. Public URLs go out as they are."""
 
 # These decide the checks, the count and the price, so extra_body must not set them.
 _NAMED_FIELDS: Final = {

@@ -87,6 +87,7 @@ ONE_SHOT: dict[str, Any] = {"mode": "sync"}
 STEPS = {
     "plain": ["Begin", "Submitted", "Delivered", "saved"],
     "references": ["claim", "Begin", "Submitted"],
+    "uploads": ["claim", "Begin", "Submitted"],
     "two images": ["Begin", "Submitted", "Delivered", "saved"],
     "one shot": ["Begin", "Delivered", "saved"],
     "no asynchronous route": ["Submitting", "Delivered"],
@@ -114,6 +115,7 @@ def test_killed_at_a_step(
     Image.new("RGB", (8, 8), "red").save(reference)
     options: dict[str, Any] = {
         "references": {"references": [str(reference)]},
+        "uploads": {"references": [str(reference)], "references_by": "upload"},
         "two images": {"n": 2},
         "one shot": ONE_SHOT,
     }.get(request_kind, {}) | {"budget": "shared"}

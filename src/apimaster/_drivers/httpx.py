@@ -84,9 +84,9 @@ class HttpxCodec:
         body = call.body
         if body is None or isinstance(body, bytes):
             if body is not None:
-                headers["Content-Type"] = "application/json"
+                headers["Content-Type"] = call.content_type
             return client.build_request(call.method, url, headers=headers, content=body, timeout=timeout)
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = call.content_type
         headers["Content-Length"] = str(body.length)
         ends = time.monotonic() + seconds  # httpx limits each write, and a slow upload has many
         stream = _AsyncBody(body, ends) if isinstance(client, httpx.AsyncClient) else _SyncBody(body, ends)

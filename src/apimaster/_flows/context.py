@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._polling.history import History
 from .._polling.rate_limit import RateLimiter
+from .._references.uploaded import UploadedPictures
 from ..errors import APIMasterError
 from .purchase import LedgerLike
 from .retry import RetryPolicy
@@ -15,7 +16,7 @@ from .spellings import Spellings
 from .task_events import WaiterLike
 
 if TYPE_CHECKING:
-    from ..request import ImageRequest
+    from ..request import ImageRequest, ReferencesBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Context:
     ``alias`` another name by which it finds the purchases of these flows; ``asked`` is what it compares under a key,
     None if that is the request itself. ``plan_again`` says whether a purchase that
     failed at no cost stays planned in the ledger; with ``flush_pictures`` a picture is on the disk before it counts as
-    saved. ``spellings`` knows which ids of a model the gateway takes; ``waiter`` takes webhooks.
+    saved. ``spellings`` knows which ids of a model the gateway takes; ``waiter`` takes webhooks. ``references_by`` is
+    how local references go out where a call does not say, and ``uploads`` knows which were uploaded before.
     """
 
     base_url: str
@@ -44,3 +46,5 @@ class Context:
     flush_pictures: bool = False
     spellings: Spellings = field(default_factory=Spellings)
     waiter: WaiterLike | None = None
+    references_by: ReferencesBy = "auto"
+    uploads: UploadedPictures = field(default_factory=UploadedPictures)

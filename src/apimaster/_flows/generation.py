@@ -12,41 +12,28 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from .._wire.errors import error_from
-from .._wire.messages import Empty, Unreadable, generation_call, models_call, read_accepted, read_models
-from ..catalog import SUBMIT_TIMEOUT, one_shot_limit, spec_for
-from ..errors import APIMasterError, BadRequestError, NoImageError, NotFoundError, OutcomeUnknownError
+from .._wire.messages import Unreadable, models_call, read_models
+from ..catalog import spec_for
+from ..errors import APIMasterError, NotFoundError
 from ..request import ImageRequest, Mode
-from ..results import GeneratedImage, ImageResult, Task
+from ..results import ImageResult, Task
+from .buying import Accepted, buy_image
 from .collect import collect, collect_known, deliver
 from .combine import Delivery, combine
 from .context import Context
 from .image_run import CallOptions, ImageRun
 from .left_behind import settle_left_behind
-from .operations import Flow, Gather, Instant, Now, Reply, Sleep
-from .other_spelling import not_offered, other_spelling, says_no_such_model
+from .operations import Flow, Gather, Instant, Now, Sleep
 from .poll import describe_state, poll_once
 from .preparation import begin_call, prepare
 from .purchase import Known, Record, TakenOver
-from .send import ask, buy, describe_fault, with_hint
-from .task_events import NO_SUCH_WEBHOOK, note_submitted, with_webhook
+from .send import ask, describe_fault, with_hint
 from .task_record import record_of_task
 
 T = TypeVar("T")
 
-
-class Pictures(NamedTuple):
-    """The pictures that the gateway answered a purchase with, and the model id that was sent."""
-
-    images: tuple[GeneratedImage, ...]
-    model: str
-
-
-Accepted: TypeAlias = Task | Pictures
-"""What the gateway answers to a purchase."""
 
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
@@ -180,7 +167,7 @@ def _obtain(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) 
         if known is not None:
             return known
         try:
-            return (yield from _buy(context, request, mode, run))
+            return (yield from buy_image(context, request, mode, run))
         except TakenOver:
             _log.warning("A purchase was taken over while its call paused: it joins the other call.")
 
@@ -195,104 +182,3 @@ def _recorded(record: Record, flow: Flow[T]) -> Flow[T]:
     except BaseException:
         record.abandon()
         raise
-
-
-def _buy(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Accepted]:
-    """Buy the image under the spelling of the model's id that the gateway takes."""
-    model = sent = context.spellings.to_send(request.model)
-    tried: list[str] = []
-    while True:
-        tried.append(sent)
-        spelled = request if sent == request.model else request.model_copy(update={"model": sent})
-        try:
-            accepted = yield from _buy_spelled(context, spelled, mode, run)
-        except NotFoundError as error:
-            if not says_no_such_model(error):
-                raise
-            run.record.cost_nothing()
-            other = yield from other_spelling(context, model, tried, run.deadline)
-            if other is None:
-                raise not_offered(error, model, tried) from None
-        else:
-            context.spellings.choose(tried)
-            return accepted
-        _log.debug("the gateway does not offer the model %s: it lists %s", sent, other)
-        sent = other
-        yield from run.record.send_again(one_shot=mode == "sync")
-
-
-def _buy_spelled(context: Context, request: ImageRequest, mode: Mode, run: ImageRun) -> Flow[Accepted]:
-    if mode != "sync":
-        try:
-            return (yield from _submit(context, request, run))
-        except NotFoundError as error:
-            # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
-            if mode == "async" or says_no_such_model(error):
-                raise
-        yield from run.record.send_again(one_shot=True)
-    timeout = one_shot_limit(request.resolution)
-    call = generation_call(request, run.references, submit=False)
-    pause = partial(run.record.pause, one_shot=True)
-    reply = yield from buy(
-        context,
-        call,
-        deadline=run.deadline,
-        pause=pause,
-        timeout=timeout,
-        long=True,
-        resubmit_502=request.spec.resubmit_502,
-    )
-    return (yield from _accepted(context, reply, request, sent=request))
-
-
-def _submit(context: Context, request: ImageRequest, run: ImageRun) -> Flow[Accepted]:
-    sent = with_webhook(context.waiter, request)
-    try:
-        reply = yield from _send_submit(context, sent, run)
-    except BadRequestError as error:
-        if sent is request or error.code != NO_SUCH_WEBHOOK:
-            raise
-        # It cost nothing, and the caller did not ask for the webhook that the gateway refuses, but for a picture.
-        _log.warning("The gateway refuses the waiter's webhook for %s, so the task is polled", request.model)
-        yield from run.record.send_again(one_shot=False)
-        sent = request
-        reply = yield from _send_submit(context, sent, run)
-    return (yield from _accepted(context, reply, request, sent=sent))
-
-
-def _send_submit(context: Context, sent: ImageRequest, run: ImageRun) -> Flow[Reply]:
-    call = generation_call(sent, run.references, submit=True)
-    pause = partial(run.record.pause, one_shot=False)
-    return (
-        yield from buy(
-            context,
-            call,
-            deadline=run.deadline,
-            pause=pause,
-            timeout=SUBMIT_TIMEOUT,
-            long=bool(run.references),
-            resubmit_502=sent.spec.resubmit_502,
-        )
-    )
-
-
-def _accepted(context: Context, reply: Reply, request: ImageRequest, *, sent: ImageRequest) -> Flow[Accepted]:
-    """The task or the pictures in a success reply to a purchase. If it is unreadable, the outcome is unknown."""
-    try:
-        accepted = read_accepted(reply, request)
-    except Empty as cause:
-        raise NoImageError(
-            f"The gateway reported success without a picture: {cause}.", status_code=reply.status
-        ) from None
-    except Unreadable as cause:
-        now: Instant = yield Now()
-        error = error_from(reply, paid=True, wall=now.wall)
-        if isinstance(error, OutcomeUnknownError):
-            error = OutcomeUnknownError(f"The reply can't be read: {cause}.", status_code=reply.status)
-        raise error from None
-    if isinstance(accepted, Task):
-        _log.debug("task %s: submitted", accepted.id)
-        submitted: Instant = yield Now()
-        note_submitted(context.waiter, accepted, sent, submitted.monotonic)
-        return accepted
-    return Pictures(accepted, request.model)

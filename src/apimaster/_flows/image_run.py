@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .._references.checked import CheckedReference
 from .._storage.target import Target
+from ..request import ReferencesBy
 from ..results import GeneratedImage, OnProgress, Progress, Stage, Task
 from .operations import Flow, Instant, Notify, Now
 from .purchase import NO_RECORD, Record
@@ -22,6 +23,7 @@ class CallOptions:
         on_progress: the function to call with its progress.
         key: the idempotency key; None: the call has none.
         budget: the name of the budget that it counts against.
+        references_by: how local references go out.
     """
 
     timeout: float | None = None
@@ -29,6 +31,7 @@ class CallOptions:
     on_progress: OnProgress | None = None
     key: str | None = None
     budget: str | None = None
+    references_by: ReferencesBy = "auto"
 
 
 @dataclass(frozen=True, slots=True)

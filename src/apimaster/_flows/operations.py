@@ -57,7 +57,7 @@ class Call:
     """An HTTP request to the gateway: ``path`` is relative to the base URL and starts with a slash.
 
     With ``beside_v1`` it is relative to the base URL without its ``/v1``. A ``public`` call goes without the key.
-    ``max_bytes`` limits its reply; None: the driver's own limit.
+    ``max_bytes`` limits its reply; None: the driver's own limit. ``content_type`` is that of the body.
     """
 
     method: str
@@ -67,6 +67,14 @@ class Call:
     beside_v1: bool = False
     public: bool = False
     max_bytes: int | None = None
+    content_type: str = "application/json"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        if self.body is None:
+            return 0
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
 
 @dataclass(frozen=True, slots=True)

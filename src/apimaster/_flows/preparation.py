@@ -1,7 +1,7 @@
 """Before anything is sent: the clock of a call, the place for its pictures, its records in the ledger, its references.
 
-References are read and checked once for all images of a call. That may take long, so the images are claimed first:
-nobody else buys them meanwhile, and what dies before its request has cost nothing.
+References are read, checked and uploaded once for all images of a call. That may take long, so the images are claimed
+first: nobody else buys them meanwhile, and what dies before its request has cost nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from .model_notes import note_model
 from .operations import Await, Flow, Instant, Now, RunBlocking, Sleep
 from .purchase import LedgerLike, LedgerRecord
 from .purchase_errors import no_ledger
+from .reference_form import prepare_references
+from .uploads import hash_references
 
 # The whole call gets more than a one-shot call: a task may queue, and a poll is free.
 _DEFAULT_TIMEOUT: Final = {"0.5K": 300.0, "1K": 300.0, "2K": 600.0, "4K": 1200.0}
@@ -49,7 +51,8 @@ def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Fl
     Raises:
         BadRequestError: the key stands for another request, maybe one for fewer images, or there is no ledger for it.
         LedgerError: the ledger can't be written.
-        ReferenceImageError: a reference is not accepted.
+        ReferenceImageError: a reference is not accepted, or all of them are too large for one request.
+        APIMasterError: a reference could not be uploaded.
     """
     run = yield from begin_call(request, options)
     yield from note_model(context, request.model)
@@ -57,6 +60,7 @@ def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Fl
         if options.key is not None or options.budget is not None:
             raise no_ledger("idempotency_key" if options.key is not None else "budget")
         references = yield from _read_references(request)
+        references = yield from prepare_references(context, request, references, options.references_by, run.deadline)
         return [replace(run, index=index, references=references) for index in range(request.n)]
     records = _open_records(context, context.ledger, request, options)
     try:
@@ -64,7 +68,11 @@ def prepare(context: Context, request: ImageRequest, options: CallOptions) -> Fl
             for record in records:
                 yield from record.claim()
         references = yield from _read_references(request)
+        references = yield from hash_references(references)
         yield from _identify(context, context.ledger, request, references, records, run.deadline)
+        if any(record.held for record in records):  # else another call buys them, or has bought them
+            by = options.references_by
+            references = yield from prepare_references(context, request, references, by, run.deadline)
     except APIMasterError as error:
         for record in records:
             record.take_back(error)

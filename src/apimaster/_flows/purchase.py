@@ -97,7 +97,7 @@ class Record:
         yield
 
     def cost_nothing(self) -> None:
-        """What went out has cost nothing, and nothing goes out for now."""
+        """What went out has cost nothing, and nothing more goes out before ``send_again``."""
 
     def send_again(self, *, one_shot: bool) -> Flow[None]:
         """The request goes out once more: after a fault that cost nothing, or as a one-shot call.

@@ -51,16 +51,21 @@ def buy(
 
 
 def ask(
-    context: Context, call: Call, *, deadline: float, timeout: float = ASK_TIMEOUT, retry_rate_limit: bool = True
+    context: Context,
+    call: Call,
+    *,
+    deadline: float,
+    timeout: float = ASK_TIMEOUT,
+    retry_rate_limit: bool = True,
+    long: bool = False,
 ) -> Flow[Reply]:
     """Send a call that is free and may be retried after any passing fault.
 
     ``retry_rate_limit=False`` is for a route whose limit is so low that retries would use it up: a 429 ends the call.
+    ``long`` marks a call with a large body, as for ``Send``.
     """
     return (
-        yield from _exchange(
-            context, call, deadline, timeout, paid=False, long=False, retry_rate_limit=retry_rate_limit
-        )
+        yield from _exchange(context, call, deadline, timeout, paid=False, long=long, retry_rate_limit=retry_rate_limit)
     )
 
 

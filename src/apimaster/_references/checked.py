@@ -5,10 +5,11 @@ These checks are the first to read the disk, so everything here blocks; flows ru
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .reference import Reference
 
 _ACCEPTED: Final = "the endpoint takes JPEG, PNG and WebP"
+_PIECE: Final = 256 * 1024  # bytes
+_SAMPLE: Final = 4096  # bytes
+_SAMPLES: Final = 16
 _HOW_TO_CONVERT: Final = {
     "HEIC": "Convert it first, for example with `heif-convert` or by exporting it as JPEG.",
     "SVG": "Convert it to PNG first, for example with `rsvg-convert`.",
@@ -41,6 +45,8 @@ class CheckedReference:
         media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes; empty for a URL.
         size: bytes of the picture; 0 for a URL.
         changed_ns: the file's modification time when it was checked, in nanoseconds.
+        digest: ``sha256:…`` of the bytes, once they were hashed.
+        fingerprint: of its size and of samples of its bytes, once it was taken: pictures that differ in it are not one.
     """
 
     name: str
@@ -50,11 +56,55 @@ class CheckedReference:
     media_type: str = ""
     size: int = 0
     changed_ns: int = 0
+    digest: str = ""
+    fingerprint: str = ""
 
     @property
     def is_local(self) -> bool:
         """True if the bytes go into the request body."""
         return self.url is None
+
+    def hashed(self) -> CheckedReference:
+        """The same with its digest; a URL has none. Blocking: it reads the bytes.
+
+        Raises:
+            ReferenceImageError: a file can't be read any more, or has changed since it was checked.
+        """
+        if self.digest or self.url is not None:
+            return self
+        digest = hashlib.sha256(self.data or b"")
+        if self.data is None:
+            with self.open() as file:
+                try:
+                    while piece := file.read(_PIECE):
+                        digest.update(piece)
+                except OSError as error:
+                    raise ReferenceImageError(f"reference {self.name} can't be read any more: {error}") from error
+                self.check_unchanged(file)
+        return replace(self, digest=f"sha256:{digest.hexdigest()}")
+
+    def fingerprinted(self) -> CheckedReference:
+        """The same with its fingerprint and, if it is in memory, its digest. Blocking: it reads some of the bytes.
+
+        Raises:
+            ReferenceImageError: as ``hashed``.
+        """
+        if self.fingerprint or self.url is not None:
+            return self
+        samples = hashlib.sha256()
+        starts = range(0, self.size, max(_SAMPLE, self.size // _SAMPLES))
+        if self.data is not None:
+            for start in starts:
+                samples.update(self.data[start : start + _SAMPLE])
+            return replace(self.hashed(), fingerprint=f"{self.size}:{samples.hexdigest()}")
+        with self.open() as file:
+            try:
+                for start in starts:
+                    file.seek(start)
+                    samples.update(file.read(_SAMPLE))
+            except OSError as error:
+                raise ReferenceImageError(f"reference {self.name} can't be read any more: {error}") from error
+        return replace(self, fingerprint=f"{self.size}:{samples.hexdigest()}")
 
     def open(self) -> BinaryIO:
         """The file, opened again for sending.

@@ -46,6 +46,7 @@ def generate(
         list[str] | None,
         typer.Option("--ref", metavar="PATH|URL", help="A reference image; repeat it for several."),
     ] = None,
+    references_by: options.ReferencesBy = options.ReferencesByName.AUTO,
     count: options.Count = 1,
     mode: Annotated[
         ModeName, typer.Option("--mode", help="sync holds one connection open; async submits and polls.")
@@ -110,6 +111,7 @@ def generate(
                 on_progress=progress.update,
                 idempotency_key=idempotency_key,
                 budget=budget,
+                references_by=references_by.value,
             )
 
         result = run_with_client(work, endpoint, progress=progress, resume=resume)

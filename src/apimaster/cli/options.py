@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
+
+
+class ReferencesByName(str, Enum):
+    """The values of ``--references-by``."""
+
+    AUTO = "auto"
+    INLINE = "inline"
+    UPLOAD = "upload"
+
 
 AspectRatio = Annotated[
     str | None,
@@ -28,3 +38,7 @@ LedgerPlace = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 Emulator = Annotated[bool, typer.Option("--emulator", help="Draw on this machine: no key, no network, no money.")]
+ReferencesBy = Annotated[
+    ReferencesByName,
+    typer.Option("--references-by", help="How local references go out: auto uploads what is too large for a request."),
+]

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ..catalog import DEFAULT_RESOLUTION, spellings
-from ..errors import BadRequestError, ReferenceImageError
+from ..errors import BadRequestError
 
 if TYPE_CHECKING:
     from .._references.checked import CheckedReference
     from ..request import ImageRequest
 
-_PIECE: Final = 1024 * 1024
 _DIGEST: Final = "sha256:"
 
 
@@ -60,17 +59,7 @@ def reference_digest(reference: CheckedReference) -> str:
     """A URL counts by itself, since the gateway fetches it; everything else by its bytes."""
     if reference.url is not None:
         return reference.url
-    if reference.data is not None:
-        return _DIGEST + hashlib.sha256(reference.data).hexdigest()
-    digest = hashlib.sha256()
-    with reference.open() as file:
-        try:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-        except OSError as error:
-            raise ReferenceImageError(f"reference {reference.name} can't be read any more: {error}") from error
-        reference.check_unchanged(file)
-    return _DIGEST + digest.hexdigest()
+    return reference.hashed().digest
 
 
 def text_digest(text: str) -> str:

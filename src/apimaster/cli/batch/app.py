@@ -108,6 +108,7 @@ def run(
         list[str] | None,
         typer.Option("--ref", metavar="PATH|URL", help="A reference image for lines that name none."),
     ] = None,
+    references_by: options.ReferencesBy = options.ReferencesByName.AUTO,
     count: options.Count = 1,
     google_search: Annotated[
         bool, typer.Option("--google-search", help="Ground the pictures in a Google search.")
@@ -175,6 +176,7 @@ def run(
         ledger=ledger,
         name=name,
         base_url=base_url,
+        references_by=references_by.value,
     )
     return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 
@@ -192,6 +194,7 @@ def _reading_as_prompts(name: str, found: ImageList) -> str:
 @batch_app.command("resume")
 def resume(
     directory: _Directory,
+    references_by: options.ReferencesBy = options.ReferencesByName.AUTO,
     concurrency: _Concurrency = 32,
     max_cost: _MaxCost = None,
     max_images: _MaxImages = None,
@@ -219,7 +222,15 @@ def resume(
     )
     can_ask = sys.stdin.isatty()
     command = BatchCommand(
-        directory, None, run_options, ask=not yes, can_ask=can_ask, as_json=as_json, ledger=ledger, base_url=base_url
+        directory,
+        None,
+        run_options,
+        ask=not yes,
+        can_ask=can_ask,
+        as_json=as_json,
+        ledger=ledger,
+        base_url=base_url,
+        references_by=references_by.value,
     )
     return _run(command, dry_run=dry_run, emulator=emulator, base_url=base_url)
 

@@ -29,6 +29,7 @@ from ...batch.runner import Runner
 from ...errors import APIMasterError, BadRequestError, sentence
 from ...ledger import Ledger, Settlement
 from ...ledger.location import LEDGER_VARIABLE
+from ...request import ReferencesBy
 from ...settings import find_base_url
 from ..error_output import command_advice, error_document
 from ..exit_codes import FAILED, INTERRUPTED, OK, UNKNOWN, exit_code
@@ -56,6 +57,7 @@ class BatchCommand:
         ledger: the place of a shared ledger; None: the folder's, or that of the environment.
         name: the batch's name; None: the folder's.
         base_url: the value of ``--base-url``, if it was given.
+        references_by: how local reference images go out.
     """
 
     directory: Path
@@ -67,6 +69,7 @@ class BatchCommand:
     ledger: str | None = None
     name: str | None = None
     base_url: str | None = None
+    references_by: ReferencesBy = "auto"
 
     @property
     def resume_command(self) -> str:
@@ -77,6 +80,8 @@ class BatchCommand:
             words.append("--emulator")
         if self.base_url is not None:
             words += ["--base-url", self.base_url]
+        if self.references_by != "auto":
+            words += ["--references-by", self.references_by]
         if not self.ask:
             words.append("--yes")
         return shell_line(words)
@@ -91,7 +96,12 @@ def run_batch(command: BatchCommand, endpoint: Endpoint, *, dry_run: bool) -> in
     if dry_run:
         return OK
     # Before the question: without a key the answer is of no use.
-    client = AsyncAPIMaster(endpoint.api_key, base_url=endpoint.base_url, ledger=endpoint.ledger)
+    client = AsyncAPIMaster(
+        endpoint.api_key,
+        base_url=endpoint.base_url,
+        ledger=endpoint.ledger,
+        references_by=command.references_by,
+    )
     if plan.planned and command.ask:
         if not command.can_ask:
             raise BadRequestError(

@@ -1,0 +1,130 @@
+"""Uploads, driven by hand: what is sent in which order, and for how long a URL is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hand_driver import HandDriver, accepted, context, finished, refusal, reply
+from large_pictures import padded_png
+
+from apimaster import ImageRequest
+from apimaster._flows.generation import generate
+from apimaster._flows.image_run import CallOptions
+from apimaster._flows.operations import Broken, Flow, Reply, Send
+from apimaster._flows.uploads import UPLOADS_AT_ONCE, upload
+from apimaster._references.reference import Reference
+from apimaster._references.uploaded import LIFETIME
+from apimaster.errors import APIMasterError, InternalServerError, OutcomeUnknownError
+from apimaster.request import ReferencesBy
+
+PICTURES = [padded_png(2_000, number) for number in range(9)]
+SUBMIT, UPLOAD = "POST /images/generations/async", "POST /uploads/images"
+
+
+def run_of(driver: HandDriver, shared: Any, *, by: ReferencesBy = "upload", pictures: Any = None, n: int = 1) -> Any:
+    request = ImageRequest(prompt="a cat", references=tuple(pictures or PICTURES[:1]), n=n)
+    return driver.run(generate(shared, request, "auto", CallOptions(timeout=1000.0, references_by=by)))
+
+
+def gateway(submit: Callable[[int], Reply | Exception] = lambda count: accepted()) -> Any:
+    """Answers uploads with URLs, polls with pictures, and the purchase number ``count`` as ``submit`` says."""
+    counts = {"submit": 0, "upload": 0}
+
+    def answer(send: Send, now: float) -> Reply | Exception:
+        if send.call.method == "GET":
+            return finished()
+        if send.call.path.startswith("/uploads"):
+            counts["upload"] += 1
+            return reply({"url": f"https://gateway.test/uploads/{counts['upload']}.png"})
+        counts["submit"] += 1
+        return submit(counts["submit"])
+
+    return answer
+
+
+def posts(driver: HandDriver) -> list[str]:
+    return [path for path in driver.paths if path.startswith("POST")]
+
+
+@pytest.mark.parametrize(("later", "expected"), [(LIFETIME - 100, 1), (LIFETIME + 1, 2)])
+def test_a_url_is_used_for_an_hour(later: float, expected: int) -> None:
+    driver, shared = HandDriver(gateway()), context()
+    run_of(driver, shared)
+    driver.now = 1000.0 + later
+    run_of(driver, shared)
+    assert posts(driver).count(UPLOAD) == expected
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refused_purchase_goes_out_once_more_by_upload(status: int) -> None:
+    driver = HandDriver(gateway(lambda count: accepted() if count > 1 else refusal(status)))
+    run_of(driver, context(), by="auto")
+    assert posts(driver) == [SUBMIT, UPLOAD, SUBMIT]
+
+
+@pytest.mark.parametrize("second", [refusal(400), refusal(413), refusal(503), Broken("cut")])
+def test_there_is_no_third_form(second: Reply | Exception) -> None:
+    driver = HandDriver(gateway(lambda count: second if count > 1 else refusal(400)))
+    with pytest.raises(APIMasterError) as caught:
+        run_of(driver, context(), by="auto")
+    if isinstance(second, Exception):
+        assert type(caught.value) is OutcomeUnknownError
+        assert posts(driver) == [SUBMIT, UPLOAD, SUBMIT]
+    elif second.status == 503:
+        assert type(caught.value) is InternalServerError
+        assert posts(driver) == [SUBMIT, UPLOAD, *[SUBMIT] * 4]
+    else:
+        assert posts(driver) == [SUBMIT, UPLOAD, SUBMIT]
+
+
+def test_what_may_have_been_charged_is_not_repeated_by_upload() -> None:
+    driver = HandDriver(gateway(lambda count: Broken("cut")))
+    with pytest.raises(OutcomeUnknownError):
+        run_of(driver, context(), by="auto")
+    assert posts(driver) == [SUBMIT]
+
+
+def test_uploads_run_side_by_side_but_not_all_at_once() -> None:
+    driver = HandDriver(gateway(), takes=1.0)
+    run_of(driver, context(), pictures=PICTURES)
+    assert driver.most_at_once == UPLOADS_AT_ONCE
+    uploaded = [when for when, send in driver.sent if send.call.path.startswith("/uploads")]
+    assert uploaded == [1000.0] * 4 + [1001.0] * 4 + [1002.0]
+    assert all(send.long for _, send in driver.sent if send.call.path.startswith("/uploads"))
+
+
+def test_the_upload_comes_before_the_purchase_of_any_image() -> None:
+    driver = HandDriver(gateway())
+    run_of(driver, context(), pictures=PICTURES[:2], n=3)
+    assert posts(driver) == [UPLOAD] * 2 + [SUBMIT] * 3
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"url": "https://a.test/1.png"},
+        {"data": {"url": "https://a.test/1.png"}},
+        {"url": "http://a.test/1.png", "filename": "x", "content_type": "image/png", "bytes": 3, "created_at": 1},
+    ],
+)
+def test_replies_with_a_url(document: object) -> None:
+    url = HandDriver([reply(document)]).run(upload_of(context()))
+    assert url.endswith("a.test/1.png")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, [], "", "no json", {"url": None}, {"url": 3}, {"url": ""}, {"url": "/a.png"}, {"url": "ftp://a.test/a"},
+     {"url": "https://"}, {"url": "https://a b/c"}, {"url": "http://[::1"}, {"data": "x"}],
+)  # fmt: skip
+def test_replies_without_a_url(document: object) -> None:
+    driver = HandDriver([reply(document)] * 4)
+    with pytest.raises(InternalServerError, match="could not be uploaded: the reply can't be read"):
+        driver.run(upload_of(context()))
+    assert driver.slept == [0.5, 1.0, 2.0]
+
+
+def upload_of(shared: Any) -> Flow[str]:
+    return upload(shared, Reference.of(PICTURES[0]), 10_000, 100.0)
