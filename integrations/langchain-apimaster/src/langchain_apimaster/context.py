@@ -61,6 +61,7 @@ class ToolContext:
             options.show_image == "auto" and takes_images(options.chat_model)
         )
         self._timeout = options.timeout
+        self._references_by = options.references_by
         self._folders = options.folders()
         self.model = options.image_model()
         self.policy = ArgumentPolicy(
@@ -95,7 +96,7 @@ class ToolContext:
 
     def purchase_options(self, key: str) -> dict[str, Any]:
         """The client's arguments for every call that buys pictures."""
-        return {"idempotency_key": key, "budget": self.budget.name}
+        return {"idempotency_key": key, "budget": self.budget.name, "references_by": self._references_by}
 
     def sync_client(self) -> APIMaster:
         """The client for ``invoke``, which writes into the ledger.

@@ -15,6 +15,7 @@ from apimaster import APIMaster, AsyncAPIMaster
 from apimaster.catalog import DEFAULT_MODEL, model_id, spec_for
 from apimaster.ledger import Ledger
 from apimaster.ledger.location import parse
+from apimaster.request import ReferencesBy
 from apimaster.settings import KEY_VARIABLES
 
 from .open_ledger import place_of
@@ -37,6 +38,9 @@ class Options(BaseModel):
         client: an ``apimaster.APIMaster`` to use in place of these; the application closes it.
         async_client: the same for ``ainvoke``: an ``apimaster.AsyncAPIMaster``.
         model: the id of the image model.
+        references_by: how local reference images go out: ``"auto"`` inside the request while it stays below the
+            gateway's limit, otherwise uploaded before it; ``"inline"`` always inside; ``"upload"`` always uploaded.
+            None: as the client says.
         timeout: seconds for one call, including the wait; None: 300 to 1200, by resolution.
         store: the folder for pictures and their records, or its fsspec URL; None for a folder in the user's data
             directory. Tools that share a store find each other's pictures.
@@ -67,6 +71,7 @@ class Options(BaseModel):
     client: APIMaster | None = Field(default=None, exclude=True, repr=False)
     async_client: AsyncAPIMaster | None = Field(default=None, exclude=True, repr=False)
     model: str = DEFAULT_MODEL
+    references_by: ReferencesBy | None = None
     timeout: float | None = Field(default=None, gt=0)
     store: str | Path | None = None
     defaults: Mapping[str, Any] = Field(default_factory=dict)

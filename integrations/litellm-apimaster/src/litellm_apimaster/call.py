@@ -15,6 +15,7 @@ from litellm import constants
 
 from apimaster import ImageRequest
 from apimaster.errors import APIMasterError, BadRequestError, ReferenceImageError
+from apimaster.request import ReferencesBy
 
 from . import chat, errors, params
 from .call_arguments import FROM_PROXY, arguments_of_call, body_of_client
@@ -49,6 +50,7 @@ class Call:
         request: the image request; None for a health check.
         identity: which request of which caller it is; None for a health check.
         inline: whether the response carries the images themselves instead of URLs.
+        references_by: how local reference images go out, or None for the core's default.
         timeout: seconds for the whole call, or None for the core's default.
         headers: further HTTP headers for the gateway.
         purchase_retries: how often the core may repeat a purchase that cost nothing, or None for its default.
@@ -61,6 +63,7 @@ class Call:
     request: ImageRequest | None
     identity: Identity | None
     inline: bool
+    references_by: ReferencesBy | None
     timeout: float | None
     headers: Mapping[str, str]
     purchase_retries: int | None
@@ -70,7 +73,7 @@ class Call:
         """The client with this call's headers and retries, and further options."""
         if self.headers:
             options["extra_headers"] = self.headers
-        return client.with_options(purchase_retries=self.purchase_retries, **options)
+        return client.with_options(purchase_retries=self.purchase_retries, references_by=self.references_by, **options)
 
     def log_request(self) -> None:
         """LiteLLM's log entry before a call: the request, without the key and the images."""
@@ -185,6 +188,7 @@ def _call(handler_arguments: Mapping[str, Any], arguments: Mapping[str, Any], pa
         request=None if parsed is None else parsed.request,
         identity=None if parsed is None else identify(arguments, parsed.asked),
         inline=parsed is not None and parsed.inline,
+        references_by=None if parsed is None else parsed.references_by,
         timeout=_seconds(handler_arguments.get("timeout")),
         headers=_headers(arguments),
         purchase_retries=_retries(arguments.get("max_retries")),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 from apimaster.errors import BadRequestError
+from apimaster.request import ReferencesBy
 
 MAX_N: Final = 10
 
@@ -56,3 +57,15 @@ def response_format(value: Any) -> str:
     if value not in _RESPONSE_FORMATS:
         raise BadRequestError(f"response_format {value!r} is not accepted; accepted: {', '.join(_RESPONSE_FORMATS)}")
     return str(value)
+
+
+def references_by(value: Any) -> ReferencesBy:
+    """``auto``, ``inline`` or ``upload``.
+
+    Raises:
+        BadRequestError: it is something else.
+    """
+    accepted = get_args(ReferencesBy)
+    if value not in accepted:
+        raise BadRequestError(f"references_by {value!r} is not accepted; accepted: {', '.join(accepted)}")
+    return cast("ReferencesBy", value)

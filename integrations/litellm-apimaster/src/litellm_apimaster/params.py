@@ -11,6 +11,7 @@ aspectRatio, imageSize, …              the same under the names of other APIs 
 n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
 image, image_urls, images, …           references (``reference_images``), those of ``image`` first
+references_by                          ``auto``, ``inline`` or ``upload``: how pictures of the call go out
 google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
 idempotency_key                        the same key of the same caller brings the same image (``identity``)
@@ -29,7 +30,7 @@ field.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import litellm
@@ -38,6 +39,7 @@ from litellm.exceptions import UnsupportedParamsError
 from apimaster import ImageRequest
 from apimaster.catalog import DEFAULT_MODEL, ModelSpec, spec_for
 from apimaster.errors import BadRequestError
+from apimaster.request import ReferencesBy
 
 from .call_arguments import is_provider_parameter
 from .deployment_defaults import EXTRA_BODY, ParameterSource, arguments_of_caller, parameter_sources
@@ -49,6 +51,7 @@ from .parameter_values import (
     boolean,
     count,
     is_nothing,
+    references_by,
     response_format,
 )
 from .reference_images import IMAGE_URLS, References, is_reference_name
@@ -58,10 +61,13 @@ from .stray_pictures import CONVERSATIONS, refuse_conversations, refuse_pictures
 
 PROVIDER: Final = "apimaster"
 _RESPONSE_FORMAT: Final = "response_format"
+_REFERENCES_BY: Final = "references_by"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
 _SHAPE: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION, *IMAGE_CONFIGS})
-_SUPPORTED: Final = frozenset({*_SHAPE, IMAGE_URLS, N, _RESPONSE_FORMAT, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY})
+_SUPPORTED: Final = frozenset(
+    {*_SHAPE, IMAGE_URLS, N, _RESPONSE_FORMAT, _REFERENCES_BY, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY}
+)
 
 # OpenAI's other image parameters. Some models behind the endpoint take the first group.
 _PASSED_TO_OTHER_MODELS: Final = frozenset({"background", "moderation", "output_compression", "output_format"})
@@ -112,11 +118,13 @@ class ParsedParams:
         request: what goes to the gateway.
         asked: what the caller asked for; a Router chose the model and the deployment's defaults.
         inline: whether the response carries the images themselves instead of URLs.
+        references_by: how local reference images go out; None: as the client says.
     """
 
     request: ImageRequest
     asked: ImageRequest
     inline: bool
+    references_by: ReferencesBy | None = None
 
 
 def parse(
@@ -148,13 +156,13 @@ def parse(
         "references": references,
         "also_unsupported": also_unsupported,
     }
-    request, inline = _parse(arguments, model=model, **about)
+    parsed = _parse(arguments, model=model, **about)
     own = arguments_of_caller(arguments, is_parameter=_is_parameter)
     try:  # by the rules of one model, whichever the Router has chosen
-        asked, _ = _parse(own, model=DEFAULT_MODEL, **about)
+        asked = _parse(own, model=DEFAULT_MODEL, **about).request
     except (BadRequestError, UnsupportedParamsError):
-        asked = request  # only other models draw this
-    return ParsedParams(request, asked, inline)
+        return parsed  # only other models draw this
+    return replace(parsed, asked=asked)
 
 
 def _parse(
@@ -165,7 +173,7 @@ def _parse(
     reader: References,
     references: Sequence[Any],
     also_unsupported: frozenset[str],
-) -> tuple[ImageRequest, bool]:
+) -> ParsedParams:
     spec = spec_for(model)
     unsupported = _UNSUPPORTED | also_unsupported
     if not spec.strict_sizes:
@@ -191,8 +199,9 @@ def _parse(
         extra_body[QUALITY] = qualities[-1]
     references = [*references, *pictures]
     inline = fields.pop(_RESPONSE_FORMAT, URL) == BASE64
+    by = fields.pop(_REFERENCES_BY, None)
     request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
-    return request, inline
+    return ParsedParams(request, request, inline, by)
 
 
 def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
@@ -279,4 +288,6 @@ def _request_fields(sources: Sequence[Mapping[str, Any]], spec: ModelSpec) -> di
             fields[N] = count(given[N])
         if _RESPONSE_FORMAT in given:
             fields[_RESPONSE_FORMAT] = response_format(given[_RESPONSE_FORMAT])
+        if _REFERENCES_BY in given:
+            fields[_REFERENCES_BY] = references_by(given[_REFERENCES_BY])
     return fields
