@@ -8,6 +8,7 @@ just enough HTTP/1.1 for well-behaved clients; the emulator is there for everyth
 
 =========================================  ==========================================================
 POST .../images/generations                an image, after ``latency`` seconds
+POST .../uploads/images                    a URL, at once
 POST .../images/generations/async          a task, finished after ``task_seconds`` (log-normal with ``sigma``)
                                            or, with ``at_once``, the finished image; after ``submit_latency`` seconds
 GET  .../tasks/{id}                        the task, with progress figures if ``progress`` is 1
@@ -115,6 +116,9 @@ def respond(method: str, target: str, body_bytes: int) -> tuple[bytes, bytes, fl
     path, _, query = target.partition("?")
     if method == "POST":
         count("body_bytes", body_bytes)
+        if path.endswith("/uploads/images"):
+            count("uploads")
+            return answer({"url": f"{origin}/uploads/{COUNTERS['uploads']}.png"}), b"", 0.0
         if path.endswith("/async") and not SETTINGS["at_once"]:
             count("submits")
             return submit(), b"", SETTINGS["submit_latency"]
