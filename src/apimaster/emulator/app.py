@@ -44,6 +44,8 @@ class App:
             routes=[
                 Route("/v1/images/generations", self._sync, methods=["POST"]),
                 Route("/v1/images/generations/async", self._submit, methods=["POST"]),
+                Route("/v1/images/edits", self._edit, methods=["POST"]),
+                Route("/v1/images/edits/async", self._submit_edit, methods=["POST"]),
                 Route("/v1/tasks/{task_id}/outputs/{index:int}/content", self._output, methods=["GET"]),
                 Route("/imgs/{name}", self._picture, methods=["GET"]),
                 Route("/v1/uploads/images", self._upload, methods=["POST"]),
@@ -124,6 +126,12 @@ class App:
 
     async def _submit(self, request: Request) -> Response:
         return await generate(self._gateway, request, submit=True)
+
+    async def _edit(self, request: Request) -> Response:
+        return await generate(self._gateway, request, submit=False, edit=True)
+
+    async def _submit_edit(self, request: Request) -> Response:
+        return await generate(self._gateway, request, submit=True, edit=True)
 
     async def _output(self, request: Request) -> Response:
         record = self._gateway.request_log.add(request.scope, "output")

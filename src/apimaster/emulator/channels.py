@@ -70,9 +70,10 @@ class Channel:
         if not self.half_k and request.resolution == "0.5K":
             raise Refusal(400, "imageSize must be one of 1K, 2K, 4K", "upstream_error", "invalid_request")
         if not self.data_uris:
-            for index, reference in enumerate(request.references):
-                if reference.kind == "data":
-                    message = f"image_urls[{index}]: data URIs are not supported, use a public URL"
+            places = {f"image_urls[{index}]": reference for index, reference in enumerate(request.references)}
+            for place, reference in [*places.items(), ("mask_url", request.mask)]:
+                if reference is not None and reference.kind == "data":
+                    message = f"{place}: data URIs are not supported, use a public URL"
                     raise Refusal(400, message, "upstream_error", "invalid_request")
         if self.auto_square and request.aspect_ratio == AUTO:
             request.pixels = pixels_for(spec_for(request.model), _SQUARE, request.resolution)

@@ -1,4 +1,4 @@
-"""The two routes that cost money: the one-shot call and the submit.
+"""The routes that cost money: the one-shot call and the submit, each also as an edit.
 
 The gateway goes through them in this order: key, body, checks, fault, balance, charge, response. A fault comes after
 the checks, so that a client's mistake shows and uses up no scripted fault. Whatever the response says, the bill holds
@@ -10,10 +10,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from .dialects import Dialect
 from .downloads import encoded_pictures
+from .edit_forms import is_form, read_form
 from .faults import FAULTS, Fault
 from .gateway import Gateway
 from .image_jobs import ImageJob
@@ -26,8 +28,8 @@ _LARGE_BODY: Final = 256 * 1024  # bytes; reading a larger body on the event loo
 _TOO_LARGE: Final = ("request body too large", "new_api_error", "request_too_large")
 
 
-async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> Response:
-    """Answer ``POST /v1/images/generations`` or, with ``submit``, ``…/async``."""
+async def generate(gateway: Gateway, http_request: Request, *, submit: bool, edit: bool = False) -> Response:
+    """Answer ``POST /v1/images/generations`` or, with ``submit``, ``…/async``; with ``edit``, ``/v1/images/edits``."""
     record = gateway.request_log.add(http_request.scope, "submit" if submit else "sync")
     if gateway.identify(record) is None:
         code = "invalid_token" if record.had_authorization else "missing_token"
@@ -43,7 +45,7 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool) -> 
     try:
         raw = await _read_body(http_request, gateway.options.request_limit)
         record.body_size = len(raw)
-        request = await _read_request(gateway, record, raw, http_request.headers.get("content-type", ""))
+        request = await _read_request(gateway, record, raw, http_request.headers, edit=edit)
         channel.take(request)
         gateway.webhooks.check(request, record.key or 0)
     except Refusal as refusal:
@@ -119,19 +121,25 @@ async def _read_body(http_request: Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _read_request(gateway: Gateway, record: RecordedRequest, raw: bytes, content_type: str) -> GenerationRequest:
-    if content_type and "json" not in content_type:
+async def _read_request(
+    gateway: Gateway, record: RecordedRequest, raw: bytes, headers: Headers, *, edit: bool
+) -> GenerationRequest:
+    content_type = headers.get("content-type", "")
+    form = await read_form(raw, headers) if edit and is_form(content_type) else None
+    if form is None and content_type and "json" not in content_type:
         raise Refusal(400, "the body must be application/json")
 
     def parse() -> GenerationRequest:
-        document = parse_body(raw)
+        document = parse_body(raw) if form is None else form
         record.body = abbreviated(document)
+        if edit and not document.get("image_urls"):
+            raise Refusal(400, "image is required")
         checked = check_request(document, gateway.options.models)
         gateway.uploads.look_up(checked)
         return checked
 
     request = await gateway.threads.run(parse) if len(raw) > _LARGE_BODY else parse()
-    record.references = request.references
+    record.references, record.mask = request.references, request.mask
     return request
 
 

@@ -131,6 +131,7 @@ class ImageJob:
             "size": self.request.aspect_ratio,
             "resolution": self.request.resolution,
             "references": len(self.request.references),
+            "mask": self.request.mask is not None,
             "polls": self.polls,
             "created": self.created_wall,
             "tracked": self.tracked,

@@ -26,6 +26,9 @@ from .options import PictureFormat, Pictures
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+MASK_RED: Final = (226, 32, 48)
+"""The colour of what a mask marks, and of its frame."""
+
 MEDIA_TYPES: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _SMALL_SIDE: Final = 64
 _SMALLEST_LETTERS: Final = 9
@@ -46,6 +49,8 @@ class Drawing:
         width, height: pixels.
         thumbnails: reference images, drawn small; one that can't be decoded becomes an empty frame.
         references: how many references the request has; those without bytes here become empty frames, too.
+        has_mask: whether the request has a mask, which is drawn last, in a red frame.
+        mask: its bytes, if they are here: what it marks is red, on the first thumbnail.
     """
 
     seed: str
@@ -55,6 +60,8 @@ class Drawing:
     height: int
     thumbnails: Sequence[bytes] = ()
     references: int = 0
+    has_mask: bool = False
+    mask: bytes | None = None
 
 
 class DrawingAbandoned(Exception):
@@ -166,9 +173,10 @@ def _draw_text(picture: Image.Image, drawing: Drawing) -> None:
         draw.text((x, y), line, font=text.small_font, fill=(205, 216, 230, 255))
         y += text.small_line_height
     y += margin
-    for thumbnail in thumbnails:
+    for number, thumbnail in enumerate(thumbnails):
         picture.paste(thumbnail, (x, y))
-        draw.rectangle((x, y, x + thumbnail.width - 1, y + thumbnail.height - 1), outline=(255, 255, 255, 200))
+        frame = (*MASK_RED, 255) if number >= drawing.references else (255, 255, 255, 200)
+        draw.rectangle((x, y, x + thumbnail.width - 1, y + thumbnail.height - 1), outline=frame)
         x += thumbnail.width + max(2, margin // 3)
 
 
@@ -191,17 +199,44 @@ def _fitting_text(drawing: Drawing, picture_size: tuple[int, int], width: int, h
 
 
 def _thumbnails(drawing: Drawing, inner: int, side: int) -> list[Image.Image]:
-    if not drawing.references:
+    count = drawing.references + drawing.has_mask
+    if not count:
         return []
     gap = max(2, side // 6)
-    side = max(8, min(side, (inner - gap * (drawing.references - 1)) // drawing.references))
+    side = max(8, min(side, (inner - gap * (count - 1)) // count))
     made = [_thumbnail(data, side) for data in drawing.thumbnails]
-    blanks = drawing.references - len(made)
-    return [*made, *(Image.new("RGB", (side, side), (70, 78, 92)) for _ in range(max(0, blanks)))]
+    made += [_empty(side) for _ in range(drawing.references - len(made))]
+    if drawing.has_mask:
+        # A reference that is a URL has no bytes here, so the first thumbnail may be that of another one.
+        whole = len(drawing.thumbnails) == drawing.references
+        made.append(_marked(made[0] if whole else _empty(side), drawing.mask))
+    return made
+
+
+def _empty(side: int) -> Image.Image:
+    return Image.new("RGB", (side, side), (70, 78, 92))
+
+
+def _marked(thumbnail: Image.Image, mask: bytes | None) -> Image.Image:
+    """A thumbnail with red where the mask marks it: where it is transparent, or else where it is bright."""
+    side = thumbnail.width
+    marked = thumbnail.copy()
+    if mask is None:
+        return marked
+    try:
+        with Image.open(io.BytesIO(mask), formats=("PNG", "JPEG", "WEBP")) as image:
+            has_alpha = "A" in image.getbands() or "transparency" in image.info
+            shown = image.convert("RGBA").getchannel("A") if has_alpha else image.convert("L")
+            shown.thumbnail((side, side))
+    except Exception:  # noqa: BLE001  # a decoder may raise anything about a broken picture
+        return marked
+    area = shown.point(lambda value: 255 if (value < 128) == has_alpha else 0)
+    marked.paste(MASK_RED, ((side - area.width) // 2, (side - area.height) // 2), area)
+    return marked
 
 
 def _thumbnail(data: bytes, side: int) -> Image.Image:
-    square = Image.new("RGB", (side, side), (70, 78, 92))
+    square = _empty(side)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             image.draft("RGB", (side * 2, side * 2))  # JPEG is decoded at a fraction of its size

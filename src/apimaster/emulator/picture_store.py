@@ -38,6 +38,19 @@ class StoredPicture:
     expires: float
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptPictures:
+    """The bytes of the pictures that came inside a request, for its thumbnails."""
+
+    references: tuple[bytes, ...] = ()
+    mask: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(map(len, self.references)) + len(self.mask or b"")
+
+
 class PictureStore:
     """Finds a picture by the name in its URL, and draws it."""
 
@@ -49,7 +62,7 @@ class PictureStore:
         self._bytes: OrderedDict[str, bytes] = OrderedDict()
         self._byte_count = 0
         self._drawings: dict[str, asyncio.Future[bytes]] = {}
-        self._references: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
+        self._references: OrderedDict[str, _KeptPictures] = OrderedDict()
         self._reference_bytes = 0
         self._lock = threading.Lock()
 
@@ -60,14 +73,15 @@ class PictureStore:
 
     def remember_references(self, job: ImageJob) -> None:
         """Take the reference images from a job and keep them for its thumbnails, as long as there is room."""
-        data, job.request.reference_data = job.request.reference_data, ()
-        if not data or self._options.pictures != "full":
+        kept = _KeptPictures(job.request.reference_data, job.request.mask_data)
+        job.request.reference_data, job.request.mask_data = (), None
+        if not kept.size or self._options.pictures != "full":
             return
         with self._lock:
-            self._references[job.id] = data
-            self._reference_bytes += sum(map(len, data))
+            self._references[job.id] = kept
+            self._reference_bytes += kept.size
             while self._reference_bytes > _REFERENCE_BYTES:
-                self._reference_bytes -= sum(map(len, self._references.popitem(last=False)[1]))
+                self._reference_bytes -= self._references.popitem(last=False)[1].size
 
     def publish(self, job: ImageJob) -> list[str]:
         """The URL paths of a finished job's pictures; the first call names the pictures."""
@@ -117,14 +131,18 @@ class PictureStore:
         number = f" · {picture.index + 1} of {delivered}" if delivered > 1 else ""
         asked = f"{request.aspect_ratio} · {request.resolution} · {width} x {height}"
         width, height = size or request.pixels
+        kept = self._references.get(job.id, _KeptPictures())
+        masked = " · mask" if request.mask is not None else ""
         return Drawing(
             seed=f"{request.prompt}/{job.id}/{picture.index}",
             prompt=request.prompt,
-            caption=f"{asked} · {request.model}{number} · emulator",
+            caption=f"{asked} · {request.model}{number}{masked} · emulator",
             width=width,
             height=height,
-            thumbnails=self._references.get(job.id, ()),
+            thumbnails=kept.references,
             references=len(request.references),
+            has_mask=request.mask is not None,
+            mask=kept.mask,
         )
 
     def clear(self) -> None:

@@ -49,6 +49,7 @@ class RecordedRequest:
         body: the JSON body, with its data URIs abbreviated.
         body_size: bytes of the body.
         references: the reference images, in order.
+        mask: the picture that marks what to change in the first of them.
     """
 
     number: int
@@ -68,6 +69,7 @@ class RecordedRequest:
     body: Any = None
     body_size: int = 0
     references: tuple[ReceivedReference, ...] = ()
+    mask: ReceivedReference | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -86,6 +88,7 @@ class RecordedRequest:
             **{name: getattr(self, name) for name in names + more},
             "headers": self.headers,
             "references": [asdict(reference) for reference in self.references],
+            "mask": None if self.mask is None else asdict(self.mask),
         }
 
 

@@ -110,12 +110,13 @@ def _jobs(jobs: list[ImageJob], now: float) -> str:
     for job in jobs:
         state, percent = job.state(now), job.progress(now)
         bar = f'<span class="bar"><i style="width:{percent:.0f}%"></i></span>' if state == "running" else ""
+        references = f"{len(job.request.references) or ''}{' + mask' if job.request.mask else ''}"
         price = "–" if job.request.price is None else f"${job.request.price * job.images}"
         cells = (
             f"<td>{escape(_time_of_day(job.created_wall))}</td><td><code>{escape(job.id)}</code></td>"
             f'<td class="{state}">{bar}{state}</td><td class="p">{escape(job.request.prompt[:200])}</td>'
             f"<td>{escape(job.request.aspect_ratio)} · {escape(job.request.resolution)}</td>"
-            f"<td>{len(job.request.references) or ''}</td><td>{job.polls}</td><td>{escape(price)}</td>"
+            f"<td>{references}</td><td>{job.polls}</td><td>{escape(price)}</td>"
         )
         rows.append(f"<tr>{cells}</tr>")
     head = ("Time", "Id", "State", "Prompt", "Size", "References", "Polls", "Price")

@@ -20,7 +20,7 @@ from PIL import Image
 from ..catalog import AUTO, MEBIBYTE, spec_for
 from .clock import Clock
 from .records import ReceivedReference
-from .validation import GenerationRequest, Refusal, pixels_for
+from .validation import GenerationRequest, Refusal, check_mask_size, pixels_for
 
 UPLOAD_PATH: Final = "/uploads/"
 
@@ -105,30 +105,42 @@ class Uploads:
             self._byte_count = 0
 
     def look_up(self, request: GenerationRequest) -> None:
-        """Replace the references of a request that are uploads by what is known of them.
+        """Replace the references and the mask of a request that are uploads by what is known of them.
 
         Raises:
-            Refusal: 400, the URL of an upload has expired, or there was never one.
+            Refusal: 400, the URL of an upload has expired, or there was never one, or the mask has another size.
         """
-        if not any(reference.kind == "url" for reference in request.references):
+        given = request.references if request.mask is None else (*request.references, request.mask)
+        if not any(reference.kind == "url" for reference in given):
             return
         inline = iter(request.reference_data)
         references: list[ReceivedReference] = []
         shown: list[bytes] = []
         for index, reference in enumerate(request.references):
-            path = urlsplit(reference.url or "").path
-            if reference.kind == "url" and path.startswith(UPLOAD_PATH):
-                found = self.find(path.removeprefix(UPLOAD_PATH))
-                if found is None:
-                    raise Refusal(400, f"image_urls[{index}] could not be fetched", code="invalid_image")
+            found = self._look_up(reference, f"image_urls[{index}]")
+            if found is not None:
                 shown.append(found.thumbnail)
                 reference = described(reference, found)
             elif reference.kind == "data":
                 shown.append(next(inline))
             references.append(reference)
         request.references, request.reference_data = tuple(references), tuple(shown)
+        if request.mask is not None:
+            found = self._look_up(request.mask, "mask_url")
+            if found is not None:
+                request.mask, request.mask_data = described(request.mask, found), found.thumbnail
+            check_mask_size(request.mask, references[0])
         if request.aspect_ratio == AUTO:
             request.pixels = pixels_for(spec_for(request.model), AUTO, request.resolution, references)
+
+    def _look_up(self, reference: ReceivedReference, place: str) -> UploadedImage | None:
+        path = urlsplit(reference.url or "").path
+        if reference.kind != "url" or not path.startswith(UPLOAD_PATH):
+            return None
+        found = self.find(path.removeprefix(UPLOAD_PATH))
+        if found is None:
+            raise Refusal(400, f"{place} could not be fetched", code="invalid_image")
+        return found
 
 
 def _measured(file: BinaryIO, expires: float) -> UploadedImage:
@@ -144,7 +156,8 @@ def _measured(file: BinaryIO, expires: float) -> UploadedImage:
             image.draft("RGB", (_THUMBNAIL_SIDE * 2, _THUMBNAIL_SIDE * 2))  # JPEG is decoded at a fraction of its size
             image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
             thumbnail = io.BytesIO()
-            image.convert("RGB").save(thumbnail, "PNG", compress_level=1)
+            mode = "RGBA" if image.has_transparency_data else "RGB"  # of a mask, what is transparent counts
+            image.convert(mode).save(thumbnail, "PNG", compress_level=1)
     except Exception:  # noqa: BLE001  # a decoder may raise anything about a broken picture
         raise Refusal(400, "the file is not an image; use JPEG, PNG, GIF or WebP", code="invalid_image") from None
     token = secrets.token_urlsafe(15)

@@ -74,6 +74,8 @@ class GenerationRequest:
         client_reference_id: the client's own reference, which the webhook repeats; None if there is none.
         references: the reference images, in order.
         reference_data: the bytes of those inside the body, for the thumbnails.
+        mask: the picture that marks what to change in the first reference; None if there is none.
+        mask_data: its bytes, if it is inside the body.
     """
 
     model: str
@@ -89,6 +91,8 @@ class GenerationRequest:
     client_reference_id: str | None = None
     references: tuple[ReceivedReference, ...] = ()
     reference_data: tuple[bytes, ...] = field(default=(), repr=False)
+    mask: ReceivedReference | None = None
+    mask_data: bytes | None = field(default=None, repr=False)
 
 
 def parse_body(raw: bytes) -> Mapping[str, Any]:
@@ -136,6 +140,7 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
         raise Refusal(400, f"response_format must be url or b64_json, not {response_format!r}")
     notification = _notification(document.get("notifications"))
     references, data = _references(document.get("image_urls"), spec)
+    mask, mask_data = _mask(document.get("mask_url"), spec, references)
     return GenerationRequest(
         model=model,
         prompt=prompt,
@@ -150,6 +155,8 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
         client_reference_id=client_reference_id or None,
         references=references,
         reference_data=data,
+        mask=mask,
+        mask_data=mask_data,
     )
 
 
@@ -273,3 +280,31 @@ def _references(value: Any, spec: ModelSpec) -> tuple[tuple[ReceivedReference, .
         if content is not None:
             data.append(content)
     return tuple(references), tuple(data)
+
+
+def _mask(
+    value: Any, spec: ModelSpec, references: Sequence[ReceivedReference]
+) -> tuple[ReceivedReference | None, bytes | None]:
+    if value is None:
+        return None, None
+    if not references:
+        raise Refusal(400, "mask_url requires an image in image_urls")
+    try:
+        mask, data = read_reference(value, spec.max_reference_bytes)
+    except UnusableReference as error:
+        raise Refusal(400, f"mask_url: {error}", code="invalid_image") from None
+    check_mask_size(mask, references[0])
+    return mask, data
+
+
+def check_mask_size(mask: ReceivedReference, first: ReceivedReference) -> None:
+    """Refuse a mask of another size than the first reference, as far as both are known.
+
+    Raises:
+        Refusal: 400, the sizes differ.
+    """
+    sizes = (mask.width, mask.height), (first.width, first.height)
+    # A photo may be stored lying on its side, and its mask upright.
+    if None not in (*sizes[0], *sizes[1]) and sorted(map(str, sizes[0])) != sorted(map(str, sizes[1])):
+        shown = ["{}x{}".format(*size) for size in sizes]
+        raise Refusal(400, f"mask_url is {shown[0]}, but the image is {shown[1]}", code="invalid_image")
