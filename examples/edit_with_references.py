@@ -17,7 +17,7 @@ def picture_to_edit(client: APIMaster) -> Path:
 with APIMaster() as client:
     picture = picture_to_edit(client)
     # A reference is a path, bytes, an open file, a PIL image or a public URL; a list may mix them.
-    result = client.generate(
+    result = client.edit(
         "The same cat on the same wall, at night, in falling snow",
         references=[picture],
         aspect_ratio="auto",  # the ratio of the first reference

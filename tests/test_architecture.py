@@ -198,7 +198,15 @@ def test_only_the_drivers_and_the_transport_touch_network_clock_and_sleep(name: 
 
 
 def test_every_field_name_of_the_wire_is_known_to_one_folder() -> None:
-    words = ('"task_id"', '"b64_json"', '"image_urls"', '"estimated_time"', '"expires_at"', '"actual_time"')
+    words = (
+        '"task_id"',
+        '"b64_json"',
+        '"image_urls"',
+        '"mask_url"',
+        '"estimated_time"',
+        '"expires_at"',
+        '"actual_time"',
+    )
     # request guards extra_body, a delivery is a format of its own, and the ledger has a column of that name
     allowed = {"_wire", "ledger", "request", "webhooks"}
     of_others = "_references/blocks.py"  # the forms of other providers
@@ -328,10 +336,12 @@ def test_public_names_are_pinned_and_sorted() -> None:
 
 
 METHODS = {
-    "generate": "prompt model aspect_ratio resolution n references google_search google_image_search mode save_to "
+    "generate": "prompt model aspect_ratio resolution n references mask google_search google_image_search mode save_to "
     "client_reference_id webhook extra_body timeout on_progress idempotency_key budget references_by",
-    "submit": "prompt model aspect_ratio resolution references google_search google_image_search client_reference_id "
-    "webhook extra_body timeout on_progress idempotency_key budget references_by",
+    "edit": "prompt references mask model aspect_ratio resolution n google_search google_image_search mode save_to "
+    "client_reference_id webhook extra_body timeout on_progress idempotency_key budget references_by",
+    "submit": "prompt model aspect_ratio resolution references mask google_search google_image_search "
+    "client_reference_id webhook extra_body timeout on_progress idempotency_key budget references_by",
     "upload": "picture timeout",
     "retrieve": "task_id model",
     "wait": "task_or_id model timeout save_to on_progress",
@@ -368,7 +378,7 @@ def test_both_clients_have_the_same_signatures(name: str) -> None:
     assert blocking.__doc__
 
 
-@pytest.mark.parametrize("name", ["generate", "submit"])
+@pytest.mark.parametrize("name", ["generate", "edit", "submit"])
 def test_both_clients_describe_every_argument_themselves(name: str) -> None:
     described = []
     for kind in (APIMaster, AsyncAPIMaster):
@@ -381,7 +391,7 @@ def test_both_clients_describe_every_argument_themselves(name: str) -> None:
     assert described[0] == described[1]
 
 
-@pytest.mark.parametrize("name", ["generate", "submit"])
+@pytest.mark.parametrize("name", ["generate", "edit", "submit"])
 @pytest.mark.parametrize("kind", [APIMaster, AsyncAPIMaster])
 def test_the_signatures_name_the_accepted_values(kind: type, name: str) -> None:
     hints = typing.get_type_hints(getattr(kind, name))

@@ -158,6 +158,7 @@ WRONG: dict[str, list[object]] = {
     "max_reference_bytes": [0, -5, "10MB", 10**12],
     "google_search": ["no"],
     "masks": [None],
+    "edit_route": ["edit", "/v1/images/edits", None, 1, ["edits"]],
     "prices": [{"8K": "1"}, {"1K": "-1"}, {"1K": "1e3"}, {"1K": True}, {"1K": None}, ["0.1"], {"1K": 1e300}, "0.1"],
     "price_list": ["", "  ", 3, "a\nb", None],
     "retired": ["soon", "2026-13-01", 20260625, "20260625"],

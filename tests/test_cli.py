@@ -112,6 +112,15 @@ def test_every_option_reaches_the_gateway(command: Any, emulator: Emulator) -> N
     assert (image["width"], image["height"]) == size_of(image["path"]) == (688, 384)
 
 
+def test_a_mask_reaches_the_gateway(command: Any, emulator: Emulator) -> None:
+    assert command("generate", "a cat", "-o", "cat.png", "-r", "0.5k").code == 0
+    words = ("generate", PROMPT, "--ref", "cat.png", "--mask", "cat.png", "--model", "gpt-image-2")
+    assert command(*words, "-o", "hat.png").code == 0
+    sent = emulator.requests_to("submit")[-1]
+    assert sent.mask is not None
+    assert sent.mask.sha256 == sent.references[0].sha256
+
+
 def test_what_is_not_set_is_not_sent(command: Any, emulator: Emulator) -> None:
     assert command("generate", PROMPT).code == 0
     sent = next(request for request in emulator.requests if request.method == "POST")
@@ -218,6 +227,15 @@ def test_no_key(command: Any) -> None:
         (["generate"], "prompt"),
         (["generate", PROMPT, "--mode", "later"], "--mode"),
         (["generate", PROMPT, "--ref", "missing.png"], "missing.png"),
+        (["generate", PROMPT, "--mask", "m.png", "--model", "gpt-image-2"], "mask is given without a reference image"),
+        (["generate", PROMPT, "--ref", "https://a.example/a.png", "--mask", "m.png"], "takes no mask"),
+        (
+            [
+                *("generate", PROMPT, "--ref", "https://a.example/a.png"),
+                *("--mask", "no-mask.png", "--model", "gpt-image-2"),
+            ],
+            "the mask (no-mask.png): there is no such file",
+        ),
         (["generate", PROMPT, "--colour", "red"], "--colour"),
         (["generate", PROMPT, "--emulator", "--base-url", "http://127.0.0.1:1/v1"], "exclude each other"),
         (["generate", PROMPT, "--base-url", "nowhere"], "base_url"),

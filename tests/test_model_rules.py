@@ -47,8 +47,8 @@ def test_faults_of_fields_and_of_the_model_are_named_together() -> None:
         ({"model": SUCCESSOR, "aspect_ratio": "1000x100"}, ["1000x100", "16:9"]),
         ({"model": SUCCESSOR, "aspect_ratio": "1000x100", "resolution": "2K"}, ["1000x100", "16:9"]),
         ({"model": SUCCESSOR, "aspect_ratio": "9000x9000"}, ["9000x9000", "4096x4096"]),
-        ({"model": SUCCESSOR, "extra_body": {"mask_url": "https://a.test/m.png"}}, ["mask_url", "no mask"]),
-        ({"model": "nano-banana-2", "extra_body": {"mask_url": "https://a.test/m.png"}}, ["mask_url"]),
+        ({"model": SUCCESSOR, "references": ["a"], "mask": "m"}, ["mask", "no mask", "up to 14 reference images"]),
+        ({"model": "nano-banana-2", "references": ["a"], "mask": "m"}, ["no mask"]),
         ({"model": "gpt-image-2", "google_search": True}, ["google_search"]),
         ({"model": "gpt-image-2", "google_search": True, "google_image_search": True}, ["google_image_search"]),
         ({"model": "gpt-image-2", "references": ["a"] * 17}, ["17", "at most 16"]),
@@ -101,7 +101,13 @@ def test_either_spelling_is_kept_and_an_alias_is_not() -> None:
 
 def test_a_model_that_the_table_does_not_hold_is_checked_loosely() -> None:
     request = ImageRequest(
-        prompt="a cat", model="new-model", aspect_ratio="5:3", google_search=True, extra_body={"mask_url": "u", "x": 1}
+        prompt="a cat",
+        model="new-model",
+        aspect_ratio="5:3",
+        references=["a"],
+        mask="m",
+        google_search=True,
+        extra_body={"x": 1},
     )
     assert (request.cost, request.spec.known) == (None, False)
     assert "at most 14" in refused(model="new-model", references=["a"] * 15).message

@@ -19,7 +19,7 @@ from ._polling.rate_limit import RateLimiter
 from ._references.reference import Reference
 from ._storage.target import Target
 from .catalog import model_id, spec_for, spellings
-from .errors import APIMasterError, BadRequestError
+from .errors import APIMasterError, BadRequestError, ReferenceImageError
 from .ledger import arguments
 from .ledger.digest import account_of
 from .ledger.location import LEDGER_VARIABLE
@@ -163,6 +163,15 @@ class BaseClient:
         if changes.get("model") is None and not isinstance(prompt, ImageRequest):
             changes["model"] = self.model
         return ImageRequest.build(prompt, changes)
+
+    def _edit_request(self, prompt: str | ImageRequest, **changes: Any) -> ImageRequest:
+        request = self._request(prompt, **changes)
+        if not request.references:
+            raise ReferenceImageError(
+                "an edit needs at least one reference image, and references is empty",
+                advice="Pass the pictures to change as references=[…]; to draw from the text alone, call generate.",
+            )
+        return request
 
     def _call_options(
         self,

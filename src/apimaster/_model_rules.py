@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from ._images import sizes
 from .catalog import ModelSpec, Resolution, known_specs, spec_for
-
-MASK_FIELD: Final = "mask_url"
 
 # What every model of the endpoint takes beside its own fields (docs/endpoint.md, "Requests").
 _COMMON_FIELDS: Final = frozenset({"response_format", "client_reference_id", "notifications"})
@@ -24,7 +22,7 @@ class Asked:
         aspect_ratio, resolution: as the caller spelled them.
         references: how many reference images it holds.
         grounding: the arguments that turn on Google search.
-        mask: how the request says where to draw: the name of an argument or a field; empty if it does not.
+        mask: whether it has a mask.
         fields: the further fields of the request body.
     """
 
@@ -32,7 +30,7 @@ class Asked:
     resolution: str | None = None
     references: int = 0
     grounding: Sequence[str] = ()
-    mask: str = ""
+    mask: bool = False
     fields: Sequence[str] = ()
 
 
@@ -66,16 +64,20 @@ def check(spec: ModelSpec, asked: Asked) -> Checked:
         names = " and ".join(asked.grounding)
         faults.append(Fault("grounding", f"{names} can't be set: {spec.id} does not search"))
     if asked.mask and not spec.masks:
-        faults.append(Fault("mask", f"{asked.mask} can't be set: {spec.id} takes no mask"))
+        accepted = f"only a prompt and up to {spec.max_references} reference images"
+        faults.append(Fault("mask", f"mask can't be set: {spec.id} takes no mask, {accepted}"))
+    if asked.mask and not asked.references:
+        sentence = "mask is given without a reference image; it marks what to change in the first one"
+        faults.append(Fault("mask", sentence))
     if spec.strict_fields:
-        accepted = sorted(_COMMON_FIELDS.union(spec.fields))
-        refused = [name for name in asked.fields if name not in accepted and name != MASK_FIELD]
+        known = sorted(_COMMON_FIELDS.union(spec.fields))
+        refused = [name for name in asked.fields if name not in known]
         if refused:
             faults.append(
                 Fault(
                     "fields",
                     f"{spec.id} refuses fields that it does not know: {', '.join(refused)}; "
-                    f"accepted: {', '.join(accepted)}",
+                    f"accepted: {', '.join(known)}",
                 )
             )
     return Checked(ratio, resolution, faults)
@@ -88,6 +90,9 @@ def models_that_take(asked: Asked) -> list[str]:
 
 def advice_for(asked: Asked) -> str:
     """What to do about broken rules."""
+    if asked.mask and not asked.references:
+        takers = " or ".join(models_that_take(replace(asked, references=1))[:_MOST_NAMED])
+        return f"Pass the picture to change as a reference image; {takers or 'no model of the catalogue'} takes both."
     found = models_that_take(asked)[:_MOST_NAMED]
     if not found:
         return "Correct the request: no model of the catalogue takes all of it."
@@ -104,6 +109,7 @@ def read_loosely(data: dict[str, Any]) -> tuple[ModelSpec, Asked]:
         aspect_ratio=ratio if isinstance(ratio, str) else None,
         resolution=resolution if isinstance(resolution, str) else None,
         references=len(many),
+        mask=data.get("mask") is not None,
         google_search=data.get("google_search") is True,
         google_image_search=data.get("google_image_search") is True,
         fields=[name for name in extra if isinstance(name, str)],
@@ -115,6 +121,7 @@ def asked_of(
     aspect_ratio: str | None,
     resolution: str | None,
     references: int,
+    mask: bool,
     google_search: bool | None,
     google_image_search: bool | None,
     fields: Sequence[str],
@@ -126,6 +133,6 @@ def asked_of(
         resolution,
         references,
         tuple(name for name, value in flags.items() if value),
-        MASK_FIELD if MASK_FIELD in fields else "",
+        mask,
         fields,
     )

@@ -14,6 +14,7 @@ reading what callers say
 ``read_size``             an aspect ratio or pixels, and a resolution, in the endpoint's spelling
 ``read_resolution``       ``2k``, ``2048`` or ``2048px`` as ``2K``
 ``check_reference``       looks at one reference image: its kind, size and wholeness
+``check_references``      looks at all pictures of a request, its mask included
 ``file_within``           the open file of an upload of a web framework
 ``picture_in``            the picture in a content block, whichever provider's form it has
 ``decode_base64``         base64 with line breaks, url-safe, or without its padding
@@ -39,7 +40,7 @@ from ._images.inspect import inspect as inspect_picture
 from ._images.sizes import read_resolution, read_size
 from ._references.base64_text import decoded as decode_base64
 from ._references.blocks import picture_in
-from ._references.checked import check_reference
+from ._references.checked import check_reference, check_references
 from ._references.in_memory import file_within
 from ._storage.file_names import is_reserved_file_name
 from ._storage.file_names import safe_stem as safe_file_stem
@@ -60,6 +61,7 @@ __all__ = [
     "as_os_errors",
     "check_public_url",
     "check_reference",
+    "check_references",
     "decode_base64",
     "describe_charge",
     "file_within",

@@ -91,6 +91,7 @@ class APIMaster(BaseClient):
         resolution: Resolution | None = None,
         n: int | None = None,
         references: Sequence[ReferenceLike] | None = None,
+        mask: ReferenceLike | None = None,
         google_search: bool | None = None,
         google_image_search: bool | None = None,
         mode: Mode = "auto",
@@ -120,6 +121,8 @@ class APIMaster(BaseClient):
             n: how many images, 1 to 100; None: one. Each has a task and a charge of its own.
             references: reference images, at most 14 (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images,
                 public http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+            mask: a picture of the same kinds and size limit that marks what to change in the first reference image, and
+                has its pixels; only for models that take one (``gpt-image-2``).
             google_search: True grounds the picture in a Google search.
             google_image_search: True grounds it in a Google image search.
             mode: ``"auto"`` submits and polls, or makes one shot if the gateway has no async route; ``"sync"`` makes
@@ -162,6 +165,103 @@ class APIMaster(BaseClient):
             resolution=resolution,
             n=n,
             references=references,
+            mask=mask,
+            google_search=google_search,
+            google_image_search=google_image_search,
+            client_reference_id=client_reference_id,
+            webhook=webhook,
+            extra_body=extra_body,
+        )
+        options = self._call_options(timeout, save_to, on_progress, idempotency_key, budget, references_by)
+        return self._driver.run(generation.generate(self._context, request, self._mode(mode), options))
+
+    def edit(
+        self,
+        prompt: str | ImageRequest,
+        *,
+        references: Sequence[ReferenceLike],
+        mask: ReferenceLike | None = None,
+        model: str | None = None,
+        aspect_ratio: AspectRatio | str | None = None,
+        resolution: Resolution | None = None,
+        n: int | None = None,
+        google_search: bool | None = None,
+        google_image_search: bool | None = None,
+        mode: Mode = "auto",
+        save_to: str | os.PathLike[str] | None = None,
+        client_reference_id: str | None = None,
+        webhook: str | Webhook | None = None,
+        extra_body: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        budget: str | None = None,
+        references_by: ReferencesBy | None = None,
+    ) -> ImageResult:
+        """Make ``n`` images from reference images and wait for them.
+
+        It is ``generate`` with at least one reference image, and with a mask where the model takes one.
+
+        Args:
+            prompt: what to change; must not be empty. The gateway moderates it. Or a whole ``ImageRequest``, of which
+                the other arguments change parts.
+            references: what to change, or to take from, at least one and at most 14 (16 for ``gpt-image-2``) pictures:
+                paths, bytes, binary files, PIL images, public http(s) URLs or data URIs; JPEG, PNG or WebP, at most
+                10 MB each.
+            mask: a picture of the same kinds and size limit that marks what to change in the first reference image, and
+                has its pixels; only for models that take one (``gpt-image-2``).
+            model: a model id, or an alias such as ``nano-banana-2``; None: the client's model. An id that this version
+                does not know is accepted, without a price.
+            aspect_ratio: ``"auto"`` (the model chooses), ``"1:1"``, ``"2:3"``, ``"3:2"``, ``"3:4"``, ``"4:3"``,
+                ``"4:5"``, ``"5:4"``, ``"9:16"``, ``"16:9"``, ``"21:9"``, ``"1:4"``, ``"4:1"``, ``"1:8"``, ``"8:1"``, or
+                a size in pixels such as ``"1920x1080"``, which stands for the nearest ratio and the smallest resolution
+                that covers it. None: the gateway chooses.
+            resolution: ``"0.5K"``, ``"1K"``, ``"2K"`` or ``"4K"``; it decides the price. None: the gateway's default,
+                1K.
+            n: how many images, 1 to 100; None: one. Each has a task and a charge of its own.
+            google_search: True grounds the picture in a Google search.
+            google_image_search: True grounds it in a Google image search.
+            mode: ``"auto"`` submits and polls, or makes one shot if the gateway has no async route; ``"sync"`` makes
+                one shot; ``"async"`` submits and polls only.
+            save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
+                another picture is overwritten. None: nothing is downloaded.
+            client_reference_id: your own reference, which the webhook repeats.
+            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
+            timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
+                resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
+            on_progress: a function that is called with a ``Progress`` at each step; keep its ``task``
+                to resume later.
+            idempotency_key: a key of your own, 1 to 512 characters: in one ledger, the same key brings the same
+                pictures, whoever asks, and is bought once. None: each call buys. It needs a ledger.
+            budget: the name of a budget in the ledger that must hold the price.
+            references_by: how local reference images go out: ``"auto"`` inside the request while it stays below the
+                gateway's limit, otherwise uploaded before it, and uploaded if the gateway refuses them inside it;
+                ``"inline"`` always inside; ``"upload"`` always uploaded. None: as the client says.
+
+        Returns:
+            The pictures that were delivered, their cost, and the failures if some of several were not.
+
+        Raises:
+            BadRequestError: an argument is not accepted, here or by the gateway. Nothing was charged.
+            ReferenceImageError: there is no reference image, one can't be used, or the mask can't. Nothing was charged.
+            ContentPolicyError: moderation refused the prompt or a reference image. Nothing was charged.
+            AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
+            InternalServerError, APIConnectionError, GenerationFailedError: as their names say; nothing was charged.
+            OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
+            TaskTimeoutError: the wait ended and the task goes on; ``wait(error.task)`` resumes.
+            DownloadError: the picture is made and paid for, and could not be saved; ``download`` tries again.
+            BudgetExceededError: the budget does not hold the price. Nothing was charged.
+            LedgerError: the ledger can't be written. Nothing was charged.
+        """
+        request = self._edit_request(
+            prompt,
+            references=references,
+            mask=mask,
+            model=model,
+            aspect_ratio=aspect_ratio,
+            resolution=resolution,
+            n=n,
             google_search=google_search,
             google_image_search=google_image_search,
             client_reference_id=client_reference_id,
@@ -179,6 +279,7 @@ class APIMaster(BaseClient):
         aspect_ratio: AspectRatio | str | None = None,
         resolution: Resolution | None = None,
         references: Sequence[ReferenceLike] | None = None,
+        mask: ReferenceLike | None = None,
         google_search: bool | None = None,
         google_image_search: bool | None = None,
         client_reference_id: str | None = None,
@@ -205,6 +306,8 @@ class APIMaster(BaseClient):
                 1K.
             references: reference images, at most 14 (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images,
                 public http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+            mask: a picture of the same kinds and size limit that marks what to change in the first reference image, and
+                has its pixels; only for models that take one (``gpt-image-2``).
             google_search: True grounds the picture in a Google search.
             google_image_search: True grounds it in a Google image search.
             client_reference_id: your own reference, which the webhook repeats.
@@ -238,6 +341,7 @@ class APIMaster(BaseClient):
             resolution=resolution,
             n=1,
             references=references,
+            mask=mask,
             google_search=google_search,
             google_image_search=google_image_search,
             client_reference_id=client_reference_id,

@@ -41,10 +41,13 @@ _NAMED_FIELDS: Final = {
     "resolution": "resolution",
     "n": "n",
     "image_urls": "references",
+    "mask_url": "mask",
 }
 
 # What was bought is read by what it was bought by: the rules of a model may have changed since.
 _BOUGHT_BEFORE: Final[ContextVar[bool]] = ContextVar("apimaster_bought_before", default=False)
+_PICTURES: Final = (("references",), ("mask",))
+_ONE_MASK: Final = "Pass one path, URL, data URI, file, PIL image, or the bytes of one picture."
 
 # A terminal draws nothing for these, although they hold letters.
 _ESCAPES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
@@ -86,6 +89,8 @@ class ImageRequest(BaseModel):
         n: how many images, 1 to 100. Each has a task and a charge of its own.
         references: up to 14 reference images (16 for ``gpt-image-2``): paths, bytes, binary files, PIL images, public
             http(s) URLs or data URIs; JPEG, PNG or WebP, at most 10 MB each.
+        mask: a picture of the same kinds and size limit that marks what to change in the first reference image, and has
+            its pixels; only for models that take one (``gpt-image-2``).
         google_search: True grounds the picture in a Google search.
         google_image_search: True grounds it in a Google image search.
         client_reference_id: your own reference, which the webhook repeats.
@@ -109,6 +114,7 @@ class ImageRequest(BaseModel):
     resolution: Resolution | None = None
     n: int = 1
     references: tuple[Reference, ...] = ()
+    mask: Reference | None = None
     google_search: bool | None = None
     google_image_search: bool | None = None
     client_reference_id: str | None = None
@@ -157,6 +163,19 @@ class ImageRequest(BaseModel):
             return ()
         return value if isinstance(value, (list, tuple)) else (value,)
 
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _mask_is_one_picture(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
+            raise ReferenceImageError(f"mask is a {type(value).__name__}, not one picture", advice=_ONE_MASK)
+        try:
+            return Reference.of(value)
+        except ReferenceImageError as error:
+            own = error.advice if error.has_own_advice else None
+            raise ReferenceImageError(f"mask: {error.message}", advice=own) from None
+
     @model_validator(mode="after")
     def _fits_the_model(self) -> ImageRequest:
         self._check_texts()
@@ -181,6 +200,7 @@ class ImageRequest(BaseModel):
             aspect_ratio=self.aspect_ratio,
             resolution=self.resolution,
             references=len(self.references),
+            mask=self.mask is not None,
             google_search=self.google_search,
             google_image_search=self.google_image_search,
             fields=tuple(self.extra_body),
@@ -202,6 +222,11 @@ class ImageRequest(BaseModel):
     def spec(self) -> ModelSpec:
         """What the model accepts and costs."""
         return spec_for(self.model)
+
+    @property
+    def pictures(self) -> tuple[Reference, ...]:
+        """The pictures that travel with the request: its references in order, and its mask, if it has one, last."""
+        return self.references if self.mask is None else (*self.references, self.mask)
 
     @property
     def cost(self) -> Decimal | None:
@@ -282,7 +307,7 @@ def text_fault(text: str) -> str:
 
 def _broken_rules(faults: Sequence[rules.Fault], asked: rules.Asked) -> BadRequestError:
     """One error for all rules of a model that a request breaks."""
-    kind = ReferenceImageError if all(fault.argument == "references" for fault in faults) else BadRequestError
+    kind = ReferenceImageError if all((fault.argument,) in _PICTURES for fault in faults) else BadRequestError
     return kind("; ".join(fault.sentence for fault in faults), advice=rules.advice_for(asked))
 
 
@@ -300,7 +325,7 @@ def _as_bad_request(invalid: ValidationError, data: dict[str, Any]) -> BadReques
         place = ".".join(str(part) for part in fault["loc"])
         cause = fault.get("ctx", {}).get("error")
         advices.add(cause.advice if isinstance(cause, BadRequestError) and cause.has_own_advice else None)
-        about_references &= fault["loc"][:1] == ("references",) or isinstance(cause, ReferenceImageError)
+        about_references &= fault["loc"][:1] in _PICTURES or isinstance(cause, ReferenceImageError)
         only_fields &= bool(fault["loc"])
         if cause is not None:
             sentences.append(cause.message if isinstance(cause, BadRequestError) else str(cause))
@@ -315,7 +340,7 @@ def _as_bad_request(invalid: ValidationError, data: dict[str, Any]) -> BadReques
             if broken.sentence not in sentences:
                 sentences.append(broken.sentence)
                 advices.add(None)
-                about_references &= broken.argument == "references"
+                about_references &= (broken.argument,) in _PICTURES
     kind = ReferenceImageError if about_references else BadRequestError
     return kind("; ".join(sentences), advice=advices.pop() if len(advices) == 1 else None)
 

@@ -217,6 +217,46 @@ def test_references_are_checked_before_anything_is_sent(tmp_path: Path) -> None:
     assert str(image.request.references[0]) == str(tmp_path / "cat.png")
 
 
+MASKED = {"prompt": "x", "model": "gpt-image-2", "references": "cat.png"}
+
+
+def test_a_mask_is_checked_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "mask.png").write_bytes(PNG)
+    (tmp_path / "empty.png").write_bytes(b"")
+    masks = ["mask.png", "gone.png", "empty.png", "https://x.example/mask.png", ["mask.png"], 7]
+    entries = [{**MASKED, "mask": mask} for mask in masks]
+    lists = tmp_path / "list.jsonl"
+    for more in ({"model": "nano-banana-2"}, {"references": None}):
+        lists.write_text(json.dumps({**MASKED, "mask": "mask.png", **more}))
+        with pytest.raises(
+            InvalidLines, match=r"line 1: (mask can.t be set: gemini.* takes no mask|mask is given without)"
+        ):
+            read_list_file(str(lists))
+    lists.write_text("\n".join(map(json.dumps, entries)))
+    with pytest.raises(InvalidLines) as caught:
+        read_list_file(str(lists))
+    assert [fault.line for fault in caught.value.faults] == [5, 6]
+    lists.write_text("\n".join(map(json.dumps, entries[:4])))
+    with pytest.raises(InvalidLines) as caught:
+        read_list_file(str(lists))
+    assert [fault.line for fault in caught.value.faults] == [2, 3]
+    assert all("the mask" in fault.message for fault in caught.value.faults)
+    lists.write_text("\n".join(map(json.dumps, entries[::3])))
+    first, second = read_list_file(str(lists))
+    assert (str(first.request.mask), str(second.request.mask)) == (str(tmp_path / "mask.png"), masks[3])
+    assert first.id != second.id
+
+
+def test_a_table_may_have_a_column_of_masks(tmp_path: Path) -> None:
+    for name in ("cat.png", "mask.png"):
+        (tmp_path / name).write_bytes(PNG)
+    lists = tmp_path / "list.csv"
+    lists.write_text("prompt,model,references,mask\na,gpt-image-2,cat.png,mask.png\nb,gpt-image-2,cat.png,\n")
+    first, second = read_list_file(str(lists))
+    assert (str(first.request.mask), second.request.mask) == (str(tmp_path / "mask.png"), None)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(BadRequestError, match="can't be read"):
         read_list_file(str(tmp_path / "gone.txt"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import threading
 from collections import Counter
 from decimal import Decimal
@@ -309,6 +310,23 @@ def test_references_in_memory_survive_the_process(apimaster_emulator: Emulator, 
         assert str(item.request.references[0]) == str(kept)
         assert len(list(batch.run([ImageRequest(prompt="x", references=[picture])]))) == 1
     assert len(apimaster_emulator.bill.charges) == 1
+
+
+@pytest.mark.apimaster_emulator(pictures="small", dialect="tracked")
+def test_a_mask_in_memory_survives_the_process(apimaster_emulator: Emulator, tmp_path: Path) -> None:
+    picture, mask = Image.new("RGB", (40, 30), "teal"), Image.new("L", (40, 30), 255)
+    request = ImageRequest(prompt="x", model="gpt-image-2", references=[picture], mask=mask)
+    with APIMaster(apimaster_emulator.api_key, base_url=apimaster_emulator.base_url) as client:
+        (item,) = list(Batch(client, tmp_path).run([request]))
+        assert (item.state, item.request.mask is None) == ("saved", False)
+        assert len(list((tmp_path / "references").iterdir())) == 2
+        (purchase,) = apimaster_emulator.requests_to("submit")
+        assert purchase.mask is not None
+        again = ImageRequest(prompt="x", model="gpt-image-2", references=[picture], mask=mask)
+        assert len(list(Batch(client, tmp_path).run([again]))) == 1
+    assert len(apimaster_emulator.bill.charges) == 1
+    (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line)["mask"] == str(item.request.mask)
 
 
 def test_bad_arguments_send_nothing(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ def blocking() -> None:
         assert_type(client.download(result.images[0], "cat.png"), Path | str)
         assert_type(client.read(result.images[0]), bytes)
         assert_type(client.models(), list[str])
+        assert_type(client.edit("a hat", references=["a.png", b"bytes"], mask=Path("m.png"), n=2), ImageResult)
+        client.edit("a hat")  # type: ignore[call-arg]
+        client.edit("a hat", references=["a.png"], mask=["m.png"])  # type: ignore[arg-type]
         assert_type(client.upload("cat.png"), str)
         client.generate("a cat", references_by="upload")
         client.generate("a cat", references_by="url")  # type: ignore[arg-type]
@@ -90,6 +93,7 @@ async def asynchronous() -> None:
     async with AsyncAPIMaster(api_key="key", transport="aiohttp") as client:
         assert_type(client, AsyncAPIMaster)
         assert_type(await client.generate("a cat", mode="sync", on_progress=on_progress), ImageResult)
+        assert_type(await client.edit("a hat", references=[b"bytes"]), ImageResult)
         assert_type(await client.submit("a cat"), Task)
         assert_type(await client.upload(b"bytes", timeout=10), str)
         assert_type(await client.webhooks.rotate("whep_1"), RotatedWebhookSecret)

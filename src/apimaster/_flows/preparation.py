@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from .._references.checked import CheckedReference, check_references
+from .._references.checked import CheckedReference, check_mask, check_references
 from ..catalog import DEFAULT_RESOLUTION
 from ..errors import APIMasterError
 from ..ledger.digest import key_reused, request_digests, stored_request
@@ -90,7 +90,11 @@ def _read_references(request: ImageRequest) -> Flow[Sequence[CheckedReference]]:
     spec = request.spec
     references: Sequence[CheckedReference] = yield RunBlocking(
         lambda: check_references(
-            request.references, max_count=spec.max_references, max_bytes=spec.max_reference_bytes, model=spec.id
+            request.references,
+            max_count=spec.max_references,
+            max_bytes=spec.max_reference_bytes,
+            model=spec.id,
+            mask=request.mask,
         )
     )
     return references
@@ -108,7 +112,7 @@ def _open_records(
 
     claim = secrets.token_hex(8)
     single = request if request.n == 1 else request.model_copy(update={"n": 1})
-    without_references = single.model_copy(update={"references": ()}) if single.references else single
+    without_references = single.model_copy(update={"references": (), "mask": None}) if single.references else single
     key = options.key or f"call-{claim}"
     stored = stored_request(without_references, prompts=ledger.store_prompts)
     price = request.spec.price(request.resolution)
@@ -170,8 +174,14 @@ def _identify(
             """Blocking: it reads the references."""
             # A deployment of LiteLLM may have added some.
             asked = [
-                read for given, read in zip(request.references, references, strict=True) if given in compared.references
+                read
+                for given, read in zip(request.references, references, strict=False)  # the mask comes after them
+                if given in compared.references
             ]
+            if compared.mask is not None:
+                of_request = request.mask == compared.mask  # it may be dropped for the model that LiteLLM has chosen
+                limit = request.spec.max_reference_bytes
+                asked.append(references[-1] if of_request else check_mask(compared.mask, (), limit))
             return request_digests(compared, asked), stored_request(first.request, prompts=ledger.store_prompts)
 
         digests, stored = yield RunBlocking(facts)

@@ -239,7 +239,10 @@ class LedgerRecord(Record):
         if row.request == self.begin_step.request:
             return self.request
         bought = purchase_from(row).request
-        return self.request.model_copy(update={name: getattr(bought, name) for name in _LEFT_OPEN})
+        changes = {name: getattr(bought, name) for name in _LEFT_OPEN}
+        if bought.model != self.request.model:
+            changes["mask"] = bought.mask  # an adapter may have dropped it for one of the two
+        return self.request.model_copy(update=changes)
 
     def cost_nothing(self) -> None:
         self.sending = False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from .._images.inspect import NotAPicture, check_complete, inspect
+from .._images.inspect import NotAPicture, Picture, check_complete, inspect
 from ..errors import ReferenceImageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class CheckedReference:
         media_type: ``image/png``, ``image/jpeg`` or ``image/webp``, read from the bytes; empty for a URL.
         size: bytes of the picture; 0 for a URL.
         changed_ns: the file's modification time when it was checked, in nanoseconds.
+        pixels: width and height, read from the bytes; None for a URL.
         digest: ``sha256:…`` of the bytes, once they were hashed.
         fingerprint: of its size and of samples of its bytes, once it was taken: pictures that differ in it are not one.
     """
@@ -56,6 +57,7 @@ class CheckedReference:
     media_type: str = ""
     size: int = 0
     changed_ns: int = 0
+    pixels: tuple[int, int] | None = None
     digest: str = ""
     fingerprint: str = ""
 
@@ -139,7 +141,7 @@ class CheckedReference:
 
 
 def check_references(
-    references: Sequence[Reference], *, max_count: int, max_bytes: int, model: str
+    references: Sequence[Reference], *, max_count: int, max_bytes: int, model: str, mask: Reference | None = None
 ) -> tuple[CheckedReference, ...]:
     """Check every reference before anything is sent. Blocking: it opens the files.
 
@@ -148,29 +150,53 @@ def check_references(
         max_count: how many ``model`` takes.
         max_bytes: how large each may be.
         model: the model id, for the message.
+        mask: a picture that marks what to change in the first reference; it comes last in the result.
 
     Raises:
-        ReferenceImageError: too many, or one is missing, unreadable, empty, too large, cut short or of another kind;
-            the message says which one, what was found and what is accepted.
+        ReferenceImageError: too many, or one is missing, unreadable, empty, too large, cut short or of another kind, or
+            the mask has other pixels than the first; the message says which one, what was found and what is accepted.
     """
     if len(references) > max_count:
         raise ReferenceImageError(f"{len(references)} references were given; {model} takes at most {max_count}")
-    return tuple(check_reference(one, number, max_bytes) for number, one in enumerate(references, start=1))
+    checked = tuple(check_reference(one, number, max_bytes) for number, one in enumerate(references, start=1))
+    return checked if mask is None else (*checked, check_mask(mask, checked, max_bytes))
 
 
 def check_reference(reference: Reference, number: int, max_bytes: int) -> CheckedReference:
     """Check one reference, the one at ``number`` (from 1). Blocking."""
-    place = f"reference {number} ({reference.name})"
+    return _check(reference, reference.name, f"reference {number} ({reference.name})", max_bytes)
+
+
+def check_mask(mask: Reference, references: Sequence[CheckedReference], max_bytes: int) -> CheckedReference:
+    """Check a mask like a reference; it must have the pixels of the first reference, if both are known. Blocking."""
+    checked = _check(mask, f"{mask.name} (the mask)", f"the mask ({mask.name})", max_bytes)
+    first = references[0] if references else None
+    if first is None or first.pixels is None or checked.pixels is None or checked.pixels == first.pixels:
+        return checked
+    if first.media_type == "image/jpeg" and checked.pixels == first.pixels[::-1]:
+        return checked  # a photo that is stored lying on its side is shown, and marked, upright
+    raise ReferenceImageError(
+        f"the mask ({mask.name}) is {_shape(checked.pixels)} pixels, and the first reference ({first.name}) is "
+        f"{_shape(first.pixels)}; a mask has the same pixels as the picture that it marks",
+        advice="Draw the mask on a copy of the reference image, or scale it to the same pixels.",
+    )
+
+
+def _shape(pixels: tuple[int, int]) -> str:
+    return "{}×{}".format(*pixels)
+
+
+def _check(reference: Reference, name: str, place: str, max_bytes: int) -> CheckedReference:
     if reference.is_url:
-        return CheckedReference(name=reference.name, url=str(reference))
+        return CheckedReference(name=name, url=str(reference))
     if reference.in_memory is not None:
-        return check_data(reference.in_memory.data(max_bytes), reference.name, place, max_bytes)
+        return check_data(reference.in_memory.data(max_bytes), name, place, max_bytes)
     if reference.path is None:
         raise ReferenceImageError(
             f"{place} was loaded from JSON, which holds a picture's digest and not its bytes",
             advice="To use this picture, pass the bytes again.",
         )
-    return check_file(reference.path, reference.name, place, max_bytes)
+    return check_file(reference.path, name, place, max_bytes)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -185,7 +211,10 @@ def _without_waiting(path: str, flags: int) -> int:
 def check_data(data: bytes, name: str, place: str, max_bytes: int) -> CheckedReference:
     """Check picture bytes in memory. ``place`` names the reference in messages, as in ``reference 2``."""
     _check_size(len(data), place, max_bytes)
-    return CheckedReference(name=name, data=data, media_type=_media_type(data, place), size=len(data))
+    picture = _picture(data, place)
+    return CheckedReference(
+        name=name, data=data, media_type=picture.media_type, size=len(data), pixels=(picture.width, picture.height)
+    )
 
 
 def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedReference:
@@ -196,11 +225,16 @@ def check_file(path: Path, name: str, place: str, max_bytes: int) -> CheckedRefe
             if not stat.S_ISREG(facts.st_mode):
                 raise ReferenceImageError(f"{place} is not a regular file", advice="Give the path of a picture.")
             _check_size(facts.st_size, place, max_bytes)
-            media_type = _media_type(file, place)
+            picture = _picture(file, place)
     except OSError as error:
         raise ReferenceImageError(f"{place}: {_reason(error)}") from error
     return CheckedReference(
-        name=name, path=path, media_type=media_type, size=facts.st_size, changed_ns=facts.st_mtime_ns
+        name=name,
+        path=path,
+        media_type=picture.media_type,
+        size=facts.st_size,
+        changed_ns=facts.st_mtime_ns,
+        pixels=(picture.width, picture.height),
     )
 
 
@@ -215,14 +249,14 @@ def _check_size(size: int, place: str, max_bytes: int) -> None:
         )
 
 
-def _media_type(source: BinaryIO | bytes, place: str) -> str:
+def _picture(source: BinaryIO | bytes, place: str) -> Picture:
     try:
         picture = inspect(source)
         check_complete(source, picture)
     except NotAPicture as error:
         advice = None if error.format is None else _HOW_TO_CONVERT.get(error.format, _CONVERT)
         raise ReferenceImageError(f"{place}: {error}; {_ACCEPTED}", advice=advice) from error
-    return picture.media_type
+    return picture
 
 
 def _megabytes(size: int) -> str:

@@ -71,12 +71,17 @@ class StreamedBody:
                         yield piece
 
 
-def json_body(fields: Mapping[str, object], arrays: Mapping[str, Sequence[CheckedReference]]) -> bytes | StreamedBody:
+def json_body(
+    fields: Mapping[str, object],
+    arrays: Mapping[str, Sequence[CheckedReference]],
+    pictures: Mapping[str, CheckedReference] | None = None,
+) -> bytes | StreamedBody:
     """Compact UTF-8 JSON of ``fields`` and, after them, each array of references; empty arrays are left out.
 
     Args:
         fields: values that JSON can hold.
         arrays: field name to references: URLs as they are, local pictures as data URIs.
+        pictures: field name to one picture, in the same forms, after the arrays.
 
     Returns:
         Plain bytes if there is no local picture to stream; else a body with ``length``.
@@ -86,6 +91,7 @@ def json_body(fields: Mapping[str, object], arrays: Mapping[str, Sequence[Checke
     """
     members: list[list[bytes | CheckedReference]] = [[_json(name, value)] for name, value in fields.items()]
     members += [_array(name, references) for name, references in arrays.items() if references]
+    members += [[f"{_dumps(name)}:".encode(), *_picture(one)] for name, one in (pictures or {}).items()]
     parts: list[bytes | CheckedReference] = [b"{"]
     for number, member in enumerate(members):
         parts += [b",", *member] if number else member
@@ -114,13 +120,15 @@ def _dumps(value: object) -> str:
 def _array(name: str, references: Sequence[CheckedReference]) -> list[bytes | CheckedReference]:
     parts: list[bytes | CheckedReference] = [f"{_dumps(name)}:[".encode()]
     for number, one in enumerate(references):
-        comma = b"," if number else b""
-        if one.url is not None:
-            parts.append(comma + _dumps(one.url).encode())
-        else:
-            parts += [comma + f'"data:{one.media_type};base64,'.encode(), one, b'"']
+        parts += [b",", *_picture(one)] if number else _picture(one)
     parts.append(b"]")
     return parts
+
+
+def _picture(one: CheckedReference) -> list[bytes | CheckedReference]:
+    if one.url is not None:
+        return [_dumps(one.url).encode()]
+    return [f'"data:{one.media_type};base64,'.encode(), one, b'"']
 
 
 def _joined(parts: Sequence[bytes | CheckedReference]) -> list[bytes | CheckedReference]:

@@ -35,8 +35,7 @@ from ..results import GeneratedImage, Task, TaskStatus
 from .json_body import json_body
 from .json_reply import parsed
 
-ONE_SHOT_PATH: Final = "/images/generations"
-SUBMIT_PATH: Final = "/images/generations/async"
+_GENERATIONS: Final = "generations"
 
 _FINISHED: Final = frozenset({"completed", "succeeded", "success"})
 _FAILED: Final = frozenset({"failed", "error", "cancelled", "canceled"})
@@ -61,7 +60,13 @@ class Empty(Unreadable):
 
 
 def generation_call(request: ImageRequest, references: Sequence[CheckedReference], *, submit: bool) -> Call:
-    """The call that buys one image. ``n`` is never sent, since the gateway does not keep to it."""
+    """The call that buys one image. ``n`` is never sent, since the gateway does not keep to it.
+
+    Args:
+        request: what to ask for.
+        references: its ``pictures``, checked: the references, and the mask, if it has one, last.
+        submit: whether to ask for a task.
+    """
     resolution: str | None = request.resolution
     if resolution is not None and request.spec.lower_case_resolution:
         resolution = resolution.lower()
@@ -79,8 +84,13 @@ def generation_call(request: ImageRequest, references: Sequence[CheckedReference
             "webhook": {"endpoint_id": request.webhook.endpoint_id, "events": list(request.webhook.events)}
         }
     fields.update(request.extra_body)
-    arrays = {"image_urls": references} if references else {}
-    return Call("POST", SUBMIT_PATH if submit else ONE_SHOT_PATH, body=json_body(fields, arrays))
+    masks = {}
+    if request.mask is not None:
+        *references, mask = references
+        masks = {"mask_url": mask}
+    body = json_body(fields, {"image_urls": references}, masks)
+    route = request.spec.edit_route if request.references else _GENERATIONS
+    return Call("POST", f"/images/{route}{'/async' if submit else ''}", body=body)
 
 
 def _flag(request: ImageRequest, value: bool | None) -> bool | None:

@@ -213,11 +213,13 @@ class BatchFolder:
         )
 
     def _with_stored_references(self, image: PlannedImage) -> PlannedImage:
-        """The image, with reference images that are only in memory written to the folder for a later run."""
-        if all(reference.in_memory is None for reference in image.request.references):
+        """The image, with pictures that are only in memory written to the folder for a later run."""
+        request = image.request
+        if all(picture.in_memory is None for picture in request.pictures):
             return image
-        stored = [self._store(reference) for reference in image.request.references]
-        return replace(image, request=ImageRequest.build(image.request, {"references": stored}))
+        stored = [self._store(reference) for reference in request.references]
+        mask = None if request.mask is None else self._store(request.mask)
+        return replace(image, request=ImageRequest.build(request, {"references": stored, "mask": mask}))
 
     def _store(self, reference: Reference) -> Reference:
         if reference.in_memory is None:

@@ -28,6 +28,7 @@ _FIELDS: Final = (
     "aspect_ratio",
     "resolution",
     "references",
+    "mask",
     "google_search",
     "google_image_search",
     "tags",

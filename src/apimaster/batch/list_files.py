@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from ..adapters import check_reference
+from ..adapters import check_references as check_pictures
 from ..errors import BadRequestError, ReferenceImageError
 from ..request import Reference
 from .csv_rows import read_rows
@@ -32,6 +33,9 @@ from .list_formats import Format, count_comments, format_of, read_prompts
 from .list_text import STDIN, name_of, read_text
 from .openai_batch import from_openai, is_openai_request
 from .yaml_lists import read_yaml
+
+_Picture: TypeAlias = tuple[Reference, int | Reference]
+"""A reference with its position in its request, or a mask with the reference that it marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +142,16 @@ def check_references(images: Iterable[PlannedImage], name: str = "the list") -> 
     Raises:
         InvalidLines: some are missing or unusable; the error lists every line that uses them.
     """
-    checked: dict[tuple[Reference, int], ReferenceImageError | None] = {}
+    checked: dict[_Picture, ReferenceImageError | None] = {}
     faults: list[LineFault] = []
     for image in images:
-        for position, reference in enumerate(image.request.references, start=1):
-            key = (reference, position)
-            if key not in checked:
-                checked[key] = _reference_error(reference, position, image)
-            error = checked[key]
+        pictures: list[_Picture] = [(each, place) for place, each in enumerate(image.request.references, start=1)]
+        if image.request.mask is not None:
+            pictures.append((image.request.mask, image.request.references[0]))
+        for picture in pictures:
+            if picture not in checked:
+                checked[picture] = _reference_error(picture, image)
+            error = checked[picture]
             if error is not None:
                 faults.append(LineFault.of(image.line, error, image.item))
     if faults:
@@ -153,21 +159,29 @@ def check_references(images: Iterable[PlannedImage], name: str = "the list") -> 
         raise invalid_lines(dict.fromkeys(faults), name)
 
 
-def _reference_error(reference: Reference, position: int, image: PlannedImage) -> ReferenceImageError | None:
+def _reference_error(picture: _Picture, image: PlannedImage) -> ReferenceImageError | None:
+    spec = image.request.spec
+    reference, place = picture
     try:
-        check_reference(reference, position, image.request.spec.max_reference_bytes)
+        if isinstance(place, int):
+            check_reference(reference, place, spec.max_reference_bytes)
+        else:
+            limits = {"max_count": 1, "max_bytes": spec.max_reference_bytes}
+            check_pictures((place,), model=spec.id, mask=reference, **limits)
     except ReferenceImageError as error:
         return error
     return None
 
 
 def _with_absolute_paths(entry: Any, folder: Path) -> Any:
-    """The entry with its reference paths made absolute, relative ones from ``folder``."""
-    if not isinstance(entry, dict) or not entry.get("references"):
+    """The entry with the paths of its references and its mask made absolute, relative ones from ``folder``."""
+    if not isinstance(entry, dict):
         return entry
-    given = entry["references"]
+    if isinstance(entry.get("mask"), str):
+        entry = {**entry, "mask": _absolute_path(entry["mask"], folder)}
+    given = entry.get("references")
     listed = [given] if isinstance(given, str) else given
-    if not isinstance(listed, list):
+    if not listed or not isinstance(listed, list):
         return entry
     return {**entry, "references": [_absolute_path(one, folder) for one in listed]}
 

@@ -27,6 +27,7 @@ COLUMNS: Final[dict[str, Callable[[BatchItem], Any]]] = {
     "aspect_ratio": lambda item: item.request.aspect_ratio,
     "resolution": lambda item: item.request.resolution,
     "references": lambda item: [str(reference) for reference in item.request.references],
+    "mask": lambda item: None if item.request.mask is None else str(item.request.mask),
     "google_search": lambda item: item.request.google_search,
     "google_image_search": lambda item: item.request.google_image_search,
     "tags": lambda item: list(item.tags),

@@ -23,12 +23,13 @@ from .spec import (
     RESOLUTIONS,
     SUBMIT_TIMEOUT,
     AspectRatio,
+    EditRoute,
     ModelSpec,
     PixelSizes,
     Resolution,
     one_shot_limit,
 )
-from .table import CATALOG_VARIABLE, known_specs, model_id, same_model, spec_for, spellings
+from .table import CATALOG_VARIABLE, known_specs, model_id, models_with_masks, same_model, spec_for, spellings
 
 if TYPE_CHECKING:
     from .fit import Fit, fit_pixels, nearest_ratio
@@ -49,6 +50,7 @@ __all__ = [
     "RESOLUTIONS",
     "SUBMIT_TIMEOUT",
     "AspectRatio",
+    "EditRoute",
     "Fit",
     "ModelSpec",
     "PixelSizes",
@@ -56,6 +58,7 @@ __all__ = [
     "fit_pixels",
     "known_specs",
     "model_id",
+    "models_with_masks",
     "nearest_ratio",
     "one_shot_limit",
     "same_model",

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any, Final, get_args
 
 from ..errors import BadRequestError
-from .spec import AUTO, MEBIBYTE, RESOLUTIONS, PixelSizes
+from .spec import AUTO, MEBIBYTE, RESOLUTIONS, EditRoute, PixelSizes
 
 MAX_BYTES: Final = MEBIBYTE
 _MOST_FAULTS: Final = 10
@@ -106,6 +106,7 @@ FIELDS: Final[Mapping[str, tuple[Check, str]]] = {
     "max_reference_bytes": _whole(1, 1024 * MEBIBYTE),
     "google_search": _BOOLEAN,
     "masks": _BOOLEAN,
+    "edit_route": (lambda value: value in get_args(EditRoute), ", ".join(get_args(EditRoute))),
     "prices": _map_of(_is_resolution, _is_price, f'US dollars by resolution ({_TIERS}), such as {{"1K": "0.05"}}'),
     "price_list": (_is_text, "a text that names the list, such as list price of 2026-09-22"),
     "retired": (lambda value: value is None or _is_date(value), "a date such as 2026-06-25, or null"),

@@ -37,6 +37,9 @@ PixelSizes: TypeAlias = Literal["nearest", "exact", "as is"]
 """What a size in pixels such as ``1920x1080`` stands for: ``nearest``: the nearest aspect ratio, at the smallest
 resolution that covers it; ``exact``: the same, if the ratio is exactly one of the model's; ``as is``: itself."""
 
+EditRoute: TypeAlias = Literal["generations", "edits"]
+"""The route of a request with reference images: that of all requests, or ``/images/edits``, which takes the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -61,6 +64,7 @@ class ModelSpec:
         max_n: the largest ``n`` that the gateway takes in one request; the client never sends one.
         google_search: whether it takes ``google_search`` and ``google_image_search``.
         masks: whether it takes a mask.
+        edit_route: which route takes its requests with reference images.
         price_list: which list ``prices`` is, such as ``list price of 2026-09-22``; empty if there are no prices.
         retired: the day on which the model ended; None if it did not.
         retired_ids: for single ids, the day on which the provider of the model ended them.
@@ -90,6 +94,7 @@ class ModelSpec:
     max_n: int = 10
     google_search: bool = True
     masks: bool = True
+    edit_route: EditRoute = "generations"
     price_list: str = ""
     retired: date | None = None
     retired_ids: Mapping[str, date] = field(default_factory=dict)

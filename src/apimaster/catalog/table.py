@@ -43,6 +43,15 @@ def known_specs() -> tuple[ModelSpec, ...]:
     return _table().specs
 
 
+def models_with_masks() -> tuple[str, ...]:
+    """The preferred ids of the models of the table that take a mask.
+
+    Raises:
+        BadRequestError: ``APIMASTER_CATALOG`` names a file that can't be used.
+    """
+    return tuple(spec.id for spec in known_specs() if spec.masks and spec.retired is None)
+
+
 def model_id(name: str) -> str:
     """The id to send for a name: of several spellings of an id the caller's own; for an alias the preferred id."""
     spec = spec_for(name)

@@ -46,6 +46,12 @@ def generate(
         list[str] | None,
         typer.Option("--ref", metavar="PATH|URL", help="A reference image; repeat it for several."),
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", metavar="PATH|URL", help="A picture that marks what to change in the first reference image."
+        ),
+    ] = None,
     references_by: options.ReferencesBy = options.ReferencesByName.AUTO,
     count: options.Count = 1,
     mode: Annotated[
@@ -82,6 +88,7 @@ def generate(
         "aspect_ratio": aspect_ratio,
         "resolution": resolution,
         "references": tuple(ref or ()) or None,
+        "mask": mask,
         "n": count,
         # On the wire, absent is not the same as false: a switch that is not set sends nothing.
         "google_search": google_search or None,

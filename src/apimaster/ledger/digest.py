@@ -24,6 +24,10 @@ _DIGEST: Final = "sha256:"
 def request_digest(request: ImageRequest, references: Sequence[CheckedReference] = ()) -> str:
     """The digest of everything that ``request`` asks for. Blocking if there are references: it reads their files.
 
+    Args:
+        request: what is asked for.
+        references: its ``pictures``, checked: the references, and the mask, if it has one, last.
+
     Raises:
         ReferenceImageError: a file can't be read any more, or has changed since it was checked.
     """
@@ -36,8 +40,11 @@ def request_digests(request: ImageRequest, references: Sequence[CheckedReference
     Under any of them a ledger may hold it: a key stands for the model, however its id was spelled. Raises as
     ``request_digest``.
     """
-    asked: dict[str, Any] = request.model_dump(mode="json", exclude={"references"}, exclude_none=True)
+    asked: dict[str, Any] = request.model_dump(mode="json", exclude={"references", "mask"}, exclude_none=True)
     asked["resolution"] = asked.get("resolution") or DEFAULT_RESOLUTION
+    if request.mask is not None and references:
+        *references, mask = references
+        asked["mask"] = reference_digest(mask)
     asked["references"] = [reference_digest(reference) for reference in references]
     return tuple(_digest_of({**asked, "model": model}) for model in spellings(request.model))
 
@@ -79,6 +86,7 @@ def stored_request(request: ImageRequest, *, prompts: bool) -> str:
     if not prompts:
         fields["prompt"] = text_digest(request.prompt)
         fields.pop("references", None)
+        fields.pop("mask", None)
         fields.pop("extra_body", None)
         fields.pop("client_reference_id", None)
     elif not fields.get("extra_body"):
