@@ -296,6 +296,9 @@ SINGLE_DEPLOYMENT = """
   - model_name: nano-banana-1
     litellm_params: {{ model: apimaster/nano-banana-2, api_key: {key}, api_base: "{url}" }}
     model_info: {{ mode: image_generation }}
+  - model_name: gpt-image
+    litellm_params: {{ model: apimaster/gpt-image-2, api_key: {key}, api_base: "{url}" }}
+    model_info: {{ mode: image_generation }}
 """
 
 

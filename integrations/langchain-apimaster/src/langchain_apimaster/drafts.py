@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from apimaster import ImageRequest
-from apimaster.adapters import check_reference
+from apimaster.adapters import check_references
 from apimaster.ledger.digest import request_digest
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class RequestDraft:
         fields: of the ``ImageRequest``, without references.
         model_references: references as the model named them; ``ReferenceResolver`` decides what it may name.
         own_references: references that the application set, taken as they are.
+        model_mask: a mask as the model named it, by the same rules as a reference.
         equals: where in its message the calls stand that ask for the same, this one included.
     """
 
@@ -31,6 +32,7 @@ class RequestDraft:
     fields: dict[str, Any]
     model_references: tuple[str, ...] = ()
     own_references: tuple[Any, ...] = ()
+    model_mask: str | None = None
     equals: tuple[int, ...] = ()
 
 
@@ -61,17 +63,24 @@ def complete(context: ToolContext, call: Call, draft: RequestDraft) -> CompleteR
     references: Sequence[Any] = draft.own_references
     if draft.model_references:
         references = resolver.resolve(draft.model_references)
-    request = ImageRequest(**draft.fields, references=references)
+    mask = resolver.resolve([draft.model_mask])[0] if draft.model_mask else None
+    request = ImageRequest(**draft.fields, references=references, mask=mask)
     context.policy.check(request)
-    limit = request.spec.max_reference_bytes
-    checked = [check_reference(each, number, limit) for number, each in enumerate(request.references, start=1)]
+    spec = request.spec
+    checked = check_references(
+        request.references,
+        max_count=spec.max_references,
+        max_bytes=spec.max_reference_bytes,
+        model=spec.id,
+        mask=request.mask,
+    )
     return CompleteRequest(request, request_digest(request, checked), tuple(resolver.used))
 
 
-def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...]]:
-    """What a draft asks for, with references as they are named, to compare it with another draft of the same tool.
+def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...], str | None]:
+    """What a draft asks for, with its pictures as they are named, to compare it with another draft of the same tool.
 
     Raises:
         BadRequestError: no model accepts it.
     """
-    return request_digest(ImageRequest(**draft.fields)), draft.model_references
+    return request_digest(ImageRequest(**draft.fields)), draft.model_references, draft.model_mask

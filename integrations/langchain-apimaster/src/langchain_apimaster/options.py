@@ -46,8 +46,8 @@ class Options(BaseModel):
             directory. Tools that share a store find each other's pictures.
         defaults: the application's values for ``aspect_ratio``, ``resolution``, ``reference_images``, ``n`` and
             ``google_search``.
-        expose: which of these five the model may choose. The others are not in its schema and keep the value in
-            ``defaults``. None exposes all.
+        expose: which of these five the model may choose, and ``mask``, which is for edits by an image model that takes
+            one. The others are not in its schema and keep the value in ``defaults``. None exposes all.
         allowed: for any of them, the values that the model may choose from: ``{"resolution": ["0.5K", "1K"]}``.
         allow_files_under: a folder, or several, whose files the model may name as reference images.
         ledger: where purchases are kept, so that a tool call that is made again pays nothing: an

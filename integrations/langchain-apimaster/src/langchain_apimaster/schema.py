@@ -18,12 +18,15 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, model_validator
 
 from apimaster import BadRequestError, ImageRequest
-from apimaster.catalog import DEFAULT_RESOLUTION, ModelSpec, spec_for
+from apimaster.catalog import DEFAULT_RESOLUTION, ModelSpec, models_with_masks, spec_for
 
 from .names import names_in
 
 OPTIONAL: Final = ("aspect_ratio", "resolution", "reference_images", "n", "google_search")
 """The arguments that an application may leave to the model, or set itself."""
+
+MASK: Final = "mask"
+"""What an application may leave to the model besides, in an edit by an image model that takes masks."""
 
 MAX_PER_CALL: Final = 4
 """Images that a model may ask for in one call, unless ``allowed`` says otherwise."""
@@ -39,6 +42,10 @@ _PROMPT: Final = (
 )
 _EDIT_PROMPT: Final = (
     "What to change in the reference images, or what to make of them, in full sentences. Say what must stay."
+)
+_MASK: Final = (
+    "A picture that marks what to change in the first reference image, named like one: of the same width and height, "
+    "transparent where the picture is to be changed. Leave it out unless the user or the application has made one."
 )
 
 
@@ -58,6 +65,11 @@ class Arguments(BaseModel):
         found = {name: value for name, value in given.items() if value is not None}
         if isinstance(found.get("reference_images"), (str, list, dict)):
             found["reference_images"] = names_in(found["reference_images"])
+        if isinstance(found.get(MASK), (str, list, dict)):
+            masks = names_in(found.pop(MASK))
+            if len(masks) > 1:
+                raise ValueError(f"mask is one picture, not {len(masks)}")
+            found |= {MASK: masks[0]} if masks else {}
         return found
 
 
@@ -68,7 +80,7 @@ class ArgumentPolicy:
     Args:
         model: the id of the image model.
         defaults: the application's values, for any of ``OPTIONAL``.
-        expose: which of these the model may choose; None for all. The others keep their default.
+        expose: which of these the model may choose, and ``mask``; None for all. The others keep their default.
         allowed: for any of them, the values that the model may choose from.
 
     Raises:
@@ -82,9 +94,12 @@ class ArgumentPolicy:
 
     def __post_init__(self) -> None:
         for argument, names in (("defaults", self.defaults), ("expose", self.expose or ()), ("allowed", self.allowed)):
-            unknown = sorted(set(names) - set(OPTIONAL))
+            accepted = OPTIONAL if argument != "expose" else (*OPTIONAL, MASK)
+            unknown = sorted(set(names) - set(accepted))
             if unknown:
-                raise ValueError(f"{argument} names {', '.join(unknown)}; accepted: {', '.join(OPTIONAL)}")
+                raise ValueError(f"{argument} names {', '.join(unknown)}; accepted: {', '.join(accepted)}")
+        if MASK in (self.expose or ()) and not self.spec.masks:
+            raise ValueError(f"expose names mask; {self.model} takes none, {' or '.join(models_with_masks())} does")
         if "reference_images" in self.allowed:
             raise ValueError(
                 "allowed can't list reference_images; leave it out of expose to keep the model from choosing"
@@ -114,6 +129,12 @@ class ArgumentPolicy:
     def allows_references(self) -> bool:
         """Whether there can be reference images: the model may name some, or the application has."""
         return self.is_exposed("reference_images") or bool(self.defaults.get("reference_images"))
+
+    @property
+    def allows_mask(self) -> bool:
+        """Whether the model may name a mask: the image model is known to take one, or the application says so."""
+        taken = self.spec.masks and self.spec.known
+        return taken if self.expose is None else MASK in self.expose
 
     def default(self, name: str) -> Any:
         """The value if the model does not choose: the application's, else the usual one or the first allowed one."""
@@ -199,6 +220,8 @@ def request_arguments(
         else:
             # The model is not shown the application's own pictures, which may be bytes.
             shown[name] = (kind, Field(default=[], description=description))
+    if needs_references and policy.allows_mask:
+        shown[MASK] = (str, Field(default="", description=_MASK))
     return _built(create_model(title, __base__=Arguments, **shown))
 
 

@@ -14,7 +14,7 @@ from .call import Call
 from .context import ToolContext
 from .driver import Flow
 from .results import ToolResult
-from .schema import Arguments, request_arguments, task_arguments
+from .schema import MASK, Arguments, request_arguments, task_arguments
 
 
 class _RequestsImages:
@@ -76,11 +76,14 @@ class _RequestsImages:
         fields = {
             name: policy.request_value(name, value(name)) for name in ("aspect_ratio", "resolution", "google_search")
         }
+        mask = arguments.get(MASK) or None
         return drafts.RequestDraft(
-            arguments=arguments,
+            # Earlier versions knew no mask, and find their calls by their arguments.
+            arguments={name: of for name, of in arguments.items() if name != MASK or mask is not None},
             fields={"prompt": arguments["prompt"], "model": self._context.model, "n": count, **fields},
             model_references=model_references,
             own_references=own_references,
+            model_mask=mask,
         )
 
 

@@ -79,7 +79,9 @@ class Call:
         """LiteLLM's log entry before a call: the request, without the key and the images."""
         if self.request is None:
             return
-        shown = self.request.model_dump(mode="json", exclude_none=True, exclude={"prompt", "references"})
+        shown = self.request.model_dump(mode="json", exclude_none=True, exclude={"prompt", "references", "mask"})
+        if self.request.mask is not None:
+            shown["mask"] = True
         self.logging.pre_call(
             input=self.request.prompt,
             api_key="",

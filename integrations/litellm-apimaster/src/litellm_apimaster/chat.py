@@ -29,6 +29,7 @@ UNSUPPORTED: Final = frozenset(
         *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "logit_bias"),
         *("presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "response_format", "functions"),
         *("function_call", "tool_choice", "parallel_tool_calls", "reasoning_effort", "thinking", "audio", "prediction"),
+        *reference_images.MASKS,  # nothing says which picture of the conversation it is for
     }
 )
 _MODALITIES: Final = "modalities"

@@ -11,11 +11,12 @@ aspectRatio, imageSize, …              the same under the names of other APIs 
 n                                      1 to 10, each image a task of its own
 response_format                        ``url`` or ``b64_json``
 image, image_urls, images, …           references (``reference_images``), those of ``image`` first
+mask, mask_url                         marks what to change in the first one; only for models that take one
 references_by                          ``auto``, ``inline`` or ``upload``: how pictures of the call go out
 google_search, google_image_search     true or false
 client_reference_id, webhook           as they are
 idempotency_key                        the same key of the same caller brings the same image (``identity``)
-mask, style, background, …             UnsupportedParamsError, or dropped under ``drop_params``; ``auto`` is accepted
+style, background, mask elsewhere, …   UnsupportedParamsError, or dropped under ``drop_params``; ``auto`` is accepted
 stream, partial_images                 refused, also under ``drop_params`` and ``additional_drop_params``
 messages, contents, input              refused: a call for images draws ``prompt``
 anything else that is not LiteLLM's    passed to the gateway unchanged, as LiteLLM's other providers do
@@ -37,7 +38,7 @@ import litellm
 from litellm.exceptions import UnsupportedParamsError
 
 from apimaster import ImageRequest
-from apimaster.catalog import DEFAULT_MODEL, ModelSpec, spec_for
+from apimaster.catalog import DEFAULT_MODEL, ModelSpec, models_with_masks, spec_for
 from apimaster.errors import BadRequestError
 from apimaster.request import ReferencesBy
 
@@ -54,7 +55,7 @@ from .parameter_values import (
     references_by,
     response_format,
 )
-from .reference_images import IMAGE_URLS, References, is_reference_name
+from .reference_images import IMAGE_URLS, MASKS, References, gives_mask, is_reference_name
 from .shape import ASPECT_RATIO, IMAGE_CONFIG, IMAGE_CONFIGS, QUALITY, RESOLUTION, SIZE, read_image_config, shape_of
 from .spellings import N, read_other_spellings
 from .stray_pictures import CONVERSATIONS, refuse_conversations, refuse_pictures
@@ -86,7 +87,8 @@ _NO_STREAM: Final = (
 _UNSUPPORTED: Final = (
     _PASSED_TO_OTHER_MODELS
     | _NEVER_DROPPED
-    | {"extra_query", "input_fidelity", "mask", "style", "tools", "web_search_options"}
+    | MASKS
+    | {"extra_query", "input_fidelity", "style", "tools", "web_search_options"}
 )
 # Values that ask for what happens anyway. A form writes false and 0 as texts.
 _ASKS_FOR_NOTHING: Final = {
@@ -159,10 +161,16 @@ def parse(
     parsed = _parse(arguments, model=model, **about)
     own = arguments_of_caller(arguments, is_parameter=_is_parameter)
     try:  # by the rules of one model, whichever the Router has chosen
-        asked = _parse(own, model=DEFAULT_MODEL, **about).request
+        asked = _parse(own, model=_model_to_compare_by(own), **about).request
     except (BadRequestError, UnsupportedParamsError):
         return parsed  # only other models draw this
     return replace(parsed, asked=asked)
+
+
+def _model_to_compare_by(own: Mapping[str, Any]) -> str:
+    """A model that takes what the caller gives: a mask counts also where ``drop_params`` drops it for another model."""
+    given = any(gives_mask(source.merged) for source in parameter_sources(own))
+    return next(iter(models_with_masks()), DEFAULT_MODEL) if given else DEFAULT_MODEL
 
 
 def _parse(
@@ -178,15 +186,22 @@ def _parse(
     unsupported = _UNSUPPORTED | also_unsupported
     if not spec.strict_sizes:
         unsupported -= _PASSED_TO_OTHER_MODELS
-    known = _SUPPORTED.union(unsupported, CONVERSATIONS)
+    takes_mask = spec.masks and not MASKS & also_unsupported
+    if takes_mask:
+        unsupported -= MASKS
+    known = _SUPPORTED.union(unsupported, CONVERSATIONS, MASKS)
     found: list[dict[str, Any]] = []
     extra_body: dict[str, Any] = {}
     pictures: list[Any] = []
+    mask: Any = None
     for source in parameter_sources(arguments):
         given = {name: value for name, value in source.merged.items() if not (name in known and is_nothing(value))}
         pictures = reader.take(given) or pictures
         dropped = arguments.get("additional_drop_params") or ()
         _take_spellings(given, spec, [name for name in dropped if name not in _NEVER_DROPPED])
+        if takes_mask:
+            own_mask = reader.take_mask(given)
+            mask = mask if own_mask is None else own_mask
         refuse_conversations(given)
         _check_supported(given, unsupported, arguments, model)
         unknown = {name: given[name] for name in _parameters_to_pass_on(source) if name in given and name not in known}
@@ -200,7 +215,9 @@ def _parse(
     references = [*references, *pictures]
     inline = fields.pop(_RESPONSE_FORMAT, URL) == BASE64
     by = fields.pop(_REFERENCES_BY, None)
-    request = ImageRequest(prompt=prompt, model=model, references=references, extra_body=extra_body, **fields)
+    request = ImageRequest(
+        prompt=prompt, model=model, references=references, mask=mask, extra_body=extra_body, **fields
+    )
     return ParsedParams(request, request, inline, by)
 
 
@@ -241,11 +258,14 @@ def _check_supported(
         return
     else:
         advice = "To drop unsupported parameters, set litellm.drop_params=True."
+        if not MASKS.isdisjoint(refused):
+            advice += f" {' and '.join(models_with_masks()) or 'No known model'} takes a mask in an edit."
+    supported = sorted(_SUPPORTED if MASKS & unsupported else _SUPPORTED | MASKS)
     if refused:
         raise UnsupportedParamsError(
             message=(
                 f"{PROVIDER}/{model} does not support: {', '.join(refused)}. Supported: "
-                f"{', '.join(sorted(_SUPPORTED))}. Nothing was charged. {advice}"
+                f"{', '.join(supported)}. Nothing was charged. {advice}"
             ),
             llm_provider=PROVIDER,
             model=model,

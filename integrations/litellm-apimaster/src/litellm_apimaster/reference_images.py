@@ -3,7 +3,8 @@
 An OpenAI client uploads files. LiteLLM passes them on as bytes, open files, ``(name, content, type)`` tuples, paths or
 URLs, one or a list of them. Others write JSON: texts, or objects as in a conversation. Every name of the table below
 means the same. A caller of LiteLLM's functions in this process may name a local file, as ``image``. A client of a proxy
-may not, and neither may the other names or a conversation, whose text may come from a model or a document.
+may not, and neither may the other names or a conversation, whose text may come from a model or a document. A mask is
+one picture, in the same forms.
 
 What looks like a picture and has another name is refused (``stray_pictures``): the gateway would ignore it.
 """
@@ -22,6 +23,8 @@ from apimaster.errors import BadRequestError, ReferenceImageError
 
 IMAGE: Final = "image"
 IMAGE_URLS: Final = "image_urls"
+MASK: Final = "mask"
+MASKS: Final = frozenset({MASK, "mask_url"})
 
 _NAMES: Final = frozenset(
     {
@@ -40,11 +43,16 @@ def is_reference_name(name: str) -> bool:
     return name.lower().replace("_", "").replace("-", "").removesuffix("s") in _NAMES
 
 
+def gives_mask(parameters: Mapping[str, Any]) -> bool:
+    """Whether one of the parameters holds a mask."""
+    return any(not _is_empty(parameters.get(name)) for name in MASKS)
+
+
 class References:
     """Reads the pictures of one call. Each value is read once, also if it is asked for several times.
 
     Args:
-        local_paths: whether ``image`` may name a local file.
+        local_paths: whether ``image`` and ``mask`` may name a local file.
         from_form: whether the parameters are the fields of a form, of which some may have been lost.
     """
 
@@ -64,6 +72,20 @@ class References:
         found = [each for name in names for each in self.read(name, parameters.pop(name))]
         return found or None
 
+    def take_mask(self, parameters: MutableMapping[str, Any]) -> Any:
+        """The mask among the parameters, which is removed from them. None if there is none.
+
+        Raises:
+            ReferenceImageError: it can't be used, or there are several.
+        """
+        found = [
+            (name, each) for name in sorted(MASKS & parameters.keys()) for each in self.read(name, parameters.pop(name))
+        ]
+        if len(found) > 1:
+            names = " and ".join(dict.fromkeys(name for name, _ in found))
+            raise ReferenceImageError(f"{names}: {len(found)} pictures are given, and a mask is one")
+        return found[0][1] if found else None
+
     def read(self, name: str, value: Any) -> list[Any]:
         """The pictures of one parameter; none if it is empty.
 
@@ -78,7 +100,7 @@ class References:
     def _read_now(self, name: str, value: Any) -> list[Any]:
         if _is_empty(value):
             return []
-        if self._from_form and name != IMAGE and not isinstance(value, list):
+        if self._from_form and name != IMAGE and name not in MASKS and not isinstance(value, list):
             value = _list_of_field(name, value)
         elif isinstance(value, str):
             value = _list_from_text(value)
@@ -86,7 +108,7 @@ class References:
         for number, entry in enumerate(entries or [None]):
             if _is_empty(entry):
                 raise ReferenceImageError(f"{name}: picture {number + 1} of {len(entries) or 1} is empty")
-        return [_reference(entry, self._local_paths and name == IMAGE) for entry in entries]
+        return [_reference(entry, self._local_paths and name in (IMAGE, MASK)) for entry in entries]
 
 
 def from_urls(value: Any) -> list[Any]:
