@@ -163,7 +163,7 @@ def test_the_table_of_errors() -> None:
 
 def test_the_tables_of_exit_codes() -> None:
     readme, manual = table(README, "exit code"), table(MANUAL, "exit code")
-    assert [row[0] for row in manual] == ["0", "1", "2", "3", "4", "5", "6", "7", "130"]
+    assert [row[0] for row in manual] == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130"]
     assert readme == [row for row in manual if row[0] != "1"]
 
 

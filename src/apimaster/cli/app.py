@@ -28,6 +28,7 @@ from .generate import generate
 from .ledger.app import register as register_ledger
 from .models import cost, models
 from .printing import print_result
+from .probe.app import probe
 from .resume import CommandStopped
 from .signals import stop_signals
 from .task import task
@@ -44,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, task, account, models, cost, emulator, doctor):
+for _command in (generate, task, account, models, cost, emulator, doctor, probe):
     app.command()(_command)
 register_batch(app)
 register_ledger(app)

@@ -32,6 +32,7 @@ BALANCE: Final = 4
 UNREACHABLE: Final = 5
 FAILED: Final = 6
 UNKNOWN: Final = 7
+DIFFERS: Final = 8
 INTERRUPTED: Final = 130
 
 _CODES: Final[tuple[tuple[type[APIMasterError], int], ...]] = (

@@ -1,0 +1,66 @@
+"""What a probe would buy, and whether its limit allows that; and the model ids that it looks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from ...catalog import DEFAULT_MODEL, spec_for
+from ...emulator.transcript import Transcript
+from ...errors import BadRequestError
+from ..printing import dollars
+
+SPELLINGS: Final = (DEFAULT_MODEL, "gemini-3.1-flash-image")
+"""The ids that stand for the model that is probed, the preferred one first."""
+RESOLUTION: Final = "0.5K"
+NEXT_RESOLUTION: Final = "1K"
+"""Bought where the gateway refuses 0.5K, as one of its channels does; the list price is the same."""
+REFUSED: Final = "half_k"
+"""The step of a purchase at 0.5K that was refused."""
+ASPECT_RATIO: Final = "1:1"
+PLAN: Final = {
+    "submit": "one picture by submit",
+    "one_shot": "one picture in one shot",
+    "edit": "one edit of an uploaded picture",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a probe would buy, in this order.
+
+    Attributes:
+        limit: US dollars, the most that it may spend.
+        price: US dollars, the list price of each picture.
+        steps: names of `PLAN`.
+    """
+
+    limit: Decimal
+    price: Decimal
+    steps: tuple[str, ...]
+
+
+def plan_for(limit: Decimal, model: str) -> Plan:
+    """As many of the purchases as the limit allows.
+
+    Raises:
+        BadRequestError: the limit is below the price of one picture, or the price is not known.
+    """
+    prices = [spec_for(model).price(each) for each in (RESOLUTION, NEXT_RESOLUTION)]
+    known = [each for each in prices if each is not None]
+    if len(known) < len(prices):
+        raise BadRequestError(f"the price of {model} is not known, so a limit can't be kept")
+    price = max(known)
+    steps = tuple(PLAN)[: int(limit / price)]
+    if not steps:
+        raise BadRequestError(
+            f"--spend {limit} is less than one picture costs ({dollars(price)})",
+            advice=f"With --spend {price * len(PLAN)} the probe buys {len(PLAN)} pictures; without --spend it is free.",
+        )
+    return Plan(limit, price, steps)
+
+
+def bought_at(transcript: Transcript) -> str:
+    """The resolution of the pictures that the probe bought."""
+    return RESOLUTION if transcript.first(REFUSED) is None else NEXT_RESOLUTION
