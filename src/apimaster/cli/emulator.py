@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,16 +12,22 @@ from .client_runner import import_emulator
 from .exit_codes import OK
 from .printing import dollars, flush_results, print_result
 
+if TYPE_CHECKING:
+    from ..emulator.options import Settings
+
+_LATENCY: Final = "2-6"
+_DIALECT: Final = "tracked"
+
 
 def emulator(
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="On 127.0.0.1; 0 takes any free port.")] = 8788,
     latency: Annotated[
         str,
         typer.Option("--latency", metavar="SECONDS", help="How long an image job takes: 2, 2-6, '3 polls', manual."),
-    ] = "2-6",
+    ] = _LATENCY,
     dialect: Annotated[
         str, typer.Option("--dialect", metavar="WORDS", help="tracked, legacy, mixed, or traits joined by +.")
-    ] = "tracked",
+    ] = _DIALECT,
     channel: Annotated[
         str,
         typer.Option(
@@ -42,6 +48,10 @@ def emulator(
         typer.Option("--webhook-pause", metavar="SECONDS", help="Until a webhook that got no 2xx is sent again."),
     ] = 5.0,
     seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", help="For latencies and faults.")] = 0,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="PATH", help="Act as the gateway in this transcript of `apimaster probe`."),
+    ] = None,
 ) -> int:
     """Run the gateway on this machine.
 
@@ -50,17 +60,22 @@ def emulator(
     """
     emulator_class = import_emulator()
     try:
-        made = emulator_class(
-            port=port,
-            latency=latency,
-            dialect=dialect,
-            channel=channel,
-            request_limit=_bytes(request_limit),
-            faults=faults,
-            balance=balance,
-            webhook_pause=webhook_pause,
-            seed=seed,
-        )
+        given: Settings = {
+            "port": port,
+            "channel": channel,
+            "request_limit": _bytes(request_limit),
+            "faults": faults,
+            "balance": balance,
+            "webhook_pause": webhook_pause,
+            "seed": seed,
+        }
+        if like is not None:
+            given["like"] = like
+        if like is None or latency != _LATENCY:  # what the command line says wins over the transcript
+            given["latency"] = latency
+        if like is None or dialect != _DIALECT:
+            given["dialect"] = dialect
+        made = emulator_class(**given)
     except ValueError as fault:
         raise BadRequestError(str(fault)) from None
     try:

@@ -70,6 +70,8 @@ class App:
             await self._cdn(scope, receive, send)
         elif scope["method"] == "GET" and scope["path"].startswith(_TASKS) and "/" not in scope["path"][len(_TASKS) :]:
             await self._poll(scope)(scope, receive, send)
+        elif (scope["method"], scope["path"]) in self._gateway.options.like.pages:
+            await self._recorded_page(scope)(scope, receive, send)
         else:
             await self._routes(scope, receive, send)
 
@@ -121,6 +123,14 @@ class App:
                     f"request {record.number}: task {job.id} was polled with the model {named!r}"
                 )
 
+    def _recorded_page(self, scope: Scope) -> Response:
+        """A page as the gateway that the emulator is to be like has shown it."""
+        path: str = scope["path"]
+        record = self._gateway.request_log.add(scope, "other")
+        if self._gateway.identify(record) is None and path.startswith("/v1/"):
+            return self._unauthorized(record)
+        return self._gateway.recorded_response(self._gateway.options.like.pages[scope["method"], path], record)
+
     async def _sync(self, request: Request) -> Response:
         return await generate(self._gateway, request, submit=False)
 
@@ -138,6 +148,9 @@ class App:
         record.task_id = request.path_params["task_id"]
         if self._gateway.identify(record) is None:
             return self._unauthorized(record)
+        recorded = self._gateway.options.like.refusals.get("output")
+        if recorded is not None:
+            return self._gateway.recorded_response(recorded, record)
         return await durable_output(self._gateway, record, request.path_params["index"])
 
     async def _picture(self, request: Request) -> Response:

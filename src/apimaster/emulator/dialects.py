@@ -54,6 +54,7 @@ class Dialect:
             whole one only with ``batch``.
         unknown_words: running tasks report status words that no client knows.
         finished_word: replaces ``succeeded`` or ``completed``.
+        running_words: replace the words of tasks that have not ended, in turn.
         sync_as_task: the one-shot route answers with a task.
         submit_as_image: the submit route answers with a finished picture.
         code: the submit response holds ``code``; otherwise ``created``.
@@ -73,6 +74,7 @@ class Dialect:
     envelope: bool = True
     unknown_words: bool = False
     finished_word: str | None = None
+    running_words: tuple[str, ...] = ()
     sync_as_task: bool = False
     submit_as_image: bool = False
     code: bool = True

@@ -17,6 +17,7 @@ from .fault_script import make_rules
 from .gateway import Gateway
 from .image_jobs import ImageJob
 from .latency import Latency, parse_latency
+from .like import with_likeness
 from .options import DEFAULT_KEY, make_options
 from .records import RecordedRequest
 from .server import Server, listen
@@ -44,6 +45,8 @@ class Emulator:
         dialect: words of `dialects.WORDS` joined by ``+``.
         faults: probabilities, as ``"rate_limited=0.1,task_failed=0.05"`` or a mapping; `faults.FAULTS` has the names.
         seed: makes faults, latencies and mixed dialects repeatable.
+        like: a transcript of ``apimaster probe``: the emulator acts as the gateway that it was recorded from, where
+            the other arguments don't say otherwise.
         api_keys: one key, several, or None to accept every key.
         balance: US dollars; the emulator refuses a charge beyond it, as the gateway does. None: unlimited.
         pictures: ``full``, ``plain`` (the right size in one colour, quick to make) or ``small`` (at most 64 pixels).
@@ -73,7 +76,7 @@ class Emulator:
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
-        self.gateway = Gateway(make_options(**settings))
+        self.gateway = Gateway(make_options(**with_likeness(settings)))
         self._server: Server | None = None
 
     # --- up and down --------------------------------------------------------------------------------------

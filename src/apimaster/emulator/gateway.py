@@ -24,11 +24,12 @@ from .fault_script import FaultScript
 from .faults import Fault, Place
 from .image_jobs import ImageJob, ImageJobs
 from .latency import Latency
+from .like import RecordedReply
 from .options import Options, is_loopback
 from .picture_store import PictureStore
 from .records import RecordedRequest, RequestLog
 from .request_headers import RequestSettings, read_request_headers
-from .response_bodies import error_body
+from .response_bodies import dump, error_body
 from .responses import Response
 from .uploaded_images import Uploads
 from .validation import GenerationRequest
@@ -99,6 +100,8 @@ class Gateway:
     def identify(self, record: RecordedRequest) -> int | None:
         """Give the request its id, and return the number of its key; None for no key or a wrong one."""
         record.id = f"{self._id_prefix}{record.number:010d}"
+        if self.options.like.request_ids is not None:
+            record.id_headers = self.options.like.request_ids
         for name, value in record.raw_headers:
             if name == b"authorization":
                 record.had_authorization = True
@@ -131,7 +134,10 @@ class Gateway:
     def error(
         self, record: RecordedRequest, status: int, message: str, kind: str = "invalid_request_error", code: object = ""
     ) -> Response:
-        """A JSON error."""
+        """A JSON error, or what the recorded gateway answers to the same mistake."""
+        recorded = self.options.like.refusal(record.route, status, code)
+        if recorded is not None:
+            return self.recorded_response(recorded, record)
         return Response(status, error_body(message, kind, code, record.id), record=record)
 
     def unauthorized(self, record: RecordedRequest) -> Response:
@@ -139,6 +145,12 @@ class Gateway:
         if not record.had_authorization:
             return self.error(record, 401, "no API key was given", "new_api_error", "missing_token")
         return self.error(record, 401, "Invalid token", "new_api_error", "invalid_token")
+
+    def recorded_response(self, recorded: RecordedReply, record: RecordedRequest) -> Response:
+        """A reply of the gateway that the emulator is to be like."""
+        document = recorded.document(self.clock.unix_time())
+        body = document.encode() if isinstance(document, str) else dump(document)
+        return Response(recorded.status, body, recorded.content_type, tuple(recorded.headers.items()), record=record)
 
     def fault_response(self, fault: Fault, record: RecordedRequest, body: bytes = b"") -> Response:
         """The response that a fault causes; a slow or truncated one carries ``body``."""

@@ -52,6 +52,11 @@ async def generate(gateway: Gateway, http_request: Request, *, submit: bool, edi
         return gateway.error(record, refusal.status, refusal.message, refusal.kind, refusal.code)
     except ClientDisconnect:
         return Response(400, wire="hang")
+    like = gateway.options.like
+    recorded = like.purchase_refused(request, submit=submit)
+    if recorded is not None:
+        return gateway.recorded_response(recorded, record)
+    like.apply(request)
     fault = fault or gateway.script.next_fault("generate", prompt=request.prompt)
     if fault is not None and not (fault.accepted or fault.refunded):
         return gateway.fault_response(fault, record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,6 +19,7 @@ from .channels import Channel
 from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .latency import Latency, parse_latency
+from .like import NOBODY, Likeness, read_likeness
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
@@ -38,6 +40,7 @@ class Settings(TypedDict, total=False):
     dialect: str | Dialect
     faults: str | Mapping[str, float] | None
     seed: int
+    like: str | os.PathLike[str] | Likeness | None
     api_keys: str | Sequence[str] | None
     balance: Decimal | str | int | None
     pictures: Pictures
@@ -71,6 +74,7 @@ class Options:
     dialect: Dialect
     fault_rates: Mapping[str, float]
     seed: int
+    like: Likeness
     api_keys: tuple[str, ...] | None
     balance: Decimal | None
     pictures: Pictures
@@ -103,6 +107,7 @@ def make_options(
     dialect: str | Dialect = "tracked",
     faults: str | Mapping[str, float] | None = None,
     seed: int = 0,
+    like: str | os.PathLike[str] | Likeness | None = None,
     api_keys: str | Sequence[str] | None = DEFAULT_KEY,
     balance: Decimal | str | int | None = None,
     pictures: Pictures = "full",
@@ -172,6 +177,7 @@ def make_options(
         dialect=Dialect.parse(dialect),
         fault_rates=parse_fault_rates(faults),
         seed=seed,
+        like=NOBODY if like is None else like if isinstance(like, Likeness) else read_likeness(like),
         api_keys=keys,
         balance=None if balance is None else _dollars(balance),
         pictures=pictures,

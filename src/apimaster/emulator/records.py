@@ -36,6 +36,7 @@ class RecordedRequest:
     Attributes:
         number: counted from 1.
         id: the ``x-request-id`` of the response.
+        id_headers: the headers of the response that hold it.
         origin: ``"gateway"`` or ``"cdn"``, the second origin.
         route: ``sync``, ``submit``, ``poll``, ``models``, ``download``, ``output``, ``chat``,
             ``upload``, ``uploaded``, ``usage``, ``log``, ``pricing``, ``webhooks`` or ``other``.
@@ -61,6 +62,7 @@ class RecordedRequest:
     origin: str = "gateway"
     route: str = "other"
     id: str = ""
+    id_headers: tuple[str, ...] = ("x-request-id", "x-oneapi-request-id")
     key: int | None = None
     had_authorization: bool = False
     status: int | None = None

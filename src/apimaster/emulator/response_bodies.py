@@ -133,7 +133,9 @@ def _images(job: ImageJob, urls: Sequence[str]) -> list[dict[str, Any]]:
 
 def _status(job: ImageJob, state: State) -> str:
     word = _STATUS_WORDS[job.dialect.polls][state]
-    if state == "running":
+    if state in ("queued", "running") and job.dialect.running_words:
+        word = job.dialect.running_words[job.polls % len(job.dialect.running_words)]
+    elif state == "running":
         if job.dialect.unknown_words:
             word = _UNKNOWN_WORDS[job.polls % len(_UNKNOWN_WORDS)]
         elif job.dialect.polls == "legacy" and job.polls % 2:

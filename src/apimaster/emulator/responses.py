@@ -76,7 +76,7 @@ class Response:
             raw.append((b"content-type", self.content_type.encode("latin-1")))
         if self.record is not None:
             request_id = self.record.id.encode()
-            raw += [(b"x-request-id", request_id), (b"x-oneapi-request-id", request_id)]
+            raw += [(name.encode(), request_id) for name in self.record.id_headers]
         return raw
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
