@@ -18,7 +18,7 @@ import pytest
 from probes import BUY, edited, run_probe
 from quick_polls import poll_at_once
 
-from apimaster import APIMaster, InternalServerError, NotFoundError
+from apimaster import APIMaster, NotFoundError
 from apimaster.cli.app import run
 from apimaster.cli.probe import purchases
 from apimaster.emulator import Emulator
@@ -88,14 +88,15 @@ def test_a_client_meets_the_recorded_gateway(tmp_path: Path) -> None:
             assert client.models()[0] == "gemini-3.1-flash-image"
             with pytest.raises(NotFoundError) as caught:  # an emulator of its own would answer 503
                 client.submit("a cat", model="no-such-model")
-            assert caught.value.code == "model_not_found"
+            assert (caught.value.status_code, caught.value.code) == (404, "model_not_found")
             assert str(emulator.dialect) == "tracked"  # what is said wins over the transcript
     with (
         Emulator(models=("gemini-3.1-flash-image",)) as emulator,
         APIMaster(emulator.api_key, base_url=emulator.base_url, max_retries=0) as client,
-        pytest.raises(InternalServerError),
+        pytest.raises(NotFoundError) as caught,
     ):
         client.submit("a cat", model="no-such-model")
+    assert caught.value.status_code == 503
 
 
 def test_latency_price_and_words_are_recorded() -> None:

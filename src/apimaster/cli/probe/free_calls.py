@@ -20,9 +20,9 @@ import contextlib
 from typing import Final
 
 from ...account import Charge
+from ...catalog import DEFAULT_MODEL, spellings
 from ...errors import APIConnectionError, APIMasterError, AuthenticationError
 from .kept import FAMILIES
-from .plan import SPELLINGS
 from .session import Session
 
 NO_SUCH_MODEL: Final = "apimaster-probe-no-such-model"
@@ -39,7 +39,7 @@ def make_free_calls(session: Session) -> None:
     """
     with session.step("models", "the list of models"):
         ids = _models(session)
-    model = next((each for each in SPELLINGS if each in ids), SPELLINGS[0])
+    model = next((each for each in spellings(DEFAULT_MODEL) if each in ids), DEFAULT_MODEL)
     session.file.transcript.model = model
     # A gateway without Nano Banana 2 shows the shape of its errors with another model that it has.
     offered = model if model in ids else next((each for each in ids if FAMILIES.fullmatch(each)), model)

@@ -9,7 +9,6 @@ from ... import catalog
 from ...emulator.recorded import QUOTA_PER_DOLLAR, member, objects
 from ...emulator.transcript import Exchange, Transcript
 from .fact import NOT_ASKED, Fact, Seen, differs, holds, is_error, not_seen, passing, passing_fault, reply_text, verdict
-from .plan import SPELLINGS
 
 Check = Callable[[Transcript], Seen]
 _REQUEST_IDS: Final = ("x-request-id", "x-oneapi-request-id", "cf-ray")
@@ -60,10 +59,11 @@ def _spelling(transcript: Transcript) -> Seen:
     ids = offered(transcript)
     if not ids:
         return NOT_ASKED if transcript.first("models") is None else differs("no image model is listed")
-    found = [each for each in SPELLINGS if each in ids]
+    ours = catalog.spellings(catalog.DEFAULT_MODEL)
+    found = [each for each in ours if each in ids]
     if not found:
         return differs(f"neither is listed; listed: {', '.join(ids[:6])}")
-    unlisted = [each for each in catalog.KNOWN_MODELS if each not in ids and each not in SPELLINGS]
+    unlisted = [each for each in catalog.KNOWN_MODELS if each not in ids and each not in ours]
     return holds(f"{' and '.join(found)}" + (f"; not listed: {', '.join(unlisted)}" if unlisted else ""))
 
 
@@ -138,7 +138,7 @@ def _pricing(reply: Exchange) -> Seen:
     rows = {row.get("model_name"): row for row in objects(member(reply.body, "data"))}
     prices = [
         f"{name}: {field} {rows[name][field]}"
-        for name in SPELLINGS
+        for name in catalog.spellings(catalog.DEFAULT_MODEL)
         for field in ("model_price", "model_ratio")
         if name in rows and rows[name].get(field)
     ]
@@ -160,7 +160,7 @@ def _capabilities(reply: Exchange) -> Seen:
 
 FREE_FACTS: Final = (
     Fact("models_list", "Requests", "`GET /models` answers with a list of models", _with("models", _list_of_models)),
-    Fact("model_id", "Requests", f"Nano Banana 2 is listed, as {' or '.join(SPELLINGS)}", _spelling),
+    Fact("model_id", "Requests", "Nano Banana 2 is listed, under an id of the catalogue", _spelling),
     Fact("error_envelope", "Errors", 'Errors are JSON: {"error": {"message": …}}', _every_error_has_the_envelope),
     Fact("request_id", "Errors", f"Replies have a request id: {', '.join(_REQUEST_IDS)}", _request_id),
     Fact("wrong_key", "Errors", "A wrong key: 401", _with("wrong_key", _refused_with(401))),

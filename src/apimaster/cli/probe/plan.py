@@ -1,4 +1,4 @@
-"""What a probe would buy, and whether its limit allows that; and the model ids that it looks for."""
+"""What a probe would buy, and whether its limit allows that."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from ...catalog import DEFAULT_MODEL, spec_for
+from ...catalog import spec_for
 from ...emulator.transcript import Transcript
 from ...errors import BadRequestError
 from ..printing import dollars
 
-SPELLINGS: Final = (DEFAULT_MODEL, "gemini-3.1-flash-image")
-"""The ids that stand for the model that is probed, the preferred one first."""
 RESOLUTION: Final = "0.5K"
 NEXT_RESOLUTION: Final = "1K"
 """Bought where the gateway refuses 0.5K, as one of its channels does; the list price is the same."""
