@@ -19,6 +19,9 @@ import psutil
 import pytest
 
 from apimaster import APIMaster, AsyncAPIMaster
+from apimaster._drivers.sync import _Stopped
+from apimaster._drivers.waking import Stop
+from apimaster._flows.operations import Now, RunBlocking
 from apimaster.emulator import Emulator
 from apimaster.results import Progress
 
@@ -277,3 +280,17 @@ def test_ctrl_c_stops_images_that_are_made_side_by_side(emu: Emulator) -> None:
     assert done.stdout.startswith("stopped task_")
     assert done.stderr == ""
     assert time.monotonic() - begun < 10
+
+
+def test_a_stop_does_not_come_between_a_reply_and_its_record(emu: Emulator) -> None:
+    stop, reached = Stop(), []
+
+    def flow() -> Iterator[Any]:
+        yield RunBlocking(stop.set)  # a reply arrives, and meanwhile Ctrl-C has stopped the call
+        yield Now()
+        reached.append("the task is in hand")
+        yield RunBlocking(lambda: reached.append("the next operation"))
+
+    with APIMaster(emu.api_key, base_url=emu.base_url) as client, pytest.raises(_Stopped):
+        client._driver.run(flow(), stop)  # type: ignore[arg-type]
+    assert reached == ["the task is in hand"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import io
+import logging
 import secrets
 import shutil
 import threading
@@ -242,10 +243,12 @@ def test_a_key_stands_for_one_request_while_its_references_are_read(
     assert charges(emulator) == 1
 
 
+@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
 def test_the_replies_to_an_interrupted_call_are_recorded(
-    ledger: Ledger, client_for: ClientFor, emulator: Emulator
+    ledger: Ledger, client_for: ClientFor, emulator: Emulator, caplog: pytest.LogCaptureFixture, level: int
 ) -> None:
     """Ctrl-C does not wait for the threads of a call for several images; their replies come later."""
+    caplog.set_level(level, "apimaster")  # at DEBUG, a flow looks at the clock after each reply
     emulator.script("slow_body", seconds=1, times=2)
 
     def interrupt() -> None:

@@ -66,14 +66,17 @@ class SyncDriver:
         return self._given is not None
 
     def run(self, flow: Flow[T], stop: Stop | None = None) -> T:
-        """Run ``flow`` to its end. ``stop`` interrupts it between two operations and in its sleeps."""
+        """Run ``flow`` to its end. ``stop`` interrupts it between two operations and in its sleeps.
+
+        It does not interrupt a look at the clock: a flow may take one between a reply and the record of it.
+        """
         answer: Any = None
         thrown: BaseException | None = None
         try:
             while True:
                 operation = flow.send(answer) if thrown is None else flow.throw(thrown)
                 answer = thrown = None
-                if stop is not None and stop.is_set():
+                if stop is not None and stop.is_set() and not isinstance(operation, Now):
                     raise _Stopped
                 try:
                     answer = self._perform(operation, stop)
