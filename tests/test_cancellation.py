@@ -28,6 +28,11 @@ from apimaster.results import Progress
 SOON = 5.0  # seconds: far more than stopping takes, far less than the waits that are stopped
 
 
+@pytest.fixture(autouse=True)
+def soon() -> None:
+    """Polls are due when the schedule says: few are on their way when a call is stopped."""
+
+
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
     with Emulator(pictures="plain") as running:

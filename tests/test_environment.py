@@ -410,7 +410,7 @@ def test_what_fails_after_bytes_left_is_never_called_free(
             raise error
 
     monkeypatch.setattr(
-        "apimaster._flows.generation.generation_call",
+        "apimaster._flows.buying.generation_call",
         lambda *args, **options: Call("POST", "/images/generations/async", body=Interrupted()),
     )
     assert type(Door(kind, emu).error("generate", "a cat")) is OutcomeUnknownError
