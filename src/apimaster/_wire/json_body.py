@@ -155,7 +155,7 @@ def _encoded_file(picture: CheckedReference) -> Iterator[bytes]:
         left = picture.size
         while left:
             with view[: min(PIECE, left)] as part:
-                _fill(part, file, picture)
+                fill(part, file, picture)
                 yield binascii.b2a_base64(part, newline=False)
                 left -= len(part)
         picture.check_unchanged(file)
@@ -165,11 +165,11 @@ def _read_step(picture: CheckedReference, start: int, step: memoryview) -> None:
     """Read one step of a file. Each step opens the file anew, so that a cancelled task leaves nothing open."""
     with picture.open() as file:
         file.seek(start)
-        _fill(step, file, picture)
+        fill(step, file, picture)
         picture.check_unchanged(file)
 
 
-def _fill(view: memoryview, file: BinaryIO, picture: CheckedReference) -> None:
+def fill(view: memoryview, file: BinaryIO, picture: CheckedReference) -> None:
     """Read until ``view`` is full: a raw file may return less at once, and base64 needs groups of three."""
     filled = 0
     while filled < len(view):

@@ -7,13 +7,18 @@ since it was checked ends the body with an error, and the gateway has received n
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
+
+from .json_body import fill
 
 if TYPE_CHECKING:
     from .._references.checked import CheckedReference
 
 PIECE: Final = 128 * 1024
-"""Bytes that are read at once; several uploads run side by side."""
+"""Bytes that are written at once."""
+
+STEP: Final = 2 * PIECE
+"""Bytes that a thread reads at once, into a buffer of the upload's own; several uploads run side by side."""
 
 
 class MultipartBody:
@@ -44,8 +49,13 @@ class MultipartBody:
             for piece in self._in_memory():
                 yield piece
         else:
-            for start in range(0, self._picture.size, PIECE):
-                yield await asyncio.to_thread(self._read, start)
+            # One buffer, and copies made by this thread: memory that one thread takes and another drops stays taken.
+            buffer = memoryview(bytearray(min(STEP, self._picture.size)))
+            for start in range(0, self._picture.size, STEP):
+                step = buffer[: self._picture.size - start]
+                await asyncio.to_thread(self._read, start, step)
+                for place in range(0, len(step), PIECE):
+                    yield bytes(step[place : place + PIECE])
         yield self._tail
 
     def _in_memory(self) -> Iterator[bytes]:
@@ -55,24 +65,16 @@ class MultipartBody:
 
     def _from_file(self) -> Iterator[bytes]:
         with self._picture.open() as file:
+            buffer = memoryview(bytearray(min(PIECE, self._picture.size)))
             for start in range(0, self._picture.size, PIECE):
-                yield self._piece(file, start)
+                piece = buffer[: self._picture.size - start]
+                fill(piece, file, self._picture)
+                yield bytes(piece)
             self._picture.check_unchanged(file)
 
-    def _read(self, start: int) -> bytes:
-        """One piece. It opens the file anew, so that a cancelled task leaves nothing open."""
+    def _read(self, start: int, step: memoryview) -> None:
+        """Fill ``step``. It opens the file anew, so that a cancelled task leaves nothing open."""
         with self._picture.open() as file:
             file.seek(start)
-            piece = self._piece(file, start)
+            fill(step, file, self._picture)
             self._picture.check_unchanged(file)
-            return piece
-
-    def _piece(self, file: BinaryIO, start: int) -> bytes:
-        wanted = min(PIECE, self._picture.size - start)
-        piece = file.read(wanted)
-        while len(piece) < wanted:  # a raw file may return less at once
-            more = file.read(wanted - len(piece))
-            if not more:
-                raise self._picture.changed()
-            piece += more
-        return piece
