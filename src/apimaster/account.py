@@ -37,7 +37,8 @@ class Charge(_Frozen):
         aspect_ratio: the aspect ratio or the pixels, as they were sent; None if they were not.
         resolution: ``0.5K``, ``1K``, ``2K`` or ``4K``, as it was asked for; None if it was not.
         effective_resolution: the resolution that the gateway charged for, spelled in the same way.
-        image_urls: the URLs of the reference images; local files, which travel inside the request, are not listed.
+        image_urls: the URLs of the reference images, those of uploads included; pictures that went out inside the
+            request are not listed.
         result_url: the URL of the picture, once it is done.
         refunded: whether this charge was given back since; the refund has a row of its own.
         content: the gateway's own note on the row.

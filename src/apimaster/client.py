@@ -130,7 +130,8 @@ class APIMaster(BaseClient):
             save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
                 another picture is overwritten. None: nothing is downloaded.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+                None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
                 resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
@@ -226,7 +227,8 @@ class APIMaster(BaseClient):
             save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
                 another picture is overwritten. None: nothing is downloaded.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+                None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
                 resolution: 300 for 0.5K and 1K, 600 for 2K, 1200 for 4K.
@@ -311,7 +313,8 @@ class APIMaster(BaseClient):
             google_search: True grounds the picture in a Google search.
             google_image_search: True grounds it in a Google image search.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a webhook endpoint that you registered in the console, or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+                None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the submit alone; None: as for ``generate``.
             on_progress: a function that is called with a ``Progress`` at each step.
@@ -333,6 +336,8 @@ class APIMaster(BaseClient):
             AuthenticationError, PermissionDeniedError, InsufficientBalanceError, NotFoundError, RateLimitError,
             InternalServerError, APIConnectionError: as their names say; nothing was charged.
             OutcomeUnknownError, NoImageError: it may have been charged; look at the account before you ask again.
+            BudgetExceededError: the budget does not hold the price. Nothing was charged.
+            LedgerError: the ledger can't be written. Nothing was charged.
         """
         request = self._request(
             prompt,
@@ -501,7 +506,7 @@ class APIMaster(BaseClient):
                 timedelta back from now. Rows without a date are kept. None: all rows.
 
         Raises:
-            BadRequestError: ``since`` is none of these, or lies in the future. Nothing was sent.
+            BadRequestError: ``since`` is none of these, or lies more than a day in the future. Nothing was sent.
             NotFoundError: this gateway keeps no usage log that this key can read.
             RateLimitError: the log was read too often; the client does not retry that.
             APIMasterError: the gateway could not be asked.
@@ -530,7 +535,7 @@ class APIMaster(BaseClient):
 
     @property
     def webhooks(self) -> Webhooks:
-        """Webhook endpoints and events: create, list, verify, enable, disable, rotate, events, redeliver, capabilities.
+        """The account's webhook endpoints and events: ``create``, ``list``, ``verify``, ``events``, and more.
 
         It shares the connections and options of this client. See docs/webhooks.md.
         """

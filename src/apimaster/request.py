@@ -60,7 +60,7 @@ class Webhook(BaseModel):
     """Where the gateway reports the end of a task.
 
     Attributes:
-        endpoint_id: the id of an endpoint that you registered in the console.
+        endpoint_id: the id of a verified webhook endpoint, ``whep_…``; ``client.webhooks`` makes and lists them.
         events: which events to send.
     """
 
@@ -94,7 +94,7 @@ class ImageRequest(BaseModel):
         google_search: True grounds the picture in a Google search.
         google_image_search: True grounds it in a Google image search.
         client_reference_id: your own reference, which the webhook repeats.
-        webhook: the id of a registered webhook endpoint, or a ``Webhook``.
+        webhook: the id of a verified webhook endpoint, or a ``Webhook`` with its events.
         extra_body: further fields of the request body, sent as they are.
 
     What each model accepts is in ``apimaster.catalog``, which a user can correct (docs/models.md). What this says of

@@ -10,7 +10,7 @@ processes at the same moment. Store the ``id`` of each event that you handle whe
     event = parse_webhook(body, headers, secret)
     if event.type == VERIFICATION:
         return 200, challenge_response(event)
-    if seen.add(event.id) and event.task is not None:
+    if is_new(event.id) and event.task is not None:  # your own store
         client.wait(event.task, save_to="out/")
 
 Answer 400 to a ``WebhookVerificationError``, and never 410: that turns the endpoint off.
@@ -132,7 +132,7 @@ def parse_webhook(
 
 
 def challenge_response(event: WebhookEvent) -> dict[str, str]:
-    """The JSON object to send with a 200, so that the console accepts the endpoint.
+    """The JSON object to send with a 200, so that the gateway takes the endpoint for verified.
 
     Raises:
         BadRequestError: ``event`` is not a ``webhook.endpoint_verification``.
