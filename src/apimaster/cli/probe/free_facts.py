@@ -183,10 +183,15 @@ FREE_FACTS: Final = (
     ),
     Fact("log", "The account's own books", "`GET /api/log/token` gives the usage log", _with("log", _log)),
     Fact("log_rows", "The account's own books", "A row of the log has the fields that we read", _with("log", _rows)),
-    Fact("price_list", "Price", "`GET /api/pricing` lists prices, without a key", _with("pricing", _pricing)),
+    Fact(
+        "price_list",
+        "The public price list",
+        "`GET /api/pricing` lists prices, without a key",
+        _with("pricing", _pricing),
+    ),
     Fact(
         "marketplace",
-        "Price",
+        "The public price list",
         "`GET /api/public/marketplace?model=` answers, without a key",
         _with("marketplace", _marketplace),
     ),
