@@ -64,7 +64,7 @@ def _about(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Nano Banana 2 images from APIMaster, with exact cost and no second charge."""
+    """Images from APIMaster, such as Nano Banana 2: each is charged at most once."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -31,7 +31,9 @@ def emulator(
     channel: Annotated[
         str,
         typer.Option(
-            "--channel", metavar="WORDS", help="What the upstream channel refuses: google, no_data_uris, several, …"
+            "--channel",
+            metavar="WORDS",
+            help="What the upstream channel refuses or changes: google, no_data_uris, several, …",
         ),
     ] = "any",
     request_limit: Annotated[

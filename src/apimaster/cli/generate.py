@@ -49,7 +49,9 @@ def generate(
     mask: Annotated[
         str | None,
         typer.Option(
-            "--mask", metavar="PATH|URL", help="A picture that marks what to change in the first reference image."
+            "--mask",
+            metavar="PATH|URL",
+            help="A picture that marks what to change in the first --ref, if the model takes one.",
         ),
     ] = None,
     references_by: options.ReferencesBy = options.ReferencesByName.AUTO,

@@ -72,7 +72,7 @@ def probe(
         for path in shop.saved:
             print_message(f"Picture: {path}")
     if not as_json:
-        print_message(f"Transcript: {file.path}. It holds no key, account or picture; please attach it to an issue.")
+        print_message(f"Transcript: {file.path}. It holds no key, account or picture, so it can go into an issue.")
     return code
 
 

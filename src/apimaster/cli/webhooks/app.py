@@ -56,7 +56,10 @@ def create(
     base_url: options.BaseUrl = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Register a URL, and print the secret that signs its deliveries. The gateway shows it this once."""
+    """Register a URL, and print the secret that signs its deliveries. The gateway shows it this once.
+
+    Requests may name the endpoint once `apimaster webhooks verify` has succeeded.
+    """
     made = _call("create", base_url, as_json, lambda hooks: hooks.create(url, save_secret=save_secret))
     if as_json:
         print_json(secret_document(made) if save_secret is None else made.model_dump(mode="json"))

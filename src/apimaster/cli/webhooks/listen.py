@@ -49,7 +49,8 @@ def listen(
 ) -> int:
     """Receive webhooks until Ctrl-C.
 
-    Each event is verified and handled once, also after a restart. By default it is one line of JSON on stdout.
+    Each event is verified and handled once, also after a restart. By default it is one line of JSON on stdout. A proxy
+    with TLS must stand before it, since the gateway delivers to public https URLs only.
     """
     if exec_ is not None and forward is not None:
         raise BadRequestError("--exec and --forward exclude each other", advice="Leave one of them out.")
