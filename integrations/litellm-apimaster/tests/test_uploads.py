@@ -89,7 +89,7 @@ def test_an_extra_body_wins_over_the_argument(
 
 
 def test_an_edit_chooses_the_form(edit: Any, png: bytes, purchases: Callable[[], list[Any]]) -> None:
-    edit(prompt=PROMPT, image=png, extra_body={"references_by": "upload"})
+    edit(prompt=PROMPT, image=png, references_by="upload")
     assert kinds(purchases()[0]) == ["upload"]
 
 
