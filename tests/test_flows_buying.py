@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hand_driver import WALL, Answer, HandDriver, accepted, context, finished, page, refusal, reply
+from large_pictures import padded_png
 
 from apimaster._flows.generation import CallOptions, Mode, generate, retrieve, submit, wait
 from apimaster._flows.operations import Broken, NotSent, Refused
@@ -169,6 +170,18 @@ def test_async_does_not_fall_back() -> None:
     with pytest.raises(NotFoundError):
         buy(driver, "async")
     assert driver.paths == [SUBMIT]
+
+
+@pytest.mark.parametrize("mode", ["auto", "sync"])
+@pytest.mark.parametrize(
+    "answer", [refusal(404), refusal(404, code="model_not_found"), refusal(400, "no data URIs"), refusal(413)]
+)
+def test_without_repeats_a_purchase_goes_out_once(answer: Answer, mode: Mode) -> None:
+    driver = HandDriver([answer])
+    request = ImageRequest(prompt="a cat", references=(padded_png(2_000),))
+    with pytest.raises(APIMasterError):
+        driver.run(generate(context(repeats=False), request, mode, CallOptions()))
+    assert driver.paths == [ONE_SHOT if mode == "sync" else SUBMIT]
 
 
 @pytest.mark.parametrize(("resolution", "seconds"), [(None, 210), ("0.5K", 210), ("2K", 330), ("4K", 930)])

@@ -11,7 +11,8 @@ the waiter's webhook              the same request without it; the task is polle
 the async route (404)             a one-shot call, unless the caller wants the async route only
 ================================  ==============================================================
 
-Before each, the ledger says that a request goes out again. ``send`` knows about retries after passing faults.
+Before each, the ledger says that a request goes out again. A context without ``repeats`` allows none of them. ``send``
+knows about retries after passing faults.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def buy_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRun
         try:
             accepted = yield from _buy_spelled(context, spelled, mode, run, form)
         except NotFoundError as error:
-            if not says_no_such_model(error):
+            if not context.repeats or not says_no_such_model(error):
                 raise
             run.record.cost_nothing()
             other = yield from other_spelling(context, model, tried, run.deadline)
@@ -86,7 +87,7 @@ def _buy_spelled(
             return (yield from _submit(context, request, run, form))
         except NotFoundError as error:
             # An older gateway has no async route. If the base URL is wrong, the one-shot route answers 404 too.
-            if mode == "async" or says_no_such_model(error):
+            if mode == "async" or not context.repeats or says_no_such_model(error):
                 raise
         yield from run.record.send_again(one_shot=True)
     reply = yield from _request(context, request, run, form, submit=False)
@@ -98,7 +99,7 @@ def _submit(context: Context, request: ImageRequest, run: ImageRun, form: SentRe
     try:
         reply = yield from _request(context, sent, run, form, submit=True)
     except BadRequestError as error:
-        if sent is request or error.code != NO_SUCH_WEBHOOK:
+        if sent is request or not context.repeats or error.code != NO_SUCH_WEBHOOK:
             raise
         # It cost nothing, and the caller did not ask for the webhook that the gateway refuses, but for a picture.
         _log.warning("The gateway refuses the waiter's webhook for %s, so the task is polled", request.model)
@@ -116,7 +117,7 @@ def _request(
     try:
         return (yield from _send(context, request, run, call, submit=submit))
     except BadRequestError as refused:
-        if refused.code == NO_SUCH_WEBHOOK:  # the form of the pictures is not the reason
+        if not context.repeats or refused.code == NO_SUCH_WEBHOOK:  # the form of the pictures is not the reason
             raise
         run.record.cost_nothing()
         yield from change_form(context, form, refused, call.size, run)
