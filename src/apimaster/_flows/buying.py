@@ -18,7 +18,6 @@ knows about retries after passing faults.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from .._wire.errors import error_from
@@ -67,7 +66,6 @@ def buy_image(context: Context, request: ImageRequest, mode: Mode, run: ImageRun
         except NotFoundError as error:
             if not context.repeats or not says_no_such_model(error):
                 raise
-            run.record.cost_nothing()
             other = yield from other_spelling(context, model, tried, run.deadline)
             if other is None:
                 raise not_offered(error, model, tried) from None
@@ -119,7 +117,6 @@ def _request(
     except BadRequestError as refused:
         if not context.repeats or refused.code == NO_SUCH_WEBHOOK:  # the form of the pictures is not the reason
             raise
-        run.record.cost_nothing()
         yield from change_form(context, form, refused, call.size, run)
     yield from run.record.send_again(one_shot=not submit)
     return (yield from _send(context, request, run, generation_call(request, form.sent, submit=submit), submit=submit))
@@ -131,7 +128,8 @@ def _send(context: Context, request: ImageRequest, run: ImageRun, call: Call, *,
             context,
             call,
             deadline=run.deadline,
-            pause=partial(run.record.pause, one_shot=not submit),
+            record=run.record,
+            one_shot=not submit,
             timeout=SUBMIT_TIMEOUT if submit else one_shot_limit(request.resolution),
             long=bool(run.references) or not submit,
             resubmit_502=request.spec.resubmit_502,

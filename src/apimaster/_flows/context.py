@@ -30,7 +30,7 @@ class Context:
     failed at no cost stays planned in the ledger; with ``flush_pictures`` a picture is on the disk before it counts as
     saved. ``spellings`` knows which ids of a model the gateway takes; ``waiter`` takes webhooks. ``references_by`` is
     how local references go out where a call does not say, and ``uploads`` knows which were uploaded before.
-    ``repeats`` is False for a client whose purchases go out once in one form, whatever the gateway answers: the probe's.
+    ``repeats`` is False for a client whose purchases go out once, in one form, whatever the gateway answers.
     """
 
     base_url: str

@@ -96,8 +96,11 @@ class Record:
         return None
         yield
 
+    def goes_out(self) -> None:
+        """The request goes out now: from here on, the image may be charged."""
+
     def cost_nothing(self) -> None:
-        """What went out has cost nothing, and nothing more goes out before ``send_again``."""
+        """What went out has cost nothing, and nothing more goes out before ``goes_out``."""
 
     def send_again(self, *, one_shot: bool) -> Flow[None]:
         """The request goes out once more: after a fault that cost nothing, or as a one-shot call.
@@ -204,7 +207,6 @@ class LedgerRecord(Record):
             self.task_id = row.task_id if self.has_task else None
             self.joined = answer.kind in ("join", "done")
             if answer.kind == "buy":
-                self.sending = True
                 return None
             # A purchase of an older version does not say who bought it: a poll will show.
             elsewhere = answer.kind == "join" and row.account not in ("", step.account)
@@ -244,6 +246,9 @@ class LedgerRecord(Record):
             changes["mask"] = bought.mask  # an adapter may have dropped it for one of the two
         return self.request.model_copy(update=changes)
 
+    def goes_out(self) -> None:
+        self.sending = True
+
     def cost_nothing(self) -> None:
         self.sending = False
 
@@ -255,7 +260,6 @@ class LedgerRecord(Record):
         if row is None:
             self.held = False
             raise TakenOver
-        self.sending = True
 
     def pause(self, seconds: float, *, one_shot: bool) -> Flow[None]:
         self.cost_nothing()

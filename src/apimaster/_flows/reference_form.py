@@ -81,8 +81,6 @@ def choose_form(context: Context, request: ImageRequest, run: ImageRun, *, one_s
         return form
     form.given = yield from fingerprint_references(form.given)
     known = yield from are_uploaded(context, form.given)
-    if not known:
-        run.record.cost_nothing()  # nothing has gone out yet
     yield from _change_to_uploads(context, form, run)
     if not known:
         yield from run.record.send_again(one_shot=one_shot)

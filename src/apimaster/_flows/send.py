@@ -8,7 +8,6 @@ purchase or an act went through, so ``buy`` and ``act`` stop there, while ``ask`
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, Final
 
 from .._wire.errors import NO_SUCH_MODEL, error_from
@@ -16,7 +15,8 @@ from .._wire.routing import describe_routing
 from ..errors import APIConnectionError, APIMasterError, NotFoundError, OutcomeUnknownError, RateLimitError, sentence
 from ..settings import hint_for_404
 from .context import Context
-from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
+from .operations import Broken, Call, Flow, Instant, NotSent, Now, Refused, Reply, Send
+from .purchase import NO_RECORD, Record
 
 ASK_TIMEOUT: Final = 30.0
 """Seconds for one free call: a poll, or the list of models, is answered at once or not at all."""
@@ -29,23 +29,34 @@ def buy(
     call: Call,
     *,
     deadline: float,
-    pause: Callable[[float], Flow[None]],
+    record: Record,
+    one_shot: bool,
     timeout: float | None = None,
     long: bool = False,
     resubmit_502: bool = True,
 ) -> Flow[Reply]:
     """Send a call that buys an image. ``deadline`` is monotonic; ``timeout`` limits one attempt, in seconds.
 
-    ``pause`` passes so many seconds before each further attempt; if it raises, that is not made. ``resubmit_502`` is
-    the model's rule.
+    ``record`` is told when the request goes out, and as soon as it is known that it has cost nothing: a call that is
+    stopped at any other moment has bought nothing. It also pauses before each further attempt, which is not made if
+    that raises. ``one_shot`` is for that, and ``resubmit_502`` is the model's rule.
 
     Raises:
+        TakenOver: as ``Record.pause``.
         OutcomeUnknownError: it went out and no reply came back. The client does not send it again.
         APIMasterError: as the reply says, after the retries that are safe (docs/endpoint.md, "Errors").
     """
     return (
         yield from _exchange(
-            context, call, deadline, timeout, paid=True, long=long, rest=pause, resubmit_502=resubmit_502
+            context,
+            call,
+            deadline,
+            timeout,
+            paid=True,
+            long=long,
+            record=record,
+            one_shot=one_shot,
+            resubmit_502=resubmit_502,
         )
     )
 
@@ -82,11 +93,6 @@ def act(context: Context, call: Call, *, deadline: float, timeout: float = ASK_T
     return (yield from _exchange(context, call, deadline, timeout, paid=False, long=False, once=True))
 
 
-def sleep(seconds: float) -> Flow[None]:
-    """A pause, and nothing else."""
-    yield Sleep(seconds)
-
-
 def _exchange(
     context: Context,
     call: Call,
@@ -97,7 +103,8 @@ def _exchange(
     long: bool,
     retry_rate_limit: bool = True,
     once: bool = False,
-    rest: Callable[[float], Flow[None]] = sleep,
+    record: Record = NO_RECORD,
+    one_shot: bool = False,
     resubmit_502: bool = True,
 ) -> Flow[Reply]:
     policy = context.purchases if paid and context.purchases is not None else context.policy
@@ -113,20 +120,25 @@ def _exchange(
         attempt += 1
         _log.debug("%s %s: attempt %d", call.method, call.path, attempt)
         started = now.monotonic
+        record.goes_out()
         try:
             reply: Reply = yield Send(
                 call, remaining if timeout is None else min(timeout, remaining), long, context.headers
             )
         except NotSent as error:
+            record.cost_nothing()
             yield from _log_end(call, "not sent", started)
             last = not_reached(f"Could not reach {context.base_url}: {error}. Nothing was sent.", error)
         except (Broken, Refused) as error:  # a reply of a gigabyte counts as none
             yield from _log_end(call, "no reply", started)
             last = _broken(error, paid=paid or once)
         else:
+            success = 200 <= reply.status < 300
+            if not success and error_from(reply, paid=paid, wall=now.wall, resubmit_502=resubmit_502).billed == "no":
+                record.cost_nothing()  # before the flow can be stopped again
             yield from _log_end(call, f"HTTP {reply.status}", started)
             log_routing(call, reply)
-            if 200 <= reply.status < 300:
+            if success:
                 return reply
             now = yield Now()
             answer = error_from(reply, paid=paid or once, wall=now.wall, resubmit_502=resubmit_502)
@@ -139,7 +151,7 @@ def _exchange(
             _log.debug("%s %s: no retry after %s", call.method, call.path, describe_fault(last))
             raise last
         _log.debug("%s %s: retry in %.2f s after %s", call.method, call.path, pause, describe_fault(last))
-        yield from rest(pause)
+        yield from record.pause(pause, one_shot=one_shot)
 
 
 def _log_end(call: Call, end: str, started: float) -> Flow[None]:
