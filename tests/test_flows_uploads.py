@@ -14,9 +14,10 @@ from apimaster._flows.generation import generate
 from apimaster._flows.image_run import CallOptions
 from apimaster._flows.operations import Broken, Flow, Reply, Send
 from apimaster._flows.uploads import UPLOADS_AT_ONCE, upload
+from apimaster._references.checked import check_reference
 from apimaster._references.reference import Reference
-from apimaster._references.uploaded import LIFETIME
-from apimaster.errors import APIMasterError, InternalServerError, OutcomeUnknownError
+from apimaster._references.uploaded import LIFETIME, LONGEST_WAIT
+from apimaster.errors import APIConnectionError, APIMasterError, InternalServerError, OutcomeUnknownError
 from apimaster.request import ReferencesBy
 
 PICTURES = [padded_png(2_000, number) for number in range(9)]
@@ -55,6 +56,21 @@ def test_a_url_is_used_for_an_hour(later: float, expected: int) -> None:
     driver.now = 1000.0 + later
     run_of(driver, shared)
     assert posts(driver).count(UPLOAD) == expected
+
+
+@pytest.mark.parametrize(("age", "waits"), [(LONGEST_WAIT - 100, True), (LONGEST_WAIT - 50, False)])
+def test_an_upload_that_never_ends_is_waited_for_so_long(age: float, waits: bool) -> None:
+    driver, shared = HandDriver(gateway()), context()
+    picture = check_reference(Reference.of(PICTURES[0]), 1, 10_000).fingerprinted()
+    driver.now = 1000.0 + age
+    assert shared.uploads.begin(picture, 1000.0)[1]
+    flow = upload(shared, Reference.of(PICTURES[0]), 10_000, 80.0)
+    if waits:
+        with pytest.raises(APIConnectionError, match="another call"):
+            driver.run(flow)
+    else:
+        driver.run(flow)
+    assert posts(driver) == ([] if waits else [UPLOAD])
 
 
 @pytest.mark.parametrize("status", [400, 413])

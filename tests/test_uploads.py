@@ -16,6 +16,7 @@ from PIL import Image
 
 from apimaster import APIMaster, AsyncAPIMaster, ImageRequest
 from apimaster._references.checked import check_file
+from apimaster._references.uploaded import UploadedPictures
 from apimaster._wire.uploads import upload_call
 from apimaster.emulator import Emulator
 from apimaster.errors import (
@@ -490,6 +491,54 @@ def test_a_cancelled_upload_leaves_the_picture_to_the_next(emu: Emulator) -> Non
             await second
 
     asyncio.run(calls())
+    assert len(emu.requests_to("upload")) == 2
+    assert len(emu.bill.charges) == 1
+
+
+def test_a_call_that_is_cancelled_while_it_looks_for_uploads_leaves_none_behind(
+    emu: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, entered, go_on = UploadedPictures.begin, threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        entered.set()
+        assert go_on.wait(30)
+        return begin(*arguments)
+
+    async def calls() -> None:
+        async with AsyncAPIMaster(emu.api_key, base_url=emu.base_url, references_by="upload") as client:
+            monkeypatch.setattr(UploadedPictures, "begin", slow)
+            first = asyncio.ensure_future(client.generate(PROMPT, references=SMALL[:1]))
+            await asyncio.to_thread(entered.wait, 30)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            go_on.set()
+            monkeypatch.setattr(UploadedPictures, "begin", begin)
+            await client.generate(PROMPT, references=SMALL[:1], timeout=20)
+
+    asyncio.run(calls())
+    assert len(emu.requests_to("upload")) == 1
+    assert len(emu.bill.charges) == 1
+
+
+def test_an_interrupted_blocking_call_leaves_no_upload_behind(emu: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emu.script("upload_hang")
+    join = threading.Thread.join
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name != "apimaster" or threading.current_thread() is not threading.main_thread():
+            return join(thread, timeout)
+        while not emu.requests_to("upload"):
+            join(thread, 0.001)
+        monkeypatch.setattr(threading.Thread, "join", join)
+        raise KeyboardInterrupt
+
+    with APIMaster(emu.api_key, base_url=emu.base_url, references_by="upload") as client:
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.generate(PROMPT, references=SMALL[:1])
+        client.generate(PROMPT, references=SMALL[:1], timeout=20)
     assert len(emu.requests_to("upload")) == 2
     assert len(emu.bill.charges) == 1
 

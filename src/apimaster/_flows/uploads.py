@@ -12,7 +12,7 @@ from typing import Final
 
 from .._references.checked import CheckedReference, check_reference
 from .._references.reference import Reference
-from .._references.uploaded import Upload, UploadedPictures
+from .._references.uploaded import OwnUploads, Upload
 from .._wire.messages import Unreadable
 from .._wire.uploads import read_upload, upload_call
 from ..errors import APIConnectionError, APIMasterError, BadRequestError, InternalServerError, ReferenceImageError
@@ -38,9 +38,8 @@ def upload(context: Context, reference: Reference, max_bytes: int, timeout: floa
     checked: CheckedReference = yield RunBlocking(lambda: check_reference(reference, 1, max_bytes).fingerprinted())
     if checked.url is not None:
         return checked.url
-    return (
-        yield from _upload_once(context, checked, now.monotonic + (UPLOAD_TIMEOUT if timeout is None else timeout))
-    ).url
+    deadline = now.monotonic + (UPLOAD_TIMEOUT if timeout is None else timeout)
+    return (yield from _upload_once(context, checked, deadline, OwnUploads(context.uploads))).url
 
 
 def hash_references(references: Sequence[CheckedReference]) -> Flow[Sequence[CheckedReference]]:
@@ -75,8 +74,13 @@ def upload_all(context: Context, references: Sequence[CheckedReference], deadlin
     """
     failed: list[APIMasterError] = []
     local = [each for each in references if each.is_local]
-    flows = [_unless_one_failed(context, each, deadline, failed) for each in local]
-    outcomes: list[Upload | APIMasterError] = yield Gather(flows, limit=UPLOADS_AT_ONCE)
+    own = OwnUploads(context.uploads)
+    flows = [_unless_one_failed(context, each, deadline, own, failed) for each in local]
+    try:
+        outcomes: list[Upload | APIMasterError] = yield Gather(flows, limit=UPLOADS_AT_ONCE)
+    except BaseException:
+        own.stop()
+        raise
     if failed:
         raise failed[0]
     ended = iter(outcomes)
@@ -90,28 +94,27 @@ def upload_all(context: Context, references: Sequence[CheckedReference], deadlin
 
 
 def _unless_one_failed(
-    context: Context, picture: CheckedReference, deadline: float, failed: list[APIMasterError]
+    context: Context, picture: CheckedReference, deadline: float, own: OwnUploads, failed: list[APIMasterError]
 ) -> Flow[Upload]:
     """Upload a picture, unless another one of the same request can't be uploaded: then none of them is of use."""
     if failed:
         raise failed[0]
     try:
-        return (yield from _upload_once(context, picture, deadline))
+        return (yield from _upload_once(context, picture, deadline, own))
     except APIMasterError as error:
         failed.append(error)
         raise
 
 
-def _upload_once(context: Context, picture: CheckedReference, deadline: float) -> Flow[Upload]:
+def _upload_once(context: Context, picture: CheckedReference, deadline: float, uploads: OwnUploads) -> Flow[Upload]:
     """The upload of a picture: of an earlier call, of another call that is under way, or its own."""
-    pictures = context.uploads
     pause, longest = _PAUSES
     while True:
         now: Instant = yield Now()
-        found, own = yield from _begin(pictures, picture, now.monotonic)
+        found, own = yield from _begin(uploads, picture, now.monotonic)
         if own:
             break
-        while not found.ended:
+        while not found.ended and found.is_of_use(now.monotonic):
             if now.monotonic + pause >= deadline:
                 raise APIConnectionError(
                     f"The time ran out while another call was uploading reference {picture.name}.",
@@ -131,21 +134,17 @@ def _upload_once(context: Context, picture: CheckedReference, deadline: float) -
         outcome = error
         raise
     finally:
-        pictures.end(found, outcome, now.monotonic)
+        context.uploads.end(found, outcome)
     return found
 
 
-def _begin(pictures: UploadedPictures, picture: CheckedReference, now: float) -> Flow[tuple[Upload, bool]]:
-    """``UploadedPictures.begin``; if the flow is stopped meanwhile, nobody waits for an upload that never comes."""
-    begun: list[tuple[Upload, bool]] = []
+def _begin(uploads: OwnUploads, picture: CheckedReference, now: float) -> Flow[tuple[Upload, bool]]:
     try:
-        yield RunBlocking(lambda: begun.append(pictures.begin(picture, now)))
+        begun: tuple[Upload, bool] = yield RunBlocking(lambda: uploads.begin(picture, now))
     except BaseException:
-        for upload, own in begun:
-            if own:
-                pictures.end(upload, None, now)
+        uploads.stop()  # the thread may be at it still
         raise
-    return begun[0]
+    return begun
 
 
 def _upload(context: Context, picture: CheckedReference, deadline: float) -> Flow[str]:

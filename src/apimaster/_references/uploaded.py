@@ -27,6 +27,9 @@ REQUEST_LIMIT: Final = 32 * MEBIBYTE
 LIFETIME: Final = 3600.0
 """Seconds for which the URL of an upload is used. How long the gateway keeps one is not documented."""
 
+LONGEST_WAIT: Final = 300.0
+"""Seconds for which others wait for an upload that is under way; after that, another one uploads the picture."""
+
 _MOST: Final = 10_000
 
 
@@ -38,7 +41,7 @@ class Upload:
         picture: the picture, without the bytes of one in memory.
         process: the process that began it.
         url: its public URL, once it has ended well.
-        at: when it was sent, in monotonic seconds.
+        at: when it was begun, in monotonic seconds.
         ended: whether it is over.
         error: why it failed; it may end with neither URL nor error, if whoever began it was stopped.
     """
@@ -51,10 +54,11 @@ class Upload:
     error: APIMasterError | None = None
 
     def is_of_use(self, now: float) -> bool:
-        """Whether its URL can be used, or it is under way."""
+        """Whether its URL can be used, or it is under way and may still end well."""
         if self.ended:
             return bool(self.url) and now - self.at < LIFETIME
-        return self.process == os.getpid()  # the thread that began it is not in a forked process
+        # The thread that began it is not in a forked process.
+        return self.process == os.getpid() and now - self.at < LONGEST_WAIT
 
     def is_of_file(self, picture: CheckedReference) -> bool:
         """Whether it is of the same, unchanged file."""
@@ -118,18 +122,18 @@ class UploadedPictures:
             with self._lock:
                 kept = [each for each in self._uploads.get(picture.fingerprint, ()) if each.is_of_use(now)]
                 if others.issuperset(kept):
-                    own = Upload(replace(picture, data=None), os.getpid())
+                    own = Upload(replace(picture, data=None), os.getpid(), at=now)
                     self._uploads[picture.fingerprint] = [*kept, own]
                     self._uploads.move_to_end(picture.fingerprint)
                     while len(self._uploads) > _MOST:
                         self._uploads.popitem(last=False)
                     return own, True
 
-    def end(self, upload: Upload, outcome: str | APIMasterError | None, at: float) -> None:
-        """An upload that was sent at ``at`` has ended with this URL or error, or was stopped (None)."""
+    def end(self, upload: Upload, outcome: str | APIMasterError | None) -> None:
+        """An upload has ended with this URL or error, or was stopped (None)."""
         with self._lock:
             if isinstance(outcome, str):
-                upload.url, upload.at = outcome, at
+                upload.url = outcome
             elif outcome is not None:
                 upload.error = outcome
             upload.ended = True
@@ -143,3 +147,36 @@ class UploadedPictures:
     def _candidates(self, picture: CheckedReference, now: float) -> list[Upload]:
         with self._lock:
             return [each for each in self._uploads.get(picture.fingerprint, ()) if each.is_of_use(now)]
+
+
+class OwnUploads:
+    """The uploads that one call has begun. Whatever stops the call ends them: so nobody waits for what never comes.
+
+    The thread that begins one may be at it, or that sends one may be in the midst of it, when the call is stopped.
+    """
+
+    def __init__(self, pictures: UploadedPictures) -> None:
+        self._pictures = pictures
+        self._lock = threading.Lock()
+        self._begun: list[Upload] = []
+        self._stopped = False
+
+    def begin(self, picture: CheckedReference, now: float) -> tuple[Upload, bool]:
+        """As ``UploadedPictures.begin``. Blocking."""
+        upload, own = self._pictures.begin(picture, now)
+        with self._lock:
+            stopped = self._stopped
+            if own and not stopped:
+                self._begun.append(upload)
+        if own and stopped:
+            self._pictures.end(upload, None)
+        return upload, own
+
+    def stop(self) -> None:
+        """The call is stopped: its uploads end, unless they have ended before."""
+        with self._lock:
+            self._stopped = True
+            begun, self._begun = self._begun, []
+        for upload in begun:
+            if not upload.ended:
+                self._pictures.end(upload, None)
