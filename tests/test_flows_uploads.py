@@ -17,10 +17,17 @@ from apimaster._flows.uploads import UPLOADS_AT_ONCE, upload
 from apimaster._references.checked import check_reference
 from apimaster._references.reference import Reference
 from apimaster._references.uploaded import LIFETIME, LONGEST_WAIT
-from apimaster.errors import APIConnectionError, APIMasterError, InternalServerError, OutcomeUnknownError
+from apimaster.errors import (
+    APIConnectionError,
+    APIMasterError,
+    BadRequestError,
+    InternalServerError,
+    OutcomeUnknownError,
+)
 from apimaster.request import ReferencesBy
 
 PICTURES = [padded_png(2_000, number) for number in range(9)]
+NO_DATA_URIS = "image_urls[0]: data URIs are not supported"
 SUBMIT, UPLOAD = "POST /images/generations/async", "POST /uploads/images"
 
 
@@ -75,14 +82,77 @@ def test_an_upload_that_never_ends_is_waited_for_so_long(age: float, waits: bool
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_refused_purchase_goes_out_once_more_by_upload(status: int) -> None:
-    driver = HandDriver(gateway(lambda count: accepted() if count > 1 else refusal(status)))
+    driver = HandDriver(gateway(lambda count: accepted() if count > 1 else refusal(status, NO_DATA_URIS)))
     run_of(driver, context(), by="auto")
     assert posts(driver) == [SUBMIT, UPLOAD, SUBMIT]
 
 
+ABOUT_PICTURES: list[dict[str, object]] = [
+    {"message": NO_DATA_URIS},
+    {"message": "Invalid URL in request"},
+    {"message": "could not fetch image_url"},
+    {"message": "mask_url must be public"},
+    {"message": "this model takes no Base64 images"},
+    {"message": "expected https://, got data:image/png"},
+    {"message": "data URLs are refused by this endpoint"},
+    {"message": "the reference image could not be read"},
+    {"message": "inline images are off"},
+    {"message": "bad value", "param": "image_urls[3]"},
+    {"message": "bad value", "param": "image"},
+    {"message": "bad value", "code": "invalid_image_url"},
+    {"message": "", "code": "unsupported_data_uri"},
+]
+ABOUT_SOMETHING_ELSE: list[dict[str, object]] = [
+    {"message": "no"},
+    {"message": ""},
+    {},
+    {"message": "unsupported parameter value", "param": "seed"},
+    {"message": "imageSize must be one of 1K, 2K, 4K"},
+    {"message": "the size of image_urls[0] is wrong", "param": "image_urls"},
+    {"message": "image_urls: resolution 4K is off"},
+    {"message": "this model takes no reference images", "param": "image_urls"},
+    {"message": "the model is not served by this endpoint, see https://a.test"},
+    {"message": "base64 data is too large"},
+    {"message": "image generation failed"},
+    {"message": "wrong API", "code": "wrong_endpoint"},
+    {"message": "prompt is empty"},
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"), [(each, True) for each in ABOUT_PICTURES] + [(each, False) for each in ABOUT_SOMETHING_ELSE]
+)
+def test_only_a_refusal_of_the_pictures_publishes_them(error: dict[str, object], repeated: bool) -> None:
+    driver = HandDriver(gateway(lambda count: accepted() if count > 1 else reply({"error": error}, 400)))
+    if repeated:
+        run_of(driver, context(), by="auto")
+        assert posts(driver) == [SUBMIT, UPLOAD, SUBMIT]
+    else:
+        with pytest.raises(BadRequestError):
+            run_of(driver, context(), by="auto")
+        assert posts(driver) == [SUBMIT]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply("<html>image_urls: data URIs are not supported</html>", 400),
+        reply(b"", 400),
+        reply({"message": NO_DATA_URIS}, 400),
+        refusal(422, NO_DATA_URIS),
+        refusal(400, NO_DATA_URIS, "sensitive_words_detected"),
+    ],
+)
+def test_what_else_publishes_no_picture(answer: Reply) -> None:
+    driver = HandDriver(gateway(lambda count: answer))
+    with pytest.raises(BadRequestError):
+        run_of(driver, context(), by="auto")
+    assert posts(driver) == [SUBMIT]
+
+
 @pytest.mark.parametrize("second", [refusal(400), refusal(413), refusal(503), Broken("cut")])
 def test_there_is_no_third_form(second: Reply | Exception) -> None:
-    driver = HandDriver(gateway(lambda count: second if count > 1 else refusal(400)))
+    driver = HandDriver(gateway(lambda count: second if count > 1 else refusal(400, NO_DATA_URIS)))
     with pytest.raises(APIMasterError) as caught:
         run_of(driver, context(), by="auto")
     if isinstance(second, Exception):

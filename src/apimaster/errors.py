@@ -137,9 +137,14 @@ class APIConnectionError(APIMasterError):
 
 
 class BadRequestError(APIMasterError, ValueError):
-    """The request was refused, by the gateway (400, 413, 422) or by a check on this side. Nothing was billed."""
+    """The request was refused, by the gateway (400, 413, 422) or by a check on this side. Nothing was billed.
+
+    Attributes:
+        about_pictures: whether the gateway's words say that it does not take the pictures of the request as they are.
+    """
 
     advice = "Correct the request."
+    about_pictures: bool = False
 
 
 class ContentPolicyError(BadRequestError):

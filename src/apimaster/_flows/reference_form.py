@@ -9,9 +9,9 @@ upload         always uploaded
 =============  ==========================================================================
 
 With ``auto``, a request that the gateway refuses goes out once more with uploads: after a 413, which also lowers the
-limit, and after another 400, since some channels take no pictures inside a request. A 400 for the URL of an earlier
-call's upload may mean that the gateway has dropped it: the picture is uploaded anew. None of these was billed, and no
-request goes out a third time. Uploads are free.
+limit, and after a 400 whose words name the pictures, since some channels take none inside a request. Other refusals
+put no picture at a public URL. A 400 for the URL of an earlier call's upload may mean that the gateway has dropped it:
+the picture is uploaded anew. None of these was billed, and no request goes out a third time. Uploads are free.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def change_form(
     inside = any(each.is_local for each in form.sent)
     if inside and too_large:
         context.uploads.lower_limit(size)
-    may_help = (inside and form.by == "auto") or (bool(form.remembered) and not too_large)
+    by_upload = inside and form.by == "auto" and (too_large or refused.about_pictures)
+    may_help = by_upload or (bool(form.remembered) and not too_large)
     by_form = refused.status_code in (400, 413) and not isinstance(refused, ContentPolicyError)
     if form.repeated or not (may_help and by_form):
         raise refused

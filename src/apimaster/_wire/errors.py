@@ -25,6 +25,7 @@ from ..errors import (
 )
 from .json_reply import parsed
 from .messages import excerpt, text_of
+from .picture_refusal import is_about_pictures
 from .retry_after import parse_retry_after
 
 _MODERATION: Final = frozenset(
@@ -75,7 +76,10 @@ def error_from(reply: Reply, *, paid: bool, wall: float, resubmit_502: bool = Tr
     if kind is RateLimitError:
         wait = parse_retry_after(reply.headers.get("retry-after"), wall)
         return RateLimitError(message, retry_after=wait, **details)
-    return kind(message, **details)
+    made = kind(message, **details)
+    if isinstance(made, BadRequestError):
+        made.about_pictures = reply.status == 400 and from_gateway and is_about_pictures(error)
+    return made
 
 
 def _redirect(reply: Reply, details: Mapping[str, Any]) -> BadRequestError:
