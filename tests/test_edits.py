@@ -285,8 +285,8 @@ def test_a_channel_that_takes_no_data_uris_gets_the_mask_by_upload(door: Door, t
 
 
 def test_the_mask_counts_in_the_size_of_a_request(client: APIMaster, server: Emulator) -> None:
-    padded = mask() + bytes(160_000)  # as base64, it is beyond the limit
-    with Emulator(pictures="plain", request_limit=200_000) as emu:
+    padded = mask() + bytes(1_600_000)  # as base64, it is beyond the limit
+    with Emulator(pictures="plain", request_limit=2_000_000) as emu:
         with APIMaster(emu.api_key, base_url=emu.base_url, model=MASKED) as small:
             small.edit("a hat", references=[photo()], mask=padded)
             small.edit("another hat", references=[photo()], mask=padded)

@@ -16,7 +16,13 @@ from apimaster._flows.operations import Broken, Flow, Reply, Send
 from apimaster._flows.uploads import UPLOADS_AT_ONCE, upload
 from apimaster._references.checked import check_reference
 from apimaster._references.reference import Reference
-from apimaster._references.uploaded import LIFETIME, LONGEST_WAIT
+from apimaster._references.uploaded import (
+    LEAST_LIMIT,
+    LIFETIME,
+    LIMIT_LASTS,
+    LONGEST_WAIT,
+    REFUSAL_LASTS,
+)
 from apimaster.errors import (
     APIConnectionError,
     APIMasterError,
@@ -148,6 +154,55 @@ def test_what_else_publishes_no_picture(answer: Reply) -> None:
     with pytest.raises(BadRequestError):
         run_of(driver, context(), by="auto")
     assert posts(driver) == [SUBMIT]
+
+
+def submits_by_size(limit: int) -> Any:
+    """A gateway that takes purchases of so many bytes."""
+    answer = gateway()
+    return lambda send, now: (
+        refusal(413) if send.call.path.startswith("/images") and send.call.size > limit else answer(send, now)
+    )
+
+
+@pytest.mark.parametrize(("later", "known"), [(LIMIT_LASTS - 100, True), (LIMIT_LASTS + 100, False)])
+def test_a_refused_size_is_remembered_for_an_hour(later: float, known: bool) -> None:
+    driver, shared = HandDriver(submits_by_size(LEAST_LIMIT + 100)), context()
+    large = [padded_png(LEAST_LIMIT, number) for number in range(2)]
+    run_of(driver, shared, by="auto", pictures=large[:1])
+    driver.now = 1000.0 + later
+    run_of(driver, shared, by="auto", pictures=large[1:])
+    assert posts(driver)[3:] == ([UPLOAD, SUBMIT] if known else [SUBMIT, UPLOAD, SUBMIT])
+
+
+def test_a_small_request_that_is_refused_for_its_size_teaches_nothing() -> None:
+    driver, shared = HandDriver(submits_by_size(1000)), context()
+    before = shared.uploads.limit(driver.now)
+    run_of(driver, shared, by="auto")
+    assert shared.uploads.limit(driver.now) == before
+
+
+@pytest.mark.parametrize(
+    ("later", "model", "known"),
+    [(REFUSAL_LASTS - 100, None, True), (REFUSAL_LASTS + 100, None, False), (0, "gemini-nano-banana-2.1", False)],
+)
+def test_a_model_that_takes_no_pictures_inside_is_remembered_for_minutes(
+    later: float, model: str | None, known: bool
+) -> None:
+    answer = gateway()
+
+    def no_data_uris(send: Send, now: float) -> Reply | Exception:
+        inside = send.call.path.startswith("/images") and send.call.size > 1000
+        return refusal(400, NO_DATA_URIS) if inside else answer(send, now)
+
+    driver, shared = HandDriver(no_data_uris), context()
+    run_of(driver, shared, by="auto")
+    driver.now = 1000.0 + later
+    request = ImageRequest(prompt="a cat", references=(PICTURES[1],), n=3, **({"model": model} if model else {}))
+    driver.run(generate(shared, request, "auto", CallOptions(timeout=1000.0)))
+    assert posts(driver)[3:] == ([UPLOAD, *[SUBMIT] * 3] if known else [SUBMIT, UPLOAD, *[SUBMIT] * 3])
+    with pytest.raises(BadRequestError):
+        run_of(driver, shared, by="inline")
+    assert posts(driver)[-1] == SUBMIT  # the caller has said so
 
 
 @pytest.mark.parametrize("second", [refusal(400), refusal(413), refusal(503), Broken("cut")])

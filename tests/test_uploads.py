@@ -283,15 +283,19 @@ def test_a_413_is_repeated_once_with_uploads(door: Door, mode: str) -> None:
     assert len(door.emu.bill.charges) == 1
 
 
-def test_the_refused_size_lowers_the_limit(emu: Emulator) -> None:
-    with APIMaster(emu.api_key, base_url=emu.base_url) as client:
-        client.generate(PROMPT, references=[padded_png(80_000)])
-        client.generate(PROMPT, references=[padded_png(80_000, 1)])
+def test_the_refused_size_lowers_the_limit() -> None:
+    large = 1_600_000
+    with (
+        Emulator(pictures="plain", request_limit=2_000_000) as emu,
+        APIMaster(emu.api_key, base_url=emu.base_url) as client,
+    ):
+        client.generate(PROMPT, references=[padded_png(large)])
+        client.generate(PROMPT, references=[padded_png(large, 1)])
         assert [record.status for record in purchases(emu)] == [413, 200, 200]
         client.generate(PROMPT, references=[padded_png(30_000)])
         assert kinds(purchases(emu)[-1]) == ["data"]
-        with pytest.raises(ReferenceImageError, match=r"takes at most 0\.1 MiB"):
-            client.generate(PROMPT, references=[padded_png(80_000)], references_by="inline")
+        with pytest.raises(ReferenceImageError, match=r"takes at most 2\.0 MiB"):
+            client.generate(PROMPT, references=[padded_png(large)], references_by="inline")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -309,7 +313,7 @@ def test_a_channel_that_refuses_data_uris(door: Door, mode: str) -> None:
     door.emu.channel = "no_data_uris"  # type: ignore[assignment]
     result = door("generate", PROMPT, references=[URL, SMALL[0]], n=2, mode=mode)
     assert len(result.images) == 2
-    assert sorted(record.status for record in purchases(door.emu)) == [200, 200, 400, 400]
+    assert [record.status for record in purchases(door.emu)].count(400) in (1, 2)  # the second may know by then
     assert len(door.emu.requests_to("upload")) == 1
     assert len(door.emu.bill.charges) == 2
 
@@ -363,6 +367,7 @@ def test_where_a_request_is_too_large_and_uploads_fail(door: Door, fault: str, s
 def test_an_upload_that_the_gateway_has_dropped_is_made_anew(emu: Emulator, mode: Any, by: Any) -> None:
     picture = padded_png(80_000)
     with APIMaster(emu.api_key, base_url=emu.base_url, references_by=by) as client:
+        client._context.uploads.request_limit = 100_000
         client.generate(PROMPT, references=[picture])
         emu.gateway.uploads.clear()
         result = client.generate(PROMPT, references=[picture], n=3, mode=mode)

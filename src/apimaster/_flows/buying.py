@@ -117,7 +117,7 @@ def _request(
     except BadRequestError as refused:
         if not context.repeats or refused.code == NO_SUCH_WEBHOOK:  # the form of the pictures is not the reason
             raise
-        yield from change_form(context, form, refused, call.size, run)
+        yield from change_form(context, form, refused, call, request.model, run)
     yield from run.record.send_again(one_shot=not submit)
     return (yield from _send(context, request, run, generation_call(request, form.sent, submit=submit), submit=submit))
 

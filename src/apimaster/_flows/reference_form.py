@@ -3,15 +3,16 @@
 =============  ==========================================================================
 references_by  local pictures
 =============  ==========================================================================
-auto           inside the request while it stays below the limit; otherwise uploaded
+auto           inside the request while it stays below the limit and they are taken there; otherwise uploaded
 inline         always inside: a request above the limit is refused here
 upload         always uploaded
 =============  ==========================================================================
 
 With ``auto``, a request that the gateway refuses goes out once more with uploads: after a 413, which also lowers the
-limit, and after a 400 whose words name the pictures, since some channels take none inside a request. Other refusals
-put no picture at a public URL. A 400 for the URL of an earlier call's upload may mean that the gateway has dropped it:
-the picture is uploaded anew. None of these was billed, and no request goes out a third time. Uploads are free.
+limit for an hour, and after a 400 whose words name the pictures, since some channels take none inside a request; then
+they are uploaded at once for some minutes. Other refusals put no picture at a public URL. A 400 for the URL of an
+earlier call's upload may mean that the gateway has dropped it: the picture is uploaded anew. None of these was billed,
+and no request goes out a third time. Uploads are free.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..errors import APIMasterError, BadRequestError, ContentPolicyError, NotFou
 from ..request import ImageRequest, ReferencesBy
 from .context import Context
 from .image_run import ImageRun
-from .operations import Flow
+from .operations import Call, Flow, Instant, Now
 from .uploads import are_uploaded, fingerprint_references, upload_all
 
 _log = logging.getLogger("apimaster")
@@ -60,7 +61,7 @@ def prepare_references(
         ReferenceImageError: the request is too large, and may not be made smaller by uploads.
         APIMasterError: a picture could not be uploaded. Nothing was charged.
     """
-    if not _to_be_uploaded(context, request, references, by):
+    if not (yield from _to_be_uploaded(context, request, references, by)):
         return references
     ready = yield from fingerprint_references(references)
     yield from upload_all(context, ready, deadline)
@@ -77,7 +78,7 @@ def choose_form(context: Context, request: ImageRequest, run: ImageRun, *, one_s
         TakenOver: as ``Record.send_again``.
     """
     form = SentReferences(run.references, run.references, run.options.references_by)
-    if not _to_be_uploaded(context, request, form.given, form.by):
+    if not (yield from _to_be_uploaded(context, request, form.given, form.by)):
         return form
     form.given = yield from fingerprint_references(form.given)
     known = yield from are_uploaded(context, form.given)
@@ -88,9 +89,9 @@ def choose_form(context: Context, request: ImageRequest, run: ImageRun, *, one_s
 
 
 def change_form(
-    context: Context, form: SentReferences, refused: BadRequestError, size: int, run: ImageRun
+    context: Context, form: SentReferences, refused: BadRequestError, call: Call, model: str, run: ImageRun
 ) -> Flow[None]:
-    """Change to uploads, or to new ones, after the gateway has refused a request of ``size`` bytes without a charge.
+    """Change to uploads, or to new ones, after the gateway has refused ``call`` without a charge.
 
     Raises:
         BadRequestError: ``refused``, if uploads can't help.
@@ -98,8 +99,11 @@ def change_form(
     """
     too_large = refused.status_code == 413
     inside = any(each.is_local for each in form.sent)
+    now: Instant = yield Now()
     if inside and too_large:
-        context.uploads.lower_limit(size)
+        context.uploads.lower_limit(call.size, now.monotonic)
+    elif inside and refused.about_pictures and not isinstance(refused, ContentPolicyError):
+        context.uploads.refused_inside(model, now.monotonic)
     by_upload = inside and form.by == "auto" and (too_large or refused.about_pictures)
     may_help = by_upload or (bool(form.remembered) and not too_large)
     by_form = refused.status_code in (400, 413) and not isinstance(refused, ContentPolicyError)
@@ -131,7 +135,7 @@ def _change_to_uploads(context: Context, form: SentReferences, run: ImageRun) ->
 
 def _to_be_uploaded(
     context: Context, request: ImageRequest, references: Sequence[CheckedReference], by: ReferencesBy
-) -> bool:
+) -> Flow[bool]:
     """Whether the local references go out as uploads.
 
     Raises:
@@ -140,7 +144,10 @@ def _to_be_uploaded(
     local = [each for each in references if each.is_local]
     if not local or by == "upload":
         return bool(local)
-    size, limit = generation_call(request, references, submit=True).size, context.uploads.request_limit
+    now: Instant = yield Now()
+    if by == "auto" and not context.uploads.may_be_inside(request.model, now.monotonic):
+        return True
+    size, limit = generation_call(request, references, submit=True).size, context.uploads.limit(now.monotonic)
     if by == "inline" and size > limit:
         sizes = ", ".join(_megabytes(each.size) for each in local)
         raise ReferenceImageError(

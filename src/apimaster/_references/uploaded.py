@@ -24,6 +24,15 @@ from .checked import CheckedReference
 REQUEST_LIMIT: Final = 32 * MEBIBYTE
 """Bytes of a whole request, until the gateway refuses a smaller one (docs/endpoint.md, "References")."""
 
+LEAST_LIMIT: Final = MEBIBYTE
+"""A 413 for fewer bytes says nothing about other requests: no gateway for pictures takes so little."""
+
+LIMIT_LASTS: Final = 3600.0
+"""Seconds for which a refused size holds: another proxy, or another setting, may take it then."""
+
+REFUSAL_LASTS: Final = 600.0
+"""Seconds for which pictures are not put inside requests for a model that has refused them there."""
+
 LIFETIME: Final = 3600.0
 """Seconds for which the URL of an upload is used. How long the gateway keeps one is not documented."""
 
@@ -75,21 +84,45 @@ class Upload:
 
 
 class UploadedPictures:
-    """The uploads of one client, and what it has learned of the gateway's limit. Safe to share between threads.
+    """The uploads of one client, and what the gateway has refused. Safe to share between threads.
 
     Attributes:
-        request_limit: bytes that a whole request may have.
+        request_limit: bytes that a whole request may have, as far as nothing was refused.
     """
 
     def __init__(self) -> None:
         self.request_limit = REQUEST_LIMIT
+        self._refused_size: tuple[int, float] | None = None
+        self._refused_inside: dict[str, float] = {}  # when, by model
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, list[Upload]] = OrderedDict()  # by fingerprint
 
-    def lower_limit(self, refused: int) -> None:
+    def limit(self, now: float) -> int:
+        """Bytes that a whole request may have. ``now`` is monotonic seconds."""
+        with self._lock:
+            return self._limit(now)
+
+    def _limit(self, now: float) -> int:
+        if self._refused_size is None or now - self._refused_size[1] >= LIMIT_LASTS:
+            return self.request_limit
+        return min(self.request_limit, self._refused_size[0] - 1)
+
+    def lower_limit(self, refused: int, now: float) -> None:
         """The gateway refused a request of so many bytes for its size."""
         with self._lock:
-            self.request_limit = min(self.request_limit, refused - 1)
+            if LEAST_LIMIT <= refused <= self._limit(now):
+                self._refused_size = refused, now
+
+    def refused_inside(self, model: str, now: float) -> None:
+        """The gateway takes no pictures inside a request for this model."""
+        with self._lock:
+            self._refused_inside[model] = now
+
+    def may_be_inside(self, model: str, now: float) -> bool:
+        """Whether pictures may be inside a request for this model, as far as is known."""
+        with self._lock:
+            refused = self._refused_inside.get(model)
+        return refused is None or now - refused >= REFUSAL_LASTS
 
     def has(self, picture: CheckedReference, now: float) -> bool:
         """Whether the picture has been uploaded, and its URL can be used. Blocking, as ``begin``."""
