@@ -219,6 +219,35 @@ def test_images_side_by_side_wait_for_the_one_that_asks() -> None:
     assert models_sent(driver).count(DEFAULT_MODEL) == 6
 
 
+@pytest.mark.parametrize(("later", "asked"), [(30.0, 1), (120.0, 2)])
+def test_a_gateway_that_changes_what_it_offers_is_asked_again_after_a_minute(later: float, asked: int) -> None:
+    offered = [PLAIN]
+
+    def answer(send: Send, at: float) -> Answer:
+        if send.call.path == "/models":
+            return listing(*offered)
+        if send.call.method == "GET":
+            return finished()
+        body = send.call.body
+        data = body if isinstance(body, bytes) else b"".join(body or [])
+        return accepted() if parsed(data)["model"] in offered else NOT_FOUND[0]
+
+    driver, shared = HandDriver(answer), context()
+
+    def again() -> Any:
+        return driver.run(generate(shared, ImageRequest(prompt="a cat", model=DEFAULT_MODEL), "async", CallOptions()))
+
+    assert again().model == PLAIN
+    offered[:] = [DEFAULT_MODEL]
+    driver.now += later
+    if asked == 1:
+        with pytest.raises(NotFoundError):
+            again()
+    else:
+        assert again().model == DEFAULT_MODEL
+    assert driver.paths.count("GET /models") == asked
+
+
 def test_a_call_that_is_stopped_while_it_asks_leaves_the_question_to_another() -> None:
     shared = context()
     flow = generate(shared, ImageRequest(prompt="a cat"), "async", CallOptions())

@@ -1,7 +1,7 @@
 """What a purchase does when the gateway does not offer a model's id, which costs nothing: it tries another spelling.
 
 Several ids may stand for one model, and the gateway offers some of them. So the client asks for the gateway's list of
-models, once, and repeats the purchase with a spelling of the same model that is listed there.
+models, once for all calls of a minute, and repeats the purchase with a spelling of the same model that is listed there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def other_spelling(context: Context, model: str, tried: Sequence[str], deadline:
 
 
 def _listed(context: Context, deadline: float) -> Flow[Sequence[str]]:
-    """The gateway's catalogue, asked for by one call of the client; empty if it can't be read."""
+    """The gateway's catalogue, asked for by one call of the client in a minute; empty if it can't be read."""
     known = context.spellings
     while True:
         now: Instant = yield Now()
@@ -45,14 +45,15 @@ def _listed(context: Context, deadline: float) -> Flow[Sequence[str]]:
             return known.listed or ()
         yield Sleep(_PAUSE)
     listed: Sequence[str] | None = None
-    failed_at: float | None = None
+    asked_at: float | None = None
     try:
         until = min(deadline, now.monotonic + ASK_TIMEOUT)
         listed = read_models((yield from ask(context, models_call(), deadline=until)))
+        asked_at = now.monotonic
     except (APIMasterError, Unreadable):
-        failed_at = now.monotonic
+        asked_at = now.monotonic
     finally:  # also if the call is stopped: another one may ask then
-        known.answered(listed, failed_at)
+        known.answered(listed, asked_at)
     return listed or ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-_ASK_AGAIN: Final = 60.0  # seconds after a catalogue that could not be read
+_ASK_AGAIN: Final = 60.0  # seconds; the gateway may have changed what it offers by then, or can say it
 
 
 @dataclass(slots=True)
@@ -15,7 +15,7 @@ class Spellings:
     """What one client knows of the gateway's ids. Safe to use from any thread.
 
     Attributes:
-        listed: the ids of the gateway's catalogue; None if it was not asked, or did not say.
+        listed: the ids of the gateway's catalogue when it was asked; None if it was not, or did not say.
         noted: models that the log has been told of.
     """
 
@@ -23,7 +23,7 @@ class Spellings:
     noted: set[str] = field(default_factory=set)
     _chosen: dict[str, str] = field(default_factory=dict)
     _asking: bool = False
-    _failed_at: float | None = None
+    _asked_at: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def to_send(self, model: str) -> str:
@@ -39,17 +39,17 @@ class Spellings:
     def may_ask(self, now: float) -> bool:
         """Whether this call is the one to ask; then it must call ``answered``."""
         with self._lock:
-            recently = self._failed_at is not None and now < self._failed_at + _ASK_AGAIN
-            if self._asking or self.listed is not None or recently:
+            recently = self._asked_at is not None and now < self._asked_at + _ASK_AGAIN
+            if self._asking or recently:
                 return False
             self._asking = True
             return True
 
-    def answered(self, listed: Sequence[str] | None, now: float | None = None) -> None:
-        """What the gateway lists, or None if it did not say; ``now`` is when it failed to."""
+    def answered(self, listed: Sequence[str] | None, asked_at: float | None) -> None:
+        """What the gateway lists, or None if it did not say; ``asked_at`` is None if the question was not put."""
         with self._lock:
             self.listed = listed
-            self._failed_at = now
+            self._asked_at = asked_at
             self._asking = False
 
     @property
