@@ -347,6 +347,15 @@ def test_refusals_that_are_not_repeated(
     assert [record.status for record in purchases(emu)] == [error.status_code]
 
 
+@pytest.mark.parametrize("fault", ["too_large", "proxy_413_html", REFUSED_INSIDE])
+def test_a_refusal_of_pictures_inside_says_how_to_send_them_otherwise(door: Door, fault: Any) -> None:
+    door.emu.script(fault)
+    error = door.error("generate", PROMPT, references=SMALL, references_by="inline")
+    assert type(error) is BadRequestError
+    assert "references_by='auto'" in error.advice
+    assert door.emu.requests_to("upload") == []
+
+
 def test_a_mistake_in_the_request_shows_where_uploads_fail(door: Door) -> None:
     door.emu.script(REFUSED_INSIDE, "upload_503", times=None)
     error = door.error("generate", PROMPT, references=SMALL)

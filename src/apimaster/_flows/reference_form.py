@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from .._references.checked import CheckedReference
 from .._wire.messages import generation_call
@@ -29,6 +30,9 @@ from .context import Context
 from .image_run import ImageRun
 from .operations import Call, Flow, Instant, Now
 from .uploads import are_uploaded, fingerprint_references, upload_all
+
+_TOO_LARGE: Final = "Allow uploads with references_by='auto', pass public URLs, or make the pictures smaller."
+_NOT_INSIDE: Final = "Allow uploads with references_by='auto', or pass public URLs."
 
 _log = logging.getLogger("apimaster")
 
@@ -108,6 +112,8 @@ def change_form(
     may_help = by_upload or (bool(form.remembered) and not too_large)
     by_form = refused.status_code in (400, 413) and not isinstance(refused, ContentPolicyError)
     if form.repeated or not (may_help and by_form):
+        if inside and form.by == "inline" and by_form and (too_large or refused.about_pictures):
+            refused.advice = _TOO_LARGE if too_large else _NOT_INSIDE
         raise refused
     _log.debug("HTTP %d: once more, with its references uploaded", refused.status_code)
     form.repeated = True
@@ -154,7 +160,7 @@ def _to_be_uploaded(
             f"the request has {_megabytes(size)} with its local references inside it ({sizes} before base64); "
             f"the gateway takes at most {_megabytes(limit)}",
             code="request_too_large",
-            advice="Allow uploads with references_by='auto', pass public URLs, or make the pictures smaller.",
+            advice=_TOO_LARGE,
         )
     return size > limit
 
