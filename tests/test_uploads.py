@@ -428,11 +428,13 @@ def test_an_upload_that_fails_says_so_and_buys_nothing(
     file = tmp_path / "boat.png"
     file.write_bytes(SMALL[0])
     door.emu.script(fault, times=None, **({"retry_after": 0} if "429" in fault else {}))
-    error = door.error("generate", PROMPT, references=[file], references_by="upload")
+    error = door.error("generate", PROMPT, references=[URL, file], references_by="upload")
     assert type(error) is kind
     assert (error.status_code, error.billed, error.task) == (status, "no", None)
-    assert error.message.startswith(f"reference {str(file)[:40]}")
-    assert " could not be uploaded: " in error.message
+    assert error.message.startswith(f"reference 2 ({str(file)[:40]}")
+    assert ", PNG) could not be uploaded: " in error.message
+    assert ("references_by='inline'" in error.advice) == (fault == "upload_404")
+    assert "task" not in error.advice
     assert "Nothing was charged." in str(error)
     assert door.emu.api_key not in str(error)
     assert purchases(door.emu) == []

@@ -15,15 +15,27 @@ from .._references.reference import Reference
 from .._references.uploaded import OwnUploads, Upload
 from .._wire.messages import Unreadable
 from .._wire.uploads import read_upload, upload_call
-from ..errors import APIConnectionError, APIMasterError, BadRequestError, InternalServerError, ReferenceImageError
+from ..errors import (
+    APIConnectionError,
+    APIMasterError,
+    BadRequestError,
+    InternalServerError,
+    NotFoundError,
+    ReferenceImageError,
+)
+from ..settings import hint_for_404
 from .context import Context
 from .operations import Flow, Gather, Instant, Now, RunBlocking, Sleep
 from .send import ask
 
 UPLOADS_AT_ONCE: Final = 4
+_KINDS: Final = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP"}
 UPLOAD_TIMEOUT: Final = 300.0
 """Seconds for one upload: 10 MB take 80 s at 1 Mbit/s, and others run beside it."""
 
+_NO_UPLOADS: Final = (
+    "The gateway may have no uploads: put pictures inside the request with references_by='inline', or pass public URLs."
+)
 _PAUSES: Final = (0.02, 0.2)  # seconds between two looks at an upload of another call
 
 
@@ -39,7 +51,7 @@ def upload(context: Context, reference: Reference, max_bytes: int, timeout: floa
     if checked.url is not None:
         return checked.url
     deadline = now.monotonic + (UPLOAD_TIMEOUT if timeout is None else timeout)
-    return (yield from _upload_once(context, checked, deadline, OwnUploads(context.uploads))).url
+    return (yield from _upload_once(context, checked, 1, deadline, OwnUploads(context.uploads))).url
 
 
 def hash_references(references: Sequence[CheckedReference]) -> Flow[Sequence[CheckedReference]]:
@@ -73,9 +85,9 @@ def upload_all(context: Context, references: Sequence[CheckedReference], deadlin
         APIMasterError: the first of them that failed; no further one is begun then.
     """
     failed: list[APIMasterError] = []
-    local = [each for each in references if each.is_local]
+    local = [(each, number) for number, each in enumerate(references, start=1) if each.is_local]
     own = OwnUploads(context.uploads)
-    flows = [_unless_one_failed(context, each, deadline, own, failed) for each in local]
+    flows = [_unless_one_failed(context, each, number, deadline, own, failed) for each, number in local]
     try:
         outcomes: list[Upload | APIMasterError] = yield Gather(flows, limit=UPLOADS_AT_ONCE)
     except BaseException:
@@ -94,20 +106,31 @@ def upload_all(context: Context, references: Sequence[CheckedReference], deadlin
 
 
 def _unless_one_failed(
-    context: Context, picture: CheckedReference, deadline: float, own: OwnUploads, failed: list[APIMasterError]
+    context: Context,
+    picture: CheckedReference,
+    number: int,
+    deadline: float,
+    own: OwnUploads,
+    failed: list[APIMasterError],
 ) -> Flow[Upload]:
     """Upload a picture, unless another one of the same request can't be uploaded: then none of them is of use."""
     if failed:
         raise failed[0]
     try:
-        return (yield from _upload_once(context, picture, deadline, own))
+        return (yield from _upload_once(context, picture, number, deadline, own))
     except APIMasterError as error:
         failed.append(error)
         raise
 
 
-def _upload_once(context: Context, picture: CheckedReference, deadline: float, uploads: OwnUploads) -> Flow[Upload]:
-    """The upload of a picture: of an earlier call, of another call that is under way, or its own."""
+def _upload_once(
+    context: Context, picture: CheckedReference, number: int, deadline: float, uploads: OwnUploads
+) -> Flow[Upload]:
+    """The upload of a picture: of an earlier call, of another call that is under way, or its own.
+
+    ``number`` is its place among the references of this call, from 1.
+    """
+    place = f"reference {number} ({picture.name}, {_KINDS.get(picture.media_type, 'picture')})"
     pause, longest = _PAUSES
     while True:
         now: Instant = yield Now()
@@ -117,14 +140,14 @@ def _upload_once(context: Context, picture: CheckedReference, deadline: float, u
         while not found.ended and found.is_of_use(now.monotonic):
             if now.monotonic + pause >= deadline:
                 raise APIConnectionError(
-                    f"The time ran out while another call was uploading reference {picture.name}.",
+                    f"The time ran out while another call was uploading {place}.",
                     advice="Try again with a longer timeout.",
                 )
             yield Sleep(pause)
             pause = min(longest, pause * 1.5)
             now = yield Now()
         if found.error is not None:
-            raise copy.copy(found.error)
+            raise _about(context, place, found.error)
         if found.url:
             return found
     outcome: str | APIMasterError | None = None
@@ -132,7 +155,7 @@ def _upload_once(context: Context, picture: CheckedReference, deadline: float, u
         outcome = yield from _upload(context, picture, deadline)
     except APIMasterError as error:
         outcome = error
-        raise
+        raise _about(context, place, error) from error
     finally:
         context.uploads.end(found, outcome)
     return found
@@ -151,10 +174,7 @@ def _upload(context: Context, picture: CheckedReference, deadline: float) -> Flo
     attempt = 0
     while True:
         attempt += 1
-        try:
-            reply = yield from ask(context, upload_call(picture), deadline=deadline, timeout=UPLOAD_TIMEOUT, long=True)
-        except APIMasterError as error:
-            raise _about(picture, error) from error
+        reply = yield from ask(context, upload_call(picture), deadline=deadline, timeout=UPLOAD_TIMEOUT, long=True)
         try:
             return read_upload(reply)
         except Unreadable as cause:
@@ -162,15 +182,17 @@ def _upload(context: Context, picture: CheckedReference, deadline: float) -> Flo
         pause = context.policy.pause(attempt, unread)
         now: Instant = yield Now()
         if pause is None or now.monotonic + pause >= deadline:
-            raise _about(picture, unread)
+            raise unread
         yield Sleep(pause)
 
 
-def _about(picture: CheckedReference, error: APIMasterError) -> APIMasterError:
+def _about(context: Context, place: str, error: APIMasterError) -> APIMasterError:
     """The same error, which says that it is about an upload."""
-    message = f"reference {picture.name} could not be uploaded: {error.message}"
+    message = f"{place} could not be uploaded: {error.message}"
     if type(error) is BadRequestError:
         return ReferenceImageError(message, status_code=error.status_code, code=error.code, request_id=error.request_id)
     made = copy.copy(error)
     made.message, made.args = message, (message,)
+    if isinstance(made, NotFoundError):
+        made.advice = hint_for_404(context.base_url) or _NO_UPLOADS
     return made
