@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from apimaster import ImageRequest
 from apimaster.adapters import check_references
-from apimaster.ledger.digest import request_digest
+from apimaster.ledger.digest import request_digests
 
 if TYPE_CHECKING:
     from .call import Call
@@ -42,12 +42,12 @@ class CompleteRequest:
 
     Attributes:
         request: with its references.
-        digest: of everything that it asks for.
+        digests: of everything that it asks for (``digests_of``).
         attachments: those among the references, by their numbers.
     """
 
     request: ImageRequest
-    digest: str
+    digests: tuple[str, ...]
     attachments: tuple[str, ...]
 
 
@@ -74,7 +74,7 @@ def complete(context: ToolContext, call: Call, draft: RequestDraft) -> CompleteR
         model=spec.id,
         mask=request.mask,
     )
-    return CompleteRequest(request, request_digest(request, checked), tuple(resolver.used))
+    return CompleteRequest(request, digests_of(request, checked), tuple(resolver.used))
 
 
 def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...], str | None]:
@@ -83,4 +83,12 @@ def asked(draft: RequestDraft) -> tuple[str, tuple[str, ...], str | None]:
     Raises:
         BadRequestError: no model accepts it.
     """
-    return request_digest(ImageRequest(**draft.fields)), draft.model_references, draft.model_mask
+    return digests_of(ImageRequest(**draft.fields))[0], draft.model_references, draft.model_mask
+
+
+def digests_of(request: ImageRequest, references: Sequence[Any] = ()) -> tuple[str, ...]:
+    """The digest of a request by the preferred id of its model, and then those by the model's other ids.
+
+    So a call is the same call whichever id of the model the application names. Blocks if there are references.
+    """
+    return request_digests(request.model_copy(update={"model": request.spec.id}), references)

@@ -64,7 +64,7 @@ def generate(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[Tool
 
 def _generate(context: ToolContext, call: Call, draft: RequestDraft, asked: CompleteRequest) -> Flow[ToolResult]:
     request = asked.request
-    with context.keys.open(call, asked.digest, draft.equals) as opened:
+    with context.keys.open(call, asked.digests, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
@@ -90,7 +90,7 @@ def submit(context: ToolContext, call: Call, draft: RequestDraft) -> Flow[ToolRe
 
 def _submit(context: ToolContext, call: Call, draft: RequestDraft, asked: CompleteRequest) -> Flow[ToolResult]:
     request = asked.request
-    with context.keys.open(call, asked.digest, draft.equals) as opened:
+    with context.keys.open(call, asked.digests, draft.equals) as opened:
         key = yield from _key(context, opened)
         if context.ledger.has_old_calls:
             old = yield RunBlocking(lambda: old_purchases(context, call, draft.arguments, key))
@@ -152,7 +152,7 @@ def collect(context: ToolContext, call: Call, task_id: str, *, wait: bool) -> Fl
 def _key(context: ToolContext, opened: PurchaseKey) -> Flow[str]:
     """The key under which to buy."""
     text, former = opened.text, opened.former
-    if former is None:
+    if not former:
         return text
     key: str = yield RunBlocking(lambda: key_in_use(context, text, former))
     return key

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 _NOT_SENT: Final = ("planned", "claimed")
 
 
-def key_in_use(context: ToolContext, key: str, former: str) -> str:
-    """The key under which to buy: the former one, if something under it is paid for or may be. Blocks."""
-    found = context.ledger.get().purchases(key=former)
-    is_bought = any(each.state not in _NOT_SENT and (each.state, each.billed) != ("failed", "no") for each in found)
-    return former if is_bought else key
+def key_in_use(context: ToolContext, key: str, former: Sequence[str]) -> str:
+    """The key under which to buy: the first former one under which something is paid for or may be. Blocks."""
+    return next((each for each in former if _is_bought(context, each)), key)
+
+
+def _is_bought(context: ToolContext, key: str) -> bool:
+    found = context.ledger.get().purchases(key=key)
+    return any(each.state not in _NOT_SENT and (each.state, each.billed) != ("failed", "no") for each in found)
 
 
 def old_purchases(context: ToolContext, call: Call, arguments: Mapping[str, Any], key: str) -> list[Purchase]:

@@ -2,7 +2,9 @@
 
 The key is a digest of everything by which the call is known: the namespace, the thread, the id of the assistant message
 that holds the call, the id of the tool call, the tool, and the whole request with its references by their bytes. So a
-resume, a redelivery or time travel finds its picture, and a fork with another prompt or attachment buys one.
+resume, a redelivery or time travel finds its picture, and a fork with another prompt or attachment buys one. The
+request counts by the preferred id of its model. Earlier versions took the id as the application had spelled it: a key
+that was made by another id of the model is a former one.
 
 A key of the application's, ``configurable={"idempotency_key": …}``, takes the place of thread, message and call id: a
 queue that delivers a run again gives it others. LangChain passes one configuration to all calls of a run, so the key
@@ -41,11 +43,11 @@ class PurchaseKey:
 
     Attributes:
         text: under which the ledger has its purchase.
-        former: under which an earlier version has bought it, if it did; None if that is the same key.
+        former: under which an earlier version may have bought it, the likeliest first; empty if there is no other.
     """
 
     text: str
-    former: str | None = None
+    former: tuple[str, ...] = ()
 
 
 class PurchaseKeys:
@@ -63,32 +65,42 @@ class PurchaseKeys:
         self._equal_calls: OrderedDict[str, int] = OrderedDict()
 
     @contextmanager
-    def open(self, call: Call, request: str, equals: Sequence[int] = ()) -> Iterator[PurchaseKey]:
+    def open(self, call: Call, requests: Sequence[str], equals: Sequence[int] = ()) -> Iterator[PurchaseKey]:
         """The key of a call, for as long as it runs.
 
         Args:
             call: the call.
-            request: the digest of everything that it asks for.
+            requests: the digests of everything that it asks for, by each id of its model, the preferred one first.
             equals: where in its message the calls stand that ask for the same. It counts under a key of the
                 application's only.
         """
-        facts = call.identity
-        if facts is None:
-            with self._retried(call, request) as key:
+        if call.identity is None:
+            with self._retried(call, requests[0]) as key:
                 yield PurchaseKey(key)
             return
-        digest = _digest([self.namespace, *facts, call.tool, request])
-        if call.namesakes > 1 and call.dispatch is not None:
-            digest = _digest([digest, call.dispatch])  # LangGraph dispatches each call by itself, and tells its place
-        elif call.equal_calls > 1:
-            digest = _digest([digest, self._number(call, digest) % call.equal_calls])
-        known = f"{self.prefix}{digest}"
+        known = self._by_message(call, [*call.identity], requests)
         if call.idempotency_key is None:
-            yield PurchaseKey(known)
+            yield PurchaseKey(known[0], tuple(known[1:]))
             return
-        digest = _digest([self.namespace, "idempotency_key", call.idempotency_key, call.fresh, call.tool, request])
-        place = place_among_equals(call, equals, lambda: self._number(call, digest))
-        yield PurchaseKey(f"{self.prefix}{_digest([digest, place]) if place else digest}", known)
+        own = self._by_application(call, requests, equals)
+        yield PurchaseKey(own[0], (*known, *own[1:]))
+
+    def _by_message(self, call: Call, facts: list[object], requests: Sequence[str]) -> list[str]:
+        """The keys by thread, message and call id, one for each digest of the request."""
+        digests = [_digest([self.namespace, *facts, call.tool, request]) for request in requests]
+        place: int | None = None
+        if call.namesakes > 1 and call.dispatch is not None:
+            place = call.dispatch  # LangGraph dispatches each call by itself, and tells its place
+        elif call.equal_calls > 1:
+            place = self._number(call, digests[0]) % call.equal_calls
+        return [self.prefix + (each if place is None else _digest([each, place])) for each in digests]
+
+    def _by_application(self, call: Call, requests: Sequence[str], equals: Sequence[int]) -> list[str]:
+        """The keys by the application's own key, one for each digest of the request."""
+        facts: list[object] = [self.namespace, "idempotency_key", call.idempotency_key, call.fresh, call.tool]
+        digests = [_digest([*facts, request]) for request in requests]
+        place = place_among_equals(call, equals, lambda: self._number(call, digests[0]))
+        return [self.prefix + (_digest([each, place]) if place else each) for each in digests]
 
     def _number(self, call: Call, digest: str) -> int:
         """How many equal calls of this run were here before: each of one message is a purchase of its own.
