@@ -300,6 +300,9 @@ SINGLE_DEPLOYMENT = """
   - model_name: gpt-image
     litellm_params: {{ model: apimaster/gpt-image-2, api_key: {key}, api_base: "{url}" }}
     model_info: {{ mode: image_generation }}
+  - model_name: successor
+    litellm_params: {{ model: apimaster/nano-banana-2.1, api_key: {key}, api_base: "{url}" }}
+    model_info: {{ mode: image_generation }}
 """
 
 

@@ -207,7 +207,7 @@ def test_the_proxys_health_check_buys_nothing(proxy, gateway):
 def test_the_proxy_lists_its_models_with_their_price(proxy, gateway):
     models = json.loads(proxy.get("/model/info"))["data"]
     priced = dict.fromkeys(("apimaster/nano-banana-2", "apimaster/gemini-3.1-flash-image"), 0.0375)
-    priced |= {"apimaster/gpt-image-2": None}
+    priced |= dict.fromkeys(("apimaster/gpt-image-2", "apimaster/nano-banana-2.1"))
     assert {model["litellm_params"]["model"] for model in models} == set(priced)
     for model in models:
         assert model["model_info"]["mode"] == "image_generation"

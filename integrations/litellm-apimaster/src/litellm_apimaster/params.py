@@ -4,7 +4,7 @@
 parameter                              meaning
 =====================================  ==================================================================
 aspect_ratio, resolution               as they are
-size                                   an aspect ratio, ``auto``, or pixels (nearest ratio and resolution)
+size                                   an aspect ratio, ``auto`` (no wish where a model has none), or pixels
 quality                                low the smallest, high and hd 2K, others no change; passed on to other models
 image_config                           ``aspect_ratio`` and ``image_size``, as other gateways' chat clients ask
 aspectRatio, imageSize, …              the same under the names of other APIs (``spellings``)
@@ -30,8 +30,9 @@ field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import litellm
@@ -65,6 +66,12 @@ _RESPONSE_FORMAT: Final = "response_format"
 _REFERENCES_BY: Final = "references_by"
 _BOOLEANS: Final = ("google_search", "google_image_search")
 _UNCHANGED: Final = ("client_reference_id", "webhook")
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **{name: partial(boolean, name) for name in _BOOLEANS},
+    N: count,
+    _RESPONSE_FORMAT: response_format,
+    _REFERENCES_BY: references_by,
+}
 _SHAPE: Final = frozenset({SIZE, QUALITY, ASPECT_RATIO, RESOLUTION, *IMAGE_CONFIGS})
 _SUPPORTED: Final = frozenset(
     {*_SHAPE, IMAGE_URLS, N, _RESPONSE_FORMAT, _REFERENCES_BY, *_BOOLEANS, *_UNCHANGED, IDEMPOTENCY_KEY}
@@ -208,17 +215,30 @@ def _parse(
         refuse_pictures(unknown)
         extra_body |= unknown
         found.append(given)
-    fields = _request_fields(found, spec)
+    faults: list[BadRequestError] = []
+    fields = _request_fields(found, spec, faults)
     qualities = [given[QUALITY] for given in found if QUALITY in given]
     if qualities and not spec.strict_sizes:
         extra_body[QUALITY] = qualities[-1]
     references = [*references, *pictures]
     inline = fields.pop(_RESPONSE_FORMAT, URL) == BASE64
     by = fields.pop(_REFERENCES_BY, None)
-    request = ImageRequest(
-        prompt=prompt, model=model, references=references, mask=mask, extra_body=extra_body, **fields
-    )
+    pictures_of = {"references": references, "mask": mask}
+    request = _request({"prompt": prompt, "model": model, **pictures_of, "extra_body": extra_body, **fields}, faults)
     return ParsedParams(request, request, inline, by)
+
+
+def _request(fields: Mapping[str, Any], faults: Sequence[BadRequestError]) -> ImageRequest:
+    """The request, unless a parameter was at fault or the model does not take it: all faults are one error."""
+    try:
+        request = ImageRequest(**fields)
+    except BadRequestError as error:
+        if not faults:
+            raise
+        faults = [*faults, error]
+    if faults:
+        raise BadRequestError("; ".join(fault.message for fault in faults))
+    return request
 
 
 def drops_unsupported(arguments: Mapping[str, Any]) -> bool:
@@ -294,20 +314,29 @@ def _drop(given: dict[str, Any], dropped: Sequence[str]) -> None:
         given[IMAGE_CONFIG] = {name: value for name, value in config.items() if name not in dropped}
 
 
-def _request_fields(sources: Sequence[Mapping[str, Any]], spec: ModelSpec) -> dict[str, Any]:
-    """The request's fields that the sources set. Each field is from the last one that says anything about it."""
+def _request_fields(
+    sources: Sequence[Mapping[str, Any]], spec: ModelSpec, faults: list[BadRequestError]
+) -> dict[str, Any]:
+    """The request's fields that the sources set. Each field is from the last one that says anything about it.
+
+    What is wrong with a value goes to ``faults``, and its field stays out.
+    """
     fields: dict[str, Any] = {}
     *_, call = sources
     for given in sources:
         # A quality of the call replaces the deployment's also where it means no change.
         replaced = {QUALITY} if QUALITY in call and given is not call else set()
-        fields |= shape_of({name: value for name, value in given.items() if name not in replaced}, spec)
+        shown = {name: value for name, value in given.items() if name not in replaced}
+        readings: list[Callable[[], Mapping[str, Any]]] = [partial(shape_of, shown, spec)]
+        readings += [partial(_one_field, name, given[name]) for name in _READ if name in given]
+        for read in readings:
+            try:
+                fields |= read()
+            except BadRequestError as error:  # noqa: PERF203  # each value has a fault of its own
+                faults.append(error)
         fields |= {name: given[name] for name in _UNCHANGED if name in given}
-        fields |= {name: boolean(name, given[name]) for name in _BOOLEANS if name in given}
-        if N in given:
-            fields[N] = count(given[N])
-        if _RESPONSE_FORMAT in given:
-            fields[_RESPONSE_FORMAT] = response_format(given[_RESPONSE_FORMAT])
-        if _REFERENCES_BY in given:
-            fields[_REFERENCES_BY] = references_by(given[_REFERENCES_BY])
     return fields
+
+
+def _one_field(name: str, value: Any) -> dict[str, Any]:
+    return {name: _READ[name](value)}

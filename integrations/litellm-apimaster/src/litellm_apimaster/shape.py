@@ -2,6 +2,9 @@
 
 The aspect ratio is in ``aspect_ratio``, ``size`` or ``image_config``, the resolution in ``resolution``, in pixels, in
 ``quality`` or in ``image_config``. Of several answers in one place, the first of these counts. Pixels answer both.
+
+``size="auto"`` is what clients of OpenAI's API send by default. For a model that can't choose the ratio, it is no
+answer.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from apimaster.adapters import read_size
-from apimaster.catalog import ModelSpec
+from apimaster.catalog import AUTO, ModelSpec
 from apimaster.errors import BadRequestError
 
 from .parameter_values import is_nothing
@@ -46,30 +49,41 @@ _CONFIG_ADVICE: Final = "It may hold aspect_ratio and image_size (0.5K, 1K, 2K, 
 def shape_of(given: Mapping[str, Any], spec: ModelSpec) -> dict[str, str | None]:
     """The aspect ratio and the resolution, each if ``given`` says anything about it.
 
+    What the model does not accept is returned as it is given: ``ImageRequest`` names it together with all other faults.
+
     Args:
         given: parameters by name, ``image_config`` as ``read_image_config`` makes it.
         spec: the model's.
 
     Raises:
-        BadRequestError: the model has no such size, or there is no such quality.
+        BadRequestError: there is no such quality.
     """
     found: dict[str, str | None] = {}
+    refused: dict[str, str | None] = {}
     resolution = given.get(RESOLUTION)
     if resolution is not None:
-        found[RESOLUTION] = _read(RESOLUTION, spec, None, resolution)[1]
+        try:
+            found[RESOLUTION] = read_size(spec, None, str(resolution))[1]
+        except ValueError:
+            refused[RESOLUTION], resolution = str(resolution), None
     for name in (ASPECT_RATIO, SIZE):
-        if given.get(name) is not None:
-            ratio, of_pixels = _read(name, spec, given[name], resolution)
-            found.setdefault(ASPECT_RATIO, ratio)
-            if of_pixels is not None or _are_pixels(ratio):
-                found.setdefault(RESOLUTION, of_pixels)
+        if given.get(name) is None or (name == SIZE and _is_no_wish(given[SIZE], spec)):
+            continue
+        try:
+            ratio, of_pixels = read_size(spec, str(given[name]), None if resolution is None else str(resolution))
+        except ValueError:
+            refused.setdefault(ASPECT_RATIO, str(given[name]))
+            continue
+        found.setdefault(ASPECT_RATIO, ratio)
+        if of_pixels is not None or _are_pixels(ratio):
+            found.setdefault(RESOLUTION, of_pixels)
     if QUALITY in given and spec.strict_sizes:
         of_quality = _resolution_of_quality(given[QUALITY], spec)
         if of_quality is not None:
             found.setdefault(RESOLUTION, of_quality)
     if IMAGE_CONFIG in given:
         found = shape_of(given[IMAGE_CONFIG], spec) | found
-    return found
+    return found | refused
 
 
 def read_image_config(given: dict[str, Any]) -> None:
@@ -103,11 +117,8 @@ def object_of(value: Any) -> Any:
     return value
 
 
-def _read(name: str, spec: ModelSpec, size: Any, resolution: Any) -> tuple[str | None, str | None]:
-    try:
-        return read_size(spec, None if size is None else str(size), None if resolution is None else str(resolution))
-    except ValueError as error:
-        raise BadRequestError(f"size: {error}" if name == SIZE else str(error)) from None
+def _is_no_wish(size: Any, spec: ModelSpec) -> bool:
+    return not spec.auto and str(size).strip().lower() == AUTO
 
 
 def _are_pixels(ratio: str | None) -> bool:
