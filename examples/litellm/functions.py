@@ -1,4 +1,4 @@
-"""LiteLLM's own functions with Nano Banana 2: generate an image, print its exact cost, edit the image.
+"""LiteLLM's own functions with Nano Banana 2: generate an image, print its list price, edit the image.
 
 Needs APIMASTER_API_KEY, or APIMASTER_BASE_URL and a key of an emulator (`apimaster emulator`).
 """

@@ -731,6 +731,17 @@ def test_a_budget_that_is_used_up(ledger: Ledger, emulator: Emulator, client_for
     assert charges(emulator) == 2
 
 
+def test_a_budget_in_dollars_says_how_to_buy_of_a_model_without_a_price(
+    ledger: Ledger, emulator: Emulator, client_for: ClientFor
+) -> None:
+    ledger.set_budget("b", usd=Decimal(1))
+    with pytest.raises(BudgetExceededError, match="price of this image is not known") as caught:
+        client_for(ledger).generate("a castle", model="gpt-image-2", budget="b")
+    assert "APIMASTER_CATALOG" in caught.value.advice
+    assert "a budget in images" in caught.value.advice
+    assert charges(emulator) == 0
+
+
 def test_another_account_does_not_poll_a_task_that_is_not_its_own(ledger: Ledger, client_for: ClientFor) -> None:
     with Emulator(api_keys=("key-number-one-of-two", "key-number-two-of-two")) as emulator:
         one, two = (

@@ -1,4 +1,4 @@
-"""The exact cost, wherever LiteLLM reports one."""
+"""The cost by list prices, wherever LiteLLM reports one."""
 
 from __future__ import annotations
 

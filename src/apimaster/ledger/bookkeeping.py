@@ -80,7 +80,10 @@ def _check_budget(budget: BudgetRow, price: Decimal | None, usd: Decimal, images
     if budget.max_usd is None:
         return
     if price is None:
-        raise BudgetExceededError(f"The budget {budget.name!r} is in dollars, and the price of this image is not known")
+        raise BudgetExceededError(
+            f"The budget {budget.name!r} is in dollars, and the price of this image is not known",
+            advice="Set its price in APIMASTER_CATALOG (docs/models.md), or use a budget in images.",
+        )
     if budget.usd + usd > budget.max_usd:
         raise BudgetExceededError(
             f"The budget {budget.name!r} of ${budget.max_usd} has ${budget.max_usd - budget.usd} left; "

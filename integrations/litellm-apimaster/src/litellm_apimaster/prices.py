@@ -1,6 +1,6 @@
-"""The exact cost that LiteLLM passes on, and the prices that it looks up beforehand.
+"""The cost that LiteLLM passes on, by list prices, and the prices that it looks up beforehand.
 
-The exact cost of a response travels in its hidden ``additional_headers``, under the one name that LiteLLM's own cost
+The cost of a response travels in its hidden ``additional_headers``, under the one name that LiteLLM's own cost
 calculator lets a provider set. It reaches ``_hidden_params``, callbacks, spend logs and the proxy's
 ``x-litellm-response-cost``. Without it LiteLLM estimates a figure.
 """
