@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from apimaster import BadRequestError, ImageRequest, ReferenceImageError, Task
+from apimaster import APIMaster, BadRequestError, ImageRequest, ReferenceImageError, Task
 from apimaster.catalog import DEFAULT_MODEL, known_specs, spec_for
-from apimaster.request import read_stored
+from apimaster.emulator import Emulator
+from apimaster.request import Webhook, read_stored
+from apimaster.webhooks import CreatedWebhookEndpoint, WebhookEndpoint
 
 SUCCESSOR = "gemini-nano-banana-2.1"
 SPELLINGS = (DEFAULT_MODEL, "gemini-3.1-flash-image")
@@ -124,3 +126,75 @@ def test_what_was_bought_before_a_rule_changed_can_still_be_read() -> None:
     assert task.request.extra_body == {"seed": 1}
     assert Task.model_validate_json(task.model_dump_json()) == task
     refused(model="gpt-image-2", google_search=True)  # what is asked for now is checked again
+
+
+STREAMED = [True, "true", 1, 0, "false", None]
+OTHER_NAMES = {
+    "model": "model", "prompt": "prompt", "size": "aspect_ratio", "resolution": "resolution", "n": "n",
+    "image_urls": "references", "image": "references", "images": "references", "image[]": "references",
+    "mask_url": "mask", "mask": "mask",
+}  # fmt: skip
+MODELS = (DEFAULT_MODEL, SUCCESSOR, "gpt-image-2", "a-model-of-tomorrow")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("field", OTHER_NAMES)
+def test_a_further_field_must_not_stand_for_an_argument(field: str, model: str) -> None:
+    error = refused(model=model, extra_body={field: "https://example.com/a.png"})
+    assert f"extra_body must not hold {field!r}" in error.message
+    assert error.advice == f"Use the argument {OTHER_NAMES[field]}= for it."
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("value", STREAMED, ids=repr)
+def test_no_model_streams(value: object, model: str) -> None:
+    error = refused(model=model, extra_body={"stream": value})
+    assert "'stream'" in error.message
+    assert "accepted: False" in error.message
+
+
+def test_a_stream_that_is_not_asked_for_is_passed_on() -> None:
+    assert ImageRequest(prompt="a cat", extra_body={"stream": False}).extra_body == {"stream": False}
+
+
+def test_further_fields_are_refused_together_with_everything_else() -> None:
+    error = refused(model=SUCCESSOR, resolution="0.5K", extra_body={"stream": True, "mask": "a", "image": "b"})
+    for words in ("'0.5K'", "'stream'", "'mask'", "'image'"):
+        assert words in error.message
+    for words in ("references=", "mask=", "takes all of it"):
+        assert words in error.advice
+    error = refused(model=SUCCESSOR, n=0, extra_body={"stream": True, "images": ["b"]})
+    for words in ("n must be", "'stream'", "'images'"):
+        assert words in error.message
+
+
+def test_what_was_bought_with_such_a_field_is_still_read() -> None:
+    stored = json.dumps({"prompt": "a cat", "model": DEFAULT_MODEL, "extra_body": {"stream": True}})
+    assert read_stored(stored).extra_body == {"stream": True}
+
+
+@pytest.mark.parametrize("webhook", [5, "", "  ", True, 1.5, b"whep_1", ["whep_1"], object], ids=repr)
+def test_what_is_no_webhook_is_refused_with_what_is(webhook: object) -> None:
+    error = refused(webhook=webhook)
+    assert "webhook must be the id of an endpoint (whep_…), a WebhookEndpoint or a Webhook, not " in error.message
+
+
+ENDPOINT = WebhookEndpoint(id="whep_1", url="https://example.com/hook", verified=True)
+CREATED = CreatedWebhookEndpoint.model_validate({"endpoint": ENDPOINT, "signing_secret": "whsec_x"})
+
+
+@pytest.mark.parametrize("webhook", ["whep_1", " whep_1\n", ENDPOINT, CREATED, Webhook(endpoint_id="whep_1")], ids=repr)
+def test_a_webhook_is_named_by_its_endpoint(webhook: object) -> None:
+    request = ImageRequest(prompt="a cat", webhook=webhook)
+    assert request.webhook == Webhook(endpoint_id="whep_1")
+
+
+def test_an_endpoint_that_the_gateway_refuses_leads_to_the_list_of_endpoints() -> None:
+    with Emulator(latency=0, pictures="small") as emulator:
+        client = APIMaster(emulator.api_key, base_url=emulator.base_url)
+        with pytest.raises(BadRequestError) as caught:
+            client.generate("a cat", webhook=ENDPOINT)
+        assert not emulator.bill.charges
+    assert caught.value.code == "invalid_webhook_configuration"
+    for words in ("client.webhooks.list()", "client.webhooks.verify(id)"):
+        assert words in caught.value.advice

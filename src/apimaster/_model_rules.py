@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +12,23 @@ from .catalog import ModelSpec, Resolution, known_specs, spec_for
 # What every model of the endpoint takes beside its own fields (docs/endpoint.md, "Requests").
 _COMMON_FIELDS: Final = frozenset({"response_format", "client_reference_id", "notifications"})
 _MOST_NAMED: Final = 3
+
+# These decide the checks, the count and the price, so extra_body must not set them, and none of the names that other
+# APIs have for the same: the gateway reads some of them.
+_ARGUMENTS: Final = {
+    "model": "model",
+    "prompt": "prompt",
+    "size": "aspect_ratio",
+    "resolution": "resolution",
+    "n": "n",
+    "image_urls": "references",
+    "image": "references",
+    "images": "references",
+    "image[]": "references",
+    "mask_url": "mask",
+    "mask": "mask",
+}
+_STREAM: Final = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +52,11 @@ class Asked:
 
 
 class Fault(NamedTuple):
-    """One broken rule: the argument, and a sentence that says what the model accepts."""
+    """One broken rule: the argument, a sentence that says what is accepted, and advice if another model is none."""
 
     argument: str
     sentence: str
+    advice: str = ""
 
 
 class Checked(NamedTuple):
@@ -83,13 +101,37 @@ def check(spec: ModelSpec, asked: Asked) -> Checked:
     return Checked(ratio, resolution, faults)
 
 
+def check_extra_body(extra_body: Mapping[str, Any]) -> list[Fault]:
+    """The fields that no request body takes from ``extra_body``, whatever the model."""
+    faults = [
+        Fault("extra_body", f"extra_body must not hold {name!r}", f"Use the argument {argument}= for it.")
+        for name, argument in _ARGUMENTS.items()
+        if name in extra_body
+    ]
+    if extra_body.get(_STREAM, False) is not False:
+        faults.append(
+            Fault(
+                "extra_body",
+                f"extra_body holds {_STREAM!r}, and this client takes no streams; accepted: False",
+                "Leave stream out: the answer comes whole, and on_progress= shows how far it is.",
+            )
+        )
+    return faults
+
+
 def models_that_take(asked: Asked) -> list[str]:
     """The models of the table that would accept all of it, as their preferred ids."""
     return [spec.id for spec in known_specs() if spec.retired is None and not check(spec, asked).faults]
 
 
+def advice_about(faults: Sequence[Fault], asked: Asked) -> str:
+    """What to do about broken rules: what each has of its own, and which models would take the rest."""
+    own = list(dict.fromkeys(fault.advice for fault in faults if fault.advice))
+    return " ".join(own if all(fault.advice for fault in faults) else [*own, advice_for(asked)])
+
+
 def advice_for(asked: Asked) -> str:
-    """What to do about broken rules."""
+    """What to do about broken rules of a model."""
     if asked.mask and not asked.references:
         takers = " or ".join(models_that_take(replace(asked, references=1))[:_MOST_NAMED])
         return f"Pass the picture to change as a reference image; {takers or 'no model of the catalogue'} takes both."

@@ -11,7 +11,7 @@ from ._base_client import BaseClient
 from ._flows import account, download, generation, uploads
 from .account import Account, Charges
 from .catalog import DEFAULT_MODEL, AspectRatio, Resolution
-from .request import ImageRequest, Mode, ReferenceLike, ReferencesBy, Webhook
+from .request import ImageRequest, Mode, ReferenceLike, ReferencesBy, RegisteredEndpoint, Webhook
 from .results import GeneratedImage, ImageResult, OnProgress, Task
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class AsyncAPIMaster(BaseClient):
         mode: Mode = "auto",
         save_to: str | os.PathLike[str] | None = None,
         client_reference_id: str | None = None,
-        webhook: str | Webhook | None = None,
+        webhook: str | Webhook | RegisteredEndpoint | None = None,
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
@@ -121,7 +121,8 @@ class AsyncAPIMaster(BaseClient):
             save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
                 another picture is overwritten. None: nothing is downloaded.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), a ``WebhookEndpoint`` (its id), or a
+                ``Webhook`` with its events.
                 None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
@@ -182,7 +183,7 @@ class AsyncAPIMaster(BaseClient):
         mode: Mode = "auto",
         save_to: str | os.PathLike[str] | None = None,
         client_reference_id: str | None = None,
-        webhook: str | Webhook | None = None,
+        webhook: str | Webhook | RegisteredEndpoint | None = None,
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
@@ -218,7 +219,8 @@ class AsyncAPIMaster(BaseClient):
             save_to: a folder, a file, or an fsspec URL. The file's ending follows the picture's bytes, and no file of
                 another picture is overwritten. None: nothing is downloaded.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), a ``WebhookEndpoint`` (its id), or a
+                ``Webhook`` with its events.
                 None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the whole call, waiting and saving included; None: the client's timeout, else by
@@ -276,7 +278,7 @@ class AsyncAPIMaster(BaseClient):
         google_search: bool | None = None,
         google_image_search: bool | None = None,
         client_reference_id: str | None = None,
-        webhook: str | Webhook | None = None,
+        webhook: str | Webhook | RegisteredEndpoint | None = None,
         extra_body: dict[str, Any] | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
@@ -304,7 +306,8 @@ class AsyncAPIMaster(BaseClient):
             google_search: True grounds the picture in a Google search.
             google_image_search: True grounds it in a Google image search.
             client_reference_id: your own reference, which the webhook repeats.
-            webhook: the id of a verified webhook endpoint (``client.webhooks``), or a ``Webhook`` with its events.
+            webhook: the id of a verified webhook endpoint (``client.webhooks``), a ``WebhookEndpoint`` (its id), or a
+                ``Webhook`` with its events.
                 None: the endpoint of the client's ``webhook_waiter``, if that names one.
             extra_body: further fields of the request body, sent as they are; fields that have an argument are refused.
             timeout: seconds for the submit alone; None: as for ``generate``.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -33,17 +33,6 @@ ReferencesBy: TypeAlias = Literal["auto", "inline", "upload"]
 """How local reference images go out: ``auto`` inside the request while it stays below the gateway's limit, otherwise
 uploaded before it; ``inline`` always inside; ``upload`` always uploaded. Public URLs go out as they are."""
 
-# These decide the checks, the count and the price, so extra_body must not set them.
-_NAMED_FIELDS: Final = {
-    "model": "model",
-    "prompt": "prompt",
-    "size": "aspect_ratio",
-    "resolution": "resolution",
-    "n": "n",
-    "image_urls": "references",
-    "mask_url": "mask",
-}
-
 # What was bought is read by what it was bought by: the rules of a model may have changed since.
 _BOUGHT_BEFORE: Final[ContextVar[bool]] = ContextVar("apimaster_bought_before", default=False)
 _PICTURES: Final = (("references",), ("mask",))
@@ -54,6 +43,18 @@ _ESCAPES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b
 # Unicode calls them letters or symbols, and fonts leave them blank: Hangul fillers, an empty Braille cell, and the
 # place of an object that was not copied.
 _BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc")
+
+
+class RegisteredEndpoint(Protocol):
+    """What a request needs of a ``WebhookEndpoint``."""
+
+    @property
+    def id(self) -> str:
+        """The id of the endpoint, ``whep_…``."""
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether the receiver has answered a challenge."""
 
 
 class Webhook(BaseModel):
@@ -72,7 +73,14 @@ class Webhook(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_id(cls, value: Any) -> Any:
-        return {"endpoint_id": value} if isinstance(value, str) else value
+        if isinstance(value, (dict, Webhook)):
+            return value
+        endpoint = _endpoint_id(value)
+        if not isinstance(endpoint, str) or is_blank(endpoint):
+            raise ValueError(
+                f"webhook must be the id of an endpoint (whep_…), a WebhookEndpoint or a Webhook, not {_shown(value)}"
+            )
+        return {"endpoint_id": endpoint.strip()}
 
 
 class ImageRequest(BaseModel):
@@ -94,8 +102,10 @@ class ImageRequest(BaseModel):
         google_search: True grounds the picture in a Google search.
         google_image_search: True grounds it in a Google image search.
         client_reference_id: your own reference, which the webhook repeats.
-        webhook: the id of a verified webhook endpoint, or a ``Webhook`` with its events.
-        extra_body: further fields of the request body, sent as they are.
+        webhook: the id of a verified webhook endpoint, a ``WebhookEndpoint`` (its id), or a ``Webhook`` with its
+            events.
+        extra_body: further fields of the request body, sent as they are. What has an argument here must not be among
+            them, under any of its names, nor ``stream``.
 
     What each model accepts is in ``apimaster.catalog``, which a user can correct (docs/models.md). What this says of
     the endpoint has its sources in docs/endpoint.md.
@@ -181,17 +191,13 @@ class ImageRequest(BaseModel):
         self._check_texts()
         asked = self._asked
         checked = rules.check(self.spec, asked)
-        if checked.faults and not _BOUGHT_BEFORE.get():
-            raise _broken_rules(checked.faults, asked)
+        faults = [*checked.faults, *rules.check_extra_body(self.extra_body)]
+        if faults and not _BOUGHT_BEFORE.get():
+            raise _broken_rules(faults, asked)
         # The model is frozen for callers; here it is still being built.
         if not checked.faults:
             self.__dict__["aspect_ratio"] = checked.aspect_ratio
             self.__dict__["resolution"] = checked.resolution
-        for name, argument in _NAMED_FIELDS.items():
-            if name in self.extra_body:
-                raise BadRequestError(
-                    f"extra_body must not hold {name!r}", advice=f"Use the argument {argument}= for it."
-                )
         return self
 
     @property
@@ -305,10 +311,16 @@ def text_fault(text: str) -> str:
     return ""
 
 
+def _endpoint_id(value: Any) -> Any:
+    """The id in a ``WebhookEndpoint`` of ``client.webhooks``, or in one that was just made; anything else as it is."""
+    endpoint = getattr(value, "endpoint", value)
+    return endpoint.id if hasattr(endpoint, "id") and hasattr(endpoint, "verified") else value
+
+
 def _broken_rules(faults: Sequence[rules.Fault], asked: rules.Asked) -> BadRequestError:
     """One error for all rules of a model that a request breaks."""
     kind = ReferenceImageError if all((fault.argument,) in _PICTURES for fault in faults) else BadRequestError
-    return kind("; ".join(fault.sentence for fault in faults), advice=rules.advice_for(asked))
+    return kind("; ".join(fault.sentence for fault in faults), advice=rules.advice_about(faults, asked))
 
 
 def _as_bad_request(invalid: ValidationError, data: dict[str, Any]) -> BadRequestError:
@@ -339,7 +351,7 @@ def _as_bad_request(invalid: ValidationError, data: dict[str, Any]) -> BadReques
         for broken in _rules_broken_by(data):
             if broken.sentence not in sentences:
                 sentences.append(broken.sentence)
-                advices.add(None)
+                advices.add(broken.advice or None)
                 about_references &= (broken.argument,) in _PICTURES
     kind = ReferenceImageError if about_references else BadRequestError
     return kind("; ".join(sentences), advice=advices.pop() if len(advices) == 1 else None)
@@ -350,7 +362,8 @@ def _rules_broken_by(data: dict[str, Any]) -> Sequence[rules.Fault]:
         spec, asked = rules.read_loosely(data)
     except BadRequestError:  # the catalogue can't be read, and a fault of the field ``model`` says so
         return ()
-    return rules.check(spec, asked).faults
+    extra = data.get("extra_body")
+    return [*rules.check(spec, asked).faults, *rules.check_extra_body(extra if isinstance(extra, dict) else {})]
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple, TypeAlias
 
-from .._wire.errors import error_from
+from .._wire.errors import NO_SUCH_WEBHOOK, error_from
 from .._wire.messages import Empty, Unreadable, generation_call, read_accepted
 from ..catalog import SUBMIT_TIMEOUT, one_shot_limit
 from ..errors import BadRequestError, NoImageError, NotFoundError, OutcomeUnknownError
@@ -32,7 +32,7 @@ from .operations import Call, Flow, Instant, Now, Reply
 from .other_spelling import not_offered, other_spelling, says_no_such_model
 from .reference_form import SentReferences, change_form, choose_form
 from .send import buy
-from .task_events import NO_SUCH_WEBHOOK, note_submitted, with_webhook
+from .task_events import note_submitted, with_webhook
 
 _log = logging.getLogger("apimaster")
 

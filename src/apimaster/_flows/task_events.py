@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("apimaster")
 
-NO_SUCH_WEBHOOK: Final = "invalid_webhook_configuration"
-"""The gateway's code for a webhook that it refuses: the model has none, or the endpoint is not verified."""
-
 _COMPLETED: Final = "task.completed"
 _NOTIFICATIONS: Final = "notifications"  # a caller may write this member of the body in extra_body
 

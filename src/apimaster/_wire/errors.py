@@ -41,6 +41,12 @@ _MODERATION: Final = frozenset(
 )
 _NO_BALANCE: Final = frozenset({"insufficient_user_quota", "insufficient_quota", "insufficient_balance"})
 _GENERATION_FAILED: Final = "image_generation_failed"
+_ABOUT_WEBHOOKS: Final = (
+    "Look with client.webhooks.list() whether there is such an endpoint, verify it with client.webhooks.verify(id), "
+    "and ask client.webhooks.capabilities(model) whether the model has webhooks."
+)
+NO_SUCH_WEBHOOK: Final = "invalid_webhook_configuration"
+"""The gateway's code for a webhook that it refuses: the model has none, or the endpoint is not verified."""
 NO_SUCH_MODEL: Final = "model_not_found"
 _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     401: AuthenticationError,
@@ -64,6 +70,8 @@ def error_from(reply: Reply, *, paid: bool, wall: float, resubmit_502: bool = Tr
     code = text_of(error.get("code")) or text_of(error.get("type"))
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
     details: dict[str, Any] = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
+    if code == NO_SUCH_WEBHOOK:
+        details["advice"] = _ABOUT_WEBHOOKS
     if paid and reply.status == 502 and not resubmit_502:
         if kind is InternalServerError:
             kind = OutcomeUnknownError
