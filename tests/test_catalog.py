@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from apimaster import ImageRequest
 from apimaster.catalog import (
     ASPECT_RATIOS,
     DEFAULT_MODEL,
@@ -128,3 +129,29 @@ def test_an_unknown_model_has_base_limits_and_no_price() -> None:
     )
     assert spec.resolution_of(1024, 1024) is None
     assert spec_for("gpt-image-2").max_references == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("Nano-Banana-2.1", "gemini-nano-banana-2.1"),
+        ("NANO-BANANA-2", "gemini-3.1-flash-image-preview"),
+        ("Gemini-3.1-Flash-Image", "gemini-3.1-flash-image"),
+        ("GEMINI-3.1-flash-image-PREVIEW", "gemini-3.1-flash-image-preview"),
+        ("Midjourney-V8.2", "midjourney-v8.2"),
+        ("GPT-Image-2", "gpt-image-2"),
+        ("A-Model-Of-Tomorrow", "A-Model-Of-Tomorrow"),
+    ],
+)
+def test_the_case_of_a_name_does_not_count(name: str, sent: str) -> None:
+    assert (model_id(name), spec_for(name)) == (sent, spec_for(sent))
+    assert ImageRequest(prompt="a cat", model=f" {name} ").model == sent
+    assert spellings(name) == spellings(sent)
+    assert same_model(name, sent)
+    assert same_model(sent, name)
+
+
+def test_models_that_the_table_does_not_hold_are_their_own() -> None:
+    assert not same_model("a-model", "A-Model")
+    assert not same_model("a-model", "nano-banana-2")
+    assert not same_model(None, "a-model")

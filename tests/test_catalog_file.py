@@ -271,3 +271,16 @@ def test_its_table_is_that_of_the_code() -> None:
 def test_its_numbers() -> None:
     assert MAX_BYTES == 1024 * 1024
     assert "over 1 MiB" in TEXT
+
+
+@pytest.mark.parametrize("name", ["Nano-Banana-2", "GEMINI-3.1-flash-image"])
+def test_the_case_of_a_name_in_the_file_does_not_count(write: Any, name: str) -> None:
+    write({"models": {name: {"max_references": 20}}})
+    assert spec_for(DEFAULT_MODEL).max_references == 20
+    assert len(known_specs()) == len(OWN["models"])
+
+
+def test_names_that_differ_in_case_only_are_one_name(write: Any) -> None:
+    write({"models": {"mine": {"aliases": ["GPT-Image-2"]}}})
+    with pytest.raises(BadRequestError, match="the name 'GPT-Image-2' stands in the models 'gpt-image-2' and 'mine'"):
+        spec_for(DEFAULT_MODEL)

@@ -169,7 +169,7 @@ def _correct(
             faults.append(f"{place}: {field} must be {FIELDS[field][1]}, not {_shown(value)}")
     if len(faults) > found:
         return
-    key = next((each for each, known in models.items() if name in _names(each, known)), name)
+    key = next((each for each, known in models.items() if name.lower() in _lowered(each, known)), name)
     before = models.get(key, {})
     after = {**before, **entry}
     if "prices" in entry and "price_list" not in entry:
@@ -190,15 +190,19 @@ def _names(key: str, entry: Mapping[str, Any]) -> list[str]:
     return [*entry.get("ids", [key]), *entry.get("aliases", [])]
 
 
+def _lowered(key: str, entry: Mapping[str, Any]) -> list[str]:
+    return [name.lower() for name in _names(key, entry)]
+
+
 def _check_names(models: Mapping[str, Mapping[str, Any]], faults: list[str]) -> None:
     owners: dict[str, str] = {}
     for key, entry in models.items():
         for name in _names(key, entry):
-            if name in owners:
-                other = owners[name]
+            if name.lower() in owners:
+                other = owners[name.lower()]
                 where = f"twice in model {key!r}" if other == key else f"in the models {other!r} and {key!r}"
                 faults.append(f"the name {name!r} stands {where}; accepted: one model for each id and alias")
-            owners[name] = key
+            owners[name.lower()] = key
 
 
 def _checked_pixels(given: Any, faults: list[str]) -> dict[str, Any]:

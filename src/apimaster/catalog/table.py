@@ -26,12 +26,12 @@ _read: dict[str, _Table] = {}  # by the value of the variable
 
 
 def spec_for(model: str) -> ModelSpec:
-    """The spec of a model id or alias; an unknown id gets the base limits and no price.
+    """The spec of a model id or alias, in any case; an unknown id gets the base limits and no price.
 
     Raises:
         BadRequestError: ``APIMASTER_CATALOG`` names a file that can't be used.
     """
-    return _table().by_name.get(model) or ModelSpec(id=model, known=False)
+    return _table().by_name.get(model.lower()) or ModelSpec(id=model, known=False)
 
 
 def known_specs() -> tuple[ModelSpec, ...]:
@@ -53,9 +53,12 @@ def models_with_masks() -> tuple[str, ...]:
 
 
 def model_id(name: str) -> str:
-    """The id to send for a name: of several spellings of an id the caller's own; for an alias the preferred id."""
-    spec = spec_for(name)
-    return name if name in spec.ids else spec.id
+    """The id to send for a name: of several spellings of an id the caller's own; for an alias the preferred id.
+
+    The case of a name does not count: an id is sent as the table writes it.
+    """
+    spec, lowered = spec_for(name), name.lower()
+    return next((each for each in spec.ids if each.lower() == lowered), spec.id)
 
 
 def spellings(model: str) -> tuple[str, ...]:
@@ -68,7 +71,7 @@ def same_model(one: str | None, other: str | None) -> bool:
     """Whether two ids or aliases are spellings of one model."""
     if one == other:
         return True
-    return one is not None and other is not None and one in spec_for(other).names
+    return one is not None and other is not None and spec_for(one).known and spec_for(one) is spec_for(other)
 
 
 def _table() -> _Table:
@@ -96,7 +99,7 @@ def _built(document: Mapping[str, Any]) -> _Table:
         for name, ratios in document["pixels"].items()
     }
     specs = tuple(_spec(key, entry, pixels) for key, entry in document["models"].items())
-    return _Table(specs, {name: spec for spec in specs for name in spec.names})
+    return _Table(specs, {name.lower(): spec for spec in specs for name in spec.names})
 
 
 def _spec(key: str, entry: Mapping[str, Any], pixels: Mapping[str, Any]) -> ModelSpec:
