@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,7 +16,9 @@ from apimaster.catalog import (
     DEFAULT_MODEL,
     KNOWN_MODELS,
     RESOLUTIONS,
+    ModelSpec,
     fit_pixels,
+    known_specs,
     model_id,
     same_model,
     spec_for,
@@ -155,3 +161,23 @@ def test_models_that_the_table_does_not_hold_are_their_own() -> None:
     assert not same_model("a-model", "A-Model")
     assert not same_model("a-model", "nano-banana-2")
     assert not same_model(None, "a-model")
+
+
+@pytest.mark.parametrize("name", ["prices", "retired_ids", "pixel_table"])
+def test_nobody_changes_the_table_for_others(name: str) -> None:
+    spec = spec_for(DEFAULT_MODEL)
+    found = getattr(spec, name)
+    with pytest.raises(TypeError):
+        found["1K"] = Decimal(0)
+    with pytest.raises(TypeError):
+        spec.pixel_table["1:1"]["1K"] = (1, 1)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, lambda spec: pickle.loads(pickle.dumps(spec))])
+def test_a_spec_can_be_copied(make: Callable[[ModelSpec], ModelSpec]) -> None:
+    for spec in (*known_specs(), spec_for("a-model-of-tomorrow")):
+        made = make(spec)
+        assert made == spec
+        with pytest.raises(TypeError):
+            made.prices["1K"] = Decimal(0)  # type: ignore[index]
+    assert replace(spec_for(DEFAULT_MODEL), prices={"1K": Decimal(1)}).price("1K") == 1

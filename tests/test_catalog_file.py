@@ -284,3 +284,25 @@ def test_names_that_differ_in_case_only_are_one_name(write: Any) -> None:
     write({"models": {"mine": {"aliases": ["GPT-Image-2"]}}})
     with pytest.raises(BadRequestError, match="the name 'GPT-Image-2' stands in the models 'gpt-image-2' and 'mine'"):
         spec_for(DEFAULT_MODEL)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("nano-banana-2", DEFAULT_MODEL),
+        ("gemini-3.1-flash-image", DEFAULT_MODEL),
+        ("gpt-image-2", "GPT-IMAGE-2"),
+        ("mine", "Mine"),
+    ],
+)
+def test_two_entries_for_one_model_are_an_error_that_names_both(write: Any, one: str, two: str) -> None:
+    write({"models": {one: {"max_references": 3}, two: {"max_references": 4}}})
+    with pytest.raises(BadRequestError, match=f"the models {one!r} and {two!r} are one model") as caught:
+        spec_for(DEFAULT_MODEL)
+    assert caught.value.code == "bad_catalog"
+
+
+def test_an_entry_that_takes_the_name_of_an_earlier_one_is_an_error(write: Any) -> None:
+    write({"models": {"mine": {"aliases": ["yours"]}, "yours": {"max_references": 4}}})
+    with pytest.raises(BadRequestError, match="the models 'mine' and 'yours' are one model"):
+        spec_for(DEFAULT_MODEL)

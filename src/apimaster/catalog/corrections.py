@@ -136,7 +136,15 @@ def corrected(own: Mapping[str, Any], path: str) -> dict[str, Any]:
     if not isinstance(entries, dict):
         faults.append(f"models must be an object with an entry for each model, not {_shown(entries)}")
         entries = {}
+    corrected_by: dict[str, str] = {}  # the name by which the file corrects a model, by the model's key
     for name, entry in entries.items():
+        key = _key_of(models, name)
+        if key in corrected_by:
+            faults.append(
+                f"the models {corrected_by[key]!r} and {name!r} are one model, {key!r}; accepted: one entry for it"
+            )
+            continue
+        corrected_by[key] = name
         _correct(models, name, entry, pixels, path, faults)
     _check_names(models, faults)
     if faults:
@@ -169,7 +177,7 @@ def _correct(
             faults.append(f"{place}: {field} must be {FIELDS[field][1]}, not {_shown(value)}")
     if len(faults) > found:
         return
-    key = next((each for each, known in models.items() if name.lower() in _lowered(each, known)), name)
+    key = _key_of(models, name)
     before = models.get(key, {})
     after = {**before, **entry}
     if "prices" in entry and "price_list" not in entry:
@@ -184,6 +192,11 @@ def _correct(
     if unknown := [each for each in after.get("retired_ids", {}) if each not in ids]:
         faults.append(f"{place}: retired_ids holds {', '.join(unknown)}; accepted: {', '.join(ids)}")
     models[key] = after
+
+
+def _key_of(models: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """The key of the model that has this name; for another name itself."""
+    return next((each for each, known in models.items() if name.lower() in _lowered(each, known)), name)
 
 
 def _names(key: str, entry: Mapping[str, Any]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,23 @@ resolution that covers it; ``exact``: the same, if the ratio is exactly one of t
 
 EditRoute: TypeAlias = Literal["generations", "edits"]
 """The route of a request with reference images: that of all requests, or ``/images/edits``, which takes the same."""
+
+
+_MAPPINGS: Final = ("prices", "pixel_table", "retired_ids")
+
+
+def _read_only(value: Any) -> Any:
+    if isinstance(value, (dict, MappingProxyType)):
+        return MappingProxyType({name: _read_only(each) for name, each in value.items()})
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return {name: _plain(each) for name, each in value.items()} if isinstance(value, MappingProxyType) else value
+
+
+def _spec_of(values: dict[str, Any]) -> ModelSpec:
+    return ModelSpec(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +127,13 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not self.ids:
             object.__setattr__(self, "ids", (self.id,))
+        for name in _MAPPINGS:  # one table serves all callers
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold plain dictionaries, since a read-only view can't be copied."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _spec_of, ({**values, **{name: _plain(values[name]) for name in _MAPPINGS}},)
 
     @property
     def names(self) -> tuple[str, ...]:
