@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from ._images import sizes
-from .catalog import ModelSpec, Resolution, known_specs, spec_for
+from .catalog import AUTO, ModelSpec, Resolution, known_specs, spec_for
 
 # What every model of the endpoint takes beside its own fields (docs/endpoint.md, "Requests").
 _COMMON_FIELDS: Final = frozenset({"response_format", "client_reference_id", "notifications"})
@@ -120,8 +120,29 @@ def check_extra_body(extra_body: Mapping[str, Any]) -> list[Fault]:
 
 
 def models_that_take(asked: Asked) -> list[str]:
-    """The models of the table that would accept all of it, as their preferred ids."""
-    return [spec.id for spec in known_specs() if spec.retired is None and not check(spec, asked).faults]
+    """The models of the table that would accept all of it, each as an id that did not end.
+
+    Only those are named of which the table states what they take: a default of the table is no promise.
+    """
+    return [
+        spec.current_ids[0]
+        for spec in known_specs()
+        if spec.current_ids and _needed(asked) <= spec.stated and not check(spec, asked).faults
+    ]
+
+
+def _needed(asked: Asked) -> set[str]:
+    """The fields of a model's entry that say whether it takes this."""
+    ratio = asked.aspect_ratio
+    needed = {
+        "aspect_ratios": ratio is not None,
+        "auto": ratio is not None and ratio.strip().lower() == AUTO,
+        "resolutions": asked.resolution is not None,
+        "max_references": asked.references > 0,
+        "google_search": bool(asked.grounding),
+        "masks": asked.mask,
+    }
+    return {name for name, counts in needed.items() if counts}
 
 
 def advice_about(faults: Sequence[Fault], asked: Asked) -> str:

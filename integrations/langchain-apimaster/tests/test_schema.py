@@ -158,6 +158,17 @@ def test_a_toolkit_offers_only_what_its_image_model_takes(tmp_path: Path) -> Non
         APIMasterGenerateImageTool(store=tmp_path, model="nano-banana-2.1", allowed={"resolution": ["0.5K"]})
 
 
+@pytest.mark.parametrize("model", ["gpt-image-2", "doubao-seedream-5-0-pro-260628", "midjourney-v8.2", "new-model"])
+def test_a_list_that_the_catalogue_does_not_state_is_not_offered(model: str, tmp_path: Path) -> None:
+    shown = APIMasterGenerateImageTool(store=tmp_path, model=model).args
+    for name in ("aspect_ratio", "resolution"):
+        assert shown[name]["type"] == "string"
+        assert "enum" not in shown[name]
+        assert "'auto'" not in shown[name]["description"]
+    chosen = APIMasterGenerateImageTool(store=tmp_path, model=model, allowed={"resolution": ["2k"]})
+    assert chosen.args["resolution"]["enum"] == ["2K"]
+
+
 def test_a_picture_of_the_successor_by_the_tools_own_defaults(tmp_path: Path, apimaster_emulator: Emulator) -> None:
     emulator = apimaster_emulator
     tool = APIMasterGenerateImageTool(

@@ -93,6 +93,8 @@ class ModelSpec:
         resubmit_502: False where a 502 does not prove that nothing was charged, so that it must not be sent again.
         reports_usage: whether the reply to a one-shot call holds ``usage``.
         batches: whether the gateway answers with a batch, in a reply shape of its own.
+        stated: which of these its entry in the table states; the others are defaults, of which nobody knows whether
+            they hold for it.
     """
 
     id: str
@@ -123,6 +125,7 @@ class ModelSpec:
     resubmit_502: bool = True
     reports_usage: bool = False
     batches: bool = False
+    stated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -139,6 +142,11 @@ class ModelSpec:
     def names(self) -> tuple[str, ...]:
         """Everything that a caller may call it: its ids and aliases."""
         return self.ids + self.aliases
+
+    @property
+    def current_ids(self) -> tuple[str, ...]:
+        """Those of ``ids`` that did not end."""
+        return () if self.retired else tuple(each for each in self.ids if each not in self.retired_ids)
 
     @property
     def sizes(self) -> tuple[str, ...]:

@@ -113,4 +113,4 @@ def _spec(key: str, entry: Mapping[str, Any], pixels: Mapping[str, Any]) -> Mode
         fields["retired"] = date.fromisoformat(retired)
     if retired_ids := fields.get("retired_ids"):
         fields["retired_ids"] = {name: date.fromisoformat(day) for name, day in retired_ids.items()}
-    return ModelSpec(id=fields["ids"][0] if fields.get("ids") else key, **fields)
+    return ModelSpec(id=fields["ids"][0] if fields.get("ids") else key, stated=frozenset(entry), **fields)

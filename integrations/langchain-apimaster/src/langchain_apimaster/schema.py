@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, create_model, model_validator
 
 from apimaster import BadRequestError, ImageRequest
-from apimaster.catalog import DEFAULT_RESOLUTION, ModelSpec, models_with_masks, spec_for
+from apimaster.catalog import AUTO, DEFAULT_RESOLUTION, ModelSpec, models_with_masks, spec_for
 
 from .names import names_in
 
@@ -206,7 +206,7 @@ def request_arguments(
         if name in ("aspect_ratio", "resolution"):
             offered = policy.allowed.get(name, _accepted(policy.spec, name))
             # The enum is metadata of the type, because LangChain copies fields without their ``json_schema_extra``.
-            kind = Annotated[str, WithJsonSchema({"type": "string", "enum": list(offered)})]
+            kind = Annotated[str, WithJsonSchema({"type": "string", "enum": list(offered)})] if offered else str
         elif name == "n":
             counts = policy.allowed.get(name, (1, policy.max_per_call))
             kind = Annotated[int, Field(ge=min(counts), le=max(counts))]
@@ -240,8 +240,10 @@ def task_arguments() -> type[Arguments]:
 
 
 def _accepted(spec: ModelSpec, name: str) -> Sequence[str]:
-    """The values of an argument that an image model accepts; empty for one that is no list of values."""
-    return {"aspect_ratio": spec.sizes, "resolution": spec.resolutions}.get(name, ())
+    """The values of an argument that an image model accepts; empty if they are no list, or the table states none."""
+    if name == "aspect_ratio" and "aspect_ratios" in spec.stated:
+        return spec.sizes
+    return spec.resolutions if name == "resolution" and "resolutions" in spec.stated else ()
 
 
 def _built(arguments: type[Arguments]) -> type[Arguments]:
@@ -257,7 +259,7 @@ def _built(arguments: type[Arguments]) -> type[Arguments]:
 def _description(name: str, policy: ArgumentPolicy, has_folders: bool) -> str:
     if name == "aspect_ratio":
         choice = " 'auto' leaves it to the image model, which follows the first reference image."
-        return f"Width to height.{choice if policy.spec.auto else ''}"
+        return f"Width to height.{choice if AUTO in policy.allowed.get(name, _accepted(policy.spec, name)) else ''}"
     if name == "resolution":
         prices = policy.spec.prices
         offered = policy.allowed.get("resolution", policy.spec.resolutions)
