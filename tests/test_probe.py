@@ -17,6 +17,7 @@ from apimaster.cli.app import run
 from apimaster.cli.probe import purchases
 from apimaster.cli.probe.facts import FACTS, check_facts
 from apimaster.emulator import Emulator
+from apimaster.emulator.like import Likeness, RecordedReply
 from apimaster.emulator.transcript import read_transcript
 
 Probe = Callable[..., "Result"]
@@ -187,7 +188,7 @@ def test_what_passes_is_no_difference(probe: Probe, fault: str, unseen: list[str
 # --- money ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "much", "", "0.03", "1e-9"])
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "much", "", "0.03", "1e-9", "0.0375", "0.0449"])
 def test_a_limit_that_is_none(probe: Probe, text: str) -> None:
     with Emulator() as emulator:
         result = probe(emulator, "--spend", text, "--yes")
@@ -206,13 +207,90 @@ def test_nobody_can_answer(probe: Probe) -> None:
         assert not emulator.requests
 
 
-@pytest.mark.parametrize(("limit", "bought"), [("0.0375", 1), ("0.1", 2), ("$5", 3)])
+@pytest.mark.parametrize(("limit", "bought"), [("0.045", 1), ("0.1", 2), ("$5", 3)])
 def test_no_more_than_the_limit(probe: Probe, limit: str, bought: int) -> None:
     with Emulator(pictures="plain") as emulator:
         result = probe(emulator, "--spend", limit, "--yes")
         assert len(emulator.bill.charges) == bought
         assert len(result.document["purchases"]) == bought
         assert not result.states("differs")
+
+
+PRICES = ("0.0375", "0.045", "0.067")
+LIMITS = ("0.045", "0.0675", "0.07", "0.1", "0.1125", "0.12", "0.135", "0.201", "1")
+
+
+@pytest.mark.parametrize("routes", [True, False], ids=["figures", "no books"])
+@pytest.mark.parametrize("channel", ["any", "no_half_k"])
+@pytest.mark.parametrize("price", PRICES)
+def test_a_price_above_every_list_never_passes_the_limit(probe: Probe, price: str, channel: str, routes: bool) -> None:
+    """The gateway's list says $0.0375; what it charges is one of its own prices of the contract."""
+    if channel == "any" and price == "0.067":
+        price = "0.044"  # no published price of a picture at 0.5K is above $0.045
+    for limit in LIMITS:
+        like = Likeness(price=Decimal(price))
+        with Emulator(pictures="small", channel=channel, account_routes=routes, like=like, log_limit=None) as emulator:
+            result = probe(emulator, "--spend", limit, "--yes")
+            assert emulator.bill.total <= Decimal(limit)
+            assert len(emulator.bill.charges) >= (1 if channel == "any" or Decimal(limit) >= Decimal("0.067") else 0)
+            assert limit != "1" or len(emulator.bill.charges) == 3
+            assert len(emulator.bill.charges) == sum(
+                each["state"] == "delivered" for each in result.document["purchases"]
+            )
+
+
+def test_the_log_tells_the_cost_where_the_figures_do_not(probe: Probe) -> None:
+    """$0.0375 each by the log, so that the third one fits; by the dearest price it would not."""
+    with Emulator(pictures="plain") as emulator:
+        emulator.script("usage_refused", times=None)
+        probe(emulator, *BUY)
+        assert emulator.bill.total == Decimal("0.1125")
+    with Emulator(pictures="plain", log_delay=3600) as emulator:
+        emulator.script("usage_refused", times=None)
+        result = probe(emulator, *BUY)
+        assert emulator.bill.total == Decimal("0.075")
+        assert "could be $0.135, above the limit of $0.12" in result.err
+
+
+@pytest.mark.parametrize(
+    ("listed", "ratios", "bought"),
+    [(0.2, {"default": 1}, 0), (0.05, {"a": 1, "b": 3}, 0), (0.05, {"a": 1}, 2), (0.01, {"a": 0.1}, 3)],
+)
+def test_the_gateways_own_list_counts_before_the_first_purchase(
+    probe: Probe, listed: float, ratios: dict[str, float], bought: int
+) -> None:
+    row = {"model_name": "gemini-3.1-flash-image-preview", "quota_type": 1, "model_price": listed}
+    page = RecordedReply(200, {"success": True, "data": [row], "group_ratio": ratios})
+    like = Likeness(pages={("GET", "/api/pricing"): page})
+    with Emulator(pictures="plain", like=like) as emulator:
+        result = probe(emulator, *BUY)
+        assert len(emulator.bill.charges) == bought
+        assert ("above the limit of $0.12" in result.err) == (bought < 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [(503, "model_not_found", BUY), (404, "model_not_found", BUY), (413, "too_large", BUY), (404, "not_found", BUY)],
+)
+def test_a_step_sends_one_purchase_whatever_the_refusal(
+    probe: Probe, status: int, code: str, words: tuple[str, ...]
+) -> None:
+    with Emulator(pictures="plain") as emulator:
+        body = json.dumps({"error": {"message": "no", "code": code}})
+        emulator.script("reply", status=status, body=body, times=None, prompt="probe")
+        result = probe(emulator, *words)
+        sent = [each for route in ("submit", "sync") for each in emulator.requests_to(route)]
+        prompts = [each.body["prompt"] for each in sent if "(probe" in str((each.body or {}).get("prompt"))]
+        assert len(prompts) == len(set(prompts)) == 3
+        assert {each["state"] for each in result.document["purchases"]} == {"refused"}
+        assert not emulator.bill.entries
+
+
+def test_a_poll_that_is_refused_buys_nothing_again(probe: Probe) -> None:
+    with Emulator(pictures="plain") as emulator:
+        emulator.script("poll_500", status=400, times=None)
+        probe(emulator, "--spend", "0.045", "--yes")
+        assert len(emulator.bill.charges) == 1
 
 
 @pytest.mark.parametrize("fault", ["cut_after_acceptance", "proxy_504_html", "gateway_timeout_408"])

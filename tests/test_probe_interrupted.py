@@ -85,7 +85,7 @@ def stopped_at(
 def test_a_terminal_is_asked_before_anything_is_sent(answer: str, bought: int, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     with Emulator(pictures="plain", dialect="submit_as_image") as emulator:
-        words = ["-m", "apimaster.cli", "probe", "--spend", "0.04"]
+        words = ["-m", "apimaster.cli", "probe", "--spend", "0.05"]
         with forked.start(
             words,
             cwd=tmp_path,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from ...catalog import spec_for
+from ...catalog import Resolution, spec_for
 from ...emulator.transcript import Transcript
 from ...errors import BadRequestError
 from ..printing import dollars
@@ -16,6 +16,13 @@ NEXT_RESOLUTION: Final = "1K"
 """Bought where the gateway refuses 0.5K, as one of its channels does; the list price is the same."""
 REFUSED: Final = "half_k"
 """The step of a purchase at 0.5K that was refused."""
+DEAREST_KNOWN: Final = {
+    "0.5K": Decimal("0.045"),
+    "1K": Decimal("0.067"),
+    "2K": Decimal("0.101"),
+    "4K": Decimal("0.151"),
+}
+"""US dollars: the highest published price of a picture by resolution (docs/endpoint.md, "Price")."""
 ASPECT_RATIO: Final = "1:1"
 PLAN: Final = {
     "submit": "one picture by submit",
@@ -38,25 +45,30 @@ class Plan:
     price: Decimal
     steps: tuple[str, ...]
 
+    def dearest(self, resolution: Resolution, *seen: Decimal | None) -> Decimal:
+        """US dollars: what a picture may cost, by the dearest price known and those that were seen."""
+        return max(self.price, DEAREST_KNOWN[resolution], *(each for each in seen if each is not None))
+
 
 def plan_for(limit: Decimal, model: str) -> Plan:
     """As many of the purchases as the limit allows.
 
     Raises:
-        BadRequestError: the limit is below the price of one picture, or the price is not known.
+        BadRequestError: the limit is below what one picture may cost, or the price is not known.
     """
     prices = [spec_for(model).price(each) for each in (RESOLUTION, NEXT_RESOLUTION)]
     known = [each for each in prices if each is not None]
     if len(known) < len(prices):
         raise BadRequestError(f"the price of {model} is not known, so a limit can't be kept")
     price = max(known)
-    steps = tuple(PLAN)[: int(limit / price)]
-    if not steps:
+    plan = Plan(limit, price, tuple(PLAN)[: min(len(PLAN), int(limit / price))])
+    dearest = plan.dearest(RESOLUTION)
+    if limit < dearest:
         raise BadRequestError(
-            f"--spend {limit} is less than one picture costs ({dollars(price)})",
-            advice=f"With --spend {price * len(PLAN)} the probe buys {len(PLAN)} pictures; without --spend it is free.",
+            f"--spend {limit} is less than one picture may cost ({dollars(dearest)})",
+            advice=f"--spend {dearest * len(PLAN)} is enough for {len(PLAN)} pictures; without --spend it is free.",
         )
-    return Plan(limit, price, steps)
+    return plan
 
 
 def bought_at(transcript: Transcript) -> str:

@@ -1,8 +1,12 @@
 """The purchases of a probe: one picture by submit, one in one shot, one edit of an uploaded picture.
 
 Each is sent once, whatever happens. Before it goes out, the transcript says so; as soon as there is a task, its id is
-printed and written. The probe counts the list price, or what the account's own books say if that is more, and stops
-before the sum could pass the limit.
+printed and written.
+
+A picture may cost more than the list says, so before each purchase, and before its repeat at another resolution, the
+probe takes the dearest of all prices that are known for it: the catalogue's, the gateway's public list with the highest
+ratio of an account group, every published one, and what a picture of this probe has cost. What was bought counts by the
+account's own figures, or by the usage log; if neither tells, at that dearest price.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ from decimal import Decimal
 from typing import Final
 
 from ...account import Charge
-from ...catalog import Resolution
+from ...catalog import Resolution, spellings
 from ...emulator.transcript import Purchase
 from ...errors import APIMasterError, DownloadError, InsufficientBalanceError, OutcomeUnknownError
+from ...pricing import PriceList
 from ...results import GeneratedImage, ImageResult, Progress, Task
 from ..printing import dollars, print_message
 from .free_calls import read_log
@@ -41,8 +46,9 @@ class Shop:
         self._model = session.file.transcript.model
         self._nonce = secrets.token_hex(4)
         self._used_before = self._used_now = self._used("account_before_purchases")
-        self._dearest = plan.price
-        self._bought = 0
+        self._listed = self._price_list()
+        self._seen = Decimal(0)
+        self._spent = Decimal(0)
         self._resolution: Resolution = RESOLUTION
         self.tasks: list[Task] = []
         """What is paid for and not here yet."""
@@ -65,7 +71,7 @@ class Shop:
                 break
             goes_on = self._buy(step)
             if self._half_k_refused(step):
-                goes_on = self._buy(step)
+                goes_on = self._affordable(step) and self._buy(step)
             self._count(step)
             if not goes_on:
                 break
@@ -83,24 +89,54 @@ class Shop:
             return self._session.waiter.account().used
         return None
 
+    def _price_list(self) -> PriceList | None:
+        with self._session.step("price_list"), contextlib.suppress(APIMasterError):
+            return self._session.waiter.price_list(model=self._model)
+        return None
+
+    def _may_cost(self) -> Decimal:
+        """US dollars: the dearest price of the next picture that anything known tells."""
+        listed = None
+        if self._listed is not None and (found := self._listed.find(self._model, *spellings(self._model))) is not None:
+            listed = found.price(self._resolution)
+        if listed is not None and self._listed is not None:
+            listed *= max([Decimal(1), *self._listed.group_ratios.values()])
+        return self._plan.dearest(self._resolution, listed, self._seen)
+
     def _count(self, step: str) -> None:
         """Count a purchase that was or may have been charged, and learn its price."""
-        if any(each.step == step and each.state == "refused" for each in self._session.file.transcript.purchases):
+        bought = next((each for each in self._session.file.transcript.purchases if each.step == step), None)
+        if bought is None or bought.state == "refused":
             return
-        self._bought += 1
         before, self._used_now = self._used_now, self._used(f"account_after_{step}")
-        if before is not None and self._used_now is not None:
-            self._dearest = max(self._dearest, self._used_now - before)
+        cost = None if before is None or self._used_now is None else self._used_now - before
+        if cost is None:
+            cost = self._logged(step)
+        if cost is not None and (cost > 0 or (cost == 0 and bought.state == "failed")):
+            self._seen = max(self._seen, cost)
+        else:
+            cost = self._may_cost()
+        self._spent += cost
+
+    def _logged(self, step: str) -> Decimal | None:
+        """US dollars that the usage log says a step was charged; None if it does not tell."""
+        found = [each.cost for each in self._charges_of(step, read_log(self._session))]
+        return sum(found, Decimal(0)) if found else None
+
+    def _charges_of(self, step: str, charges: Sequence[Charge]) -> list[Charge]:
+        own = self._session.redactor.own_prompts
+        return [each for each in charges if each.kind == "charge" and own.get(each.prompt or "") == step]
 
     def _affordable(self, step: str) -> bool:
-        spent = self._plan.price * self._bought
+        spent = self._spent
         if self._used_now is not None and self._used_before is not None:
             spent = max(spent, self._used_now - self._used_before)
-        expected = spent + self._dearest
+        price = self._may_cost()
+        expected = spent + price
         if expected <= self._plan.limit:
             return True
         print_message(
-            f"{PLAN[step]}: not bought. A picture costs {dollars(self._dearest)} here, so the sum could be "
+            f"{PLAN[step]}: not bought. At {self._resolution} it may cost {dollars(price)} here, so the sum could be "
             f"{dollars(expected)}, above the limit of {dollars(self._plan.limit)}."
         )
         return False
@@ -118,11 +154,7 @@ class Shop:
         for purchase in self._session.file.transcript.purchases:
             if purchase.state != "unknown":
                 continue
-            found = [
-                each
-                for each in charges
-                if each.kind == "charge" and self._session.redactor.own_prompts.get(each.prompt or "") == purchase.step
-            ]
+            found = self._charges_of(purchase.step, charges)
             if not found:
                 print_message(f"{PLAN[purchase.step]}: the log shows no charge for it so far.")
             for charge in found:
@@ -131,14 +163,15 @@ class Shop:
                     self._note_task(purchase, Task(id=charge.task_id, model=self._model))
 
     def _half_k_refused(self, step: str) -> bool:
-        """Whether the purchase was refused for its resolution, so that the next one may cost the same and pass."""
+        """Whether the purchase may have been refused for its resolution, so that the next one may pass."""
         file = self._session.file
-        refused = [each for each in file.transcript.exchanges if each.step == step and each.status == 400]
-        if not refused or self._resolution != RESOLUTION:
+        answered = [each for each in file.transcript.exchanges if each.step == step and each.status == 400]
+        refused = [each for each in file.transcript.purchases if each.step == step and each.state == "refused"]
+        if not answered or not refused or self._resolution != RESOLUTION:
             return False
         self._resolution = NEXT_RESOLUTION
         file.rename(step, REFUSED)
-        print_message(f"  {RESOLUTION} may be what was refused: once more at {NEXT_RESOLUTION}, at the same price")
+        print_message(f"  {RESOLUTION} may be what was refused: once more at {NEXT_RESOLUTION}, at the same list price")
         return True
 
     # --- purchases ------------------------------------------------------------------------------------------

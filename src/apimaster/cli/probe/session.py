@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -46,13 +47,21 @@ def _progress(what: str) -> Iterator[None]:
         teller.join()
 
 
+class _Buyer(APIMaster):
+    """A client that sends a purchase once in one form: that the gateway refuses it is a fact, too."""
+
+    def __init__(self, key: Any, **settings: Any) -> None:
+        super().__init__(key, **settings)
+        self._context = dataclasses.replace(self._context, repeats=False)
+
+
 class Session:
     """A client whose requests are recorded, and raw requests where the client would send none of that shape.
 
     Use it as a context manager.
 
     Attributes:
-        buyer: repeats nothing, so that a purchase is sent once.
+        buyer: repeats nothing, in no other form either, so that a purchase is sent once.
         waiter: waits and downloads, which costs nothing and may be repeated.
 
     Raises:
@@ -71,7 +80,7 @@ class Session:
         # A ledger would take the pictures of a probe for those of somebody else's purchases.
         ledger = _IN_MEMORY if os.environ.get(LEDGER_VARIABLE) else None
         settings: dict[str, Any] = {"base_url": self.base_url, "http_client": self._http, "ledger": ledger}
-        self.buyer = APIMaster(key, max_retries=0, **settings)
+        self.buyer = _Buyer(key, max_retries=0, **settings)
         self.waiter = APIMaster(key, **settings)
 
     def __enter__(self) -> Session:

@@ -44,8 +44,8 @@ def plan_lines(plan: Plan) -> list[str]:
     return [
         "The probe buys, at list prices:",
         *(f"  {line}" for line in lines),
-        f"Together {dollars(total)}; the limit is {dollars(plan.limit)}. After each purchase the probe reads what was",
-        "really charged, if the gateway tells, and stops before the sum could pass the limit.",
+        f"Together {dollars(total)}; the limit is {dollars(plan.limit)}. A picture may cost more than the list says:",
+        "before each purchase the probe counts the dearest known price, and stops before the sum could pass the limit.",
     ]
 
 
