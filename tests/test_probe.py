@@ -377,6 +377,7 @@ def test_a_wrong_key(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
         result = probe(emulator, *BUY)
         assert result.code == 3
         assert [each.route for each in emulator.requests] == ["models"]
+        assert not result.path.exists()  # the same command line works with the right key
 
 
 def test_no_gateway(probe: Probe) -> None:
@@ -385,6 +386,8 @@ def test_no_gateway(probe: Probe) -> None:
         emulator.gateway.port = 9
         result = probe(emulator)
         assert result.code == 5
+        assert not result.path.exists()
+        assert "What was recorded" not in result.err
 
 
 def test_a_file_that_exists_is_kept(probe: Probe, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ..printing import print_json, print_message, print_result
 from ..resume import CommandStopped, ResumeCommand
 from .fact import Outcome
 from .facts import check_facts
-from .free_calls import make_free_calls, read_log
+from .free_calls import FIRST_STEP, make_free_calls, read_log
 from .plan import Plan, plan_for
 from .purchases import Shop
 from .session import Session
@@ -87,8 +87,9 @@ def _run(file: TranscriptFile, plan: Plan | None, base_url: str | None) -> Shop 
                 shop = Shop(session, plan)
                 shop.buy_all()
     except (KeyboardInterrupt, APIMasterError) as fault:
-        if not file.transcript.exchanges:
-            file.path.unlink(missing_ok=True)  # nothing was sent, so there is nothing to keep
+        if all(each.step == FIRST_STEP for each in file.transcript.exchanges):
+            # A wrong key, or no gateway: nothing to keep, and the file must not be in the way of the next try.
+            file.path.unlink(missing_ok=True)
         else:
             print_message(f"What was recorded is in {file.path}")
         tasks = enumerate([] if shop is None else shop.tasks)

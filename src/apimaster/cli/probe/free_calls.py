@@ -25,6 +25,8 @@ from ...errors import APIConnectionError, APIMasterError, AuthenticationError
 from .kept import FAMILIES
 from .session import Session
 
+FIRST_STEP: Final = "models"
+"""The call that shows whether the gateway can be reached and takes the key."""
 NO_SUCH_MODEL: Final = "apimaster-probe-no-such-model"
 NO_SUCH_TASK: Final = "task_00000000000000000000000000"
 _NOBODYS_KEY: Final = "sk-apimaster-probe-not-a-key"
@@ -37,7 +39,7 @@ def make_free_calls(session: Session) -> None:
         APIConnectionError: the gateway can't be reached at all.
         AuthenticationError: it refuses the key.
     """
-    with session.step("models", "the list of models"):
+    with session.step(FIRST_STEP, "the list of models"):
         ids = _models(session)
     model = next((each for each in spellings(DEFAULT_MODEL) if each in ids), DEFAULT_MODEL)
     session.file.transcript.model = model
