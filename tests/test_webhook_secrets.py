@@ -6,13 +6,14 @@ import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apimaster.errors import BadRequestError
-from apimaster.webhooks import parse_webhook, read_secrets, sign
+from apimaster.webhooks import WebhookVerificationError, parse_webhook, read_secrets, sign
 from apimaster.webhooks.secrets import NewSecret, SecretFile
 
 NOW = 1_790_000_000.0
@@ -54,6 +55,52 @@ def test_a_rotation_that_names_no_previous_key_ends_all_earlier_ones(path: Path)
     assert list(read_secrets(path, now=NOW)) == ["k1", "k2"]
     SecretFile(path).save(NewSecret("whep_1", "k3", "whsec-3", rotated=True, previous_valid_until=NOW + 500))
     assert list(read_secrets(path, now=NOW + 400)) == ["k2", "k3"]
+
+
+BODY = b'{"id": "evt_1", "type": "task.failed"}'
+DAY = 86400.0
+
+
+@pytest.mark.parametrize(
+    "key_ids", [("", "k2", "k3"), ("", "", ""), ("k1", "", "k3"), ("k1", "k2", ""), ("", "k2", "")]
+)
+@pytest.mark.parametrize("previous", [None, "k1", "another"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_after_a_rotation_every_other_secret_has_an_end(
+    path: Path, key_ids: tuple[str, ...], previous: str | None, ends: bool
+) -> None:
+    """Whatever key ids the gateway names in its replies, and whatever it signs its deliveries with."""
+    begun = time.time()
+    SecretFile(path).save(NewSecret("whep_1", key_ids[0], "whsec-1"))
+    for number in (2, 3):
+        until = begun + DAY if ends else None
+        SecretFile(path).save(
+            NewSecret(
+                *("whep_1", key_ids[number - 1], f"whsec-{number}"),
+                rotated=True,
+                previous_key_id=previous,
+                previous_valid_until=until,
+            )
+        )
+    within, after = begun + DAY - 60, time.time() + DAY + 600
+    assert sorted(read_secrets(path, now=within).values()) == ["whsec-1", "whsec-2", "whsec-3"]
+    assert list(read_secrets(path, now=after).values()) == ["whsec-3"]
+    for number, key_id in enumerate(key_ids, 1):
+        for signed_as in {key_id, key_id or "kx"}:
+            headers = sign(BODY, f"whsec-{number}", timestamp=int(within), key_id=signed_as)
+            assert parse_webhook(BODY, headers, read_secrets(path, now=within), now=within).id == "evt_1"
+            late = sign(BODY, f"whsec-{number}", timestamp=int(after), key_id=signed_as)
+            if number == 3:
+                assert parse_webhook(BODY, late, read_secrets(path, now=after), now=after).id == "evt_1"
+            else:
+                with pytest.raises(WebhookVerificationError):
+                    parse_webhook(BODY, late, read_secrets(path, now=after), now=after)
+
+
+def test_the_same_secret_again_is_no_second_one(path: Path) -> None:
+    for rotated in (False, True):
+        SecretFile(path).save(NewSecret("whep_1", "", "whsec-1", rotated=rotated))
+    assert read_secrets(path) == {"": "whsec-1"}
 
 
 def test_a_rotation_into_a_new_file(path: Path) -> None:

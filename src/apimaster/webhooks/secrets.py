@@ -29,6 +29,9 @@ from .arguments import shown
 ON_THE_WAY: Final = 300.0
 """Seconds for which a secret still counts after its end: a delivery may be as old as ``DEFAULT_TOLERANCE``."""
 
+REPLACED_FOR: Final = 24 * 3600.0
+"""Seconds for which a replaced secret stays valid (docs/endpoint.md), if the gateway's reply names no end."""
+
 _MAX_BYTES: Final = 64 * 1024
 _FORM: Final = 'a JSON object of key ids and secrets such as {"key_1": "…"}, or one line with the secret'
 _SAVE_ELSEWHERE: Final = "Name another file."
@@ -53,7 +56,7 @@ def read_secrets(path: str | os.PathLike[str], *, now: float | None = None) -> d
 
     Args:
         path: a file that ``create`` or ``rotate`` wrote, that holds ``{"key id": "secret"}``, or nothing but a secret;
-            that one has the key id ``""``, which stands for any.
+            that one has the key id ``""``, which stands for any, as blanks do.
         now: unix seconds, instead of this machine's clock.
 
     Raises:
@@ -100,7 +103,7 @@ class SecretFile:
             ) from None
 
     def save(self, new: NewSecret) -> None:
-        """Add a secret to those of the same endpoint, and write when the one before it ends.
+        """Add a secret to those of the same endpoint, and write when those before it end, whatever their key ids.
 
         Raises:
             BadRequestError: the file holds something else by now.
@@ -108,12 +111,7 @@ class SecretFile:
         """
         with _locked(os.path.dirname(self.path)):
             stored = self._mine(new.endpoint_id if new.rotated else None)
-            entries = dict(stored.entries)
-            replaced = list(entries) if new.previous_key_id is None else [new.previous_key_id]
-            for key_id in replaced:
-                if key_id in entries and entries[key_id][1] is None:
-                    entries[key_id] = (entries[key_id][0], new.previous_valid_until)
-            entries[new.key_id] = (new.secret, None)
+            entries = _with_new(stored.entries, new)
             content: dict[str, Any] = {"endpoint_id": new.endpoint_id, "url": new.url or stored.url}
             content["secrets"] = {
                 key_id: {"secret": secret} if valid_until is None else {"secret": secret, "valid_until": valid_until}
@@ -142,6 +140,23 @@ class _Stored:
     entries: Mapping[str, tuple[str, float | None]] = field(default_factory=dict, repr=False)
     endpoint_id: str | None = None
     url: str | None = None
+
+
+def _with_new(entries: Mapping[str, tuple[str, float | None]], new: NewSecret) -> dict[str, tuple[str, float | None]]:
+    """All secrets of an endpoint after it got a new one: every other one has an end."""
+    end = time.time() + REPLACED_FOR if new.previous_valid_until is None else new.previous_valid_until
+    found: dict[str, tuple[str, float | None]] = {}
+    for key_id, (secret, until) in entries.items():
+        found[key_id] = (secret, end if until is None else until)
+    old = found.pop(new.key_id, None)
+    if old is not None and old[0] != new.secret:
+        # The gateway names no keys. Blanks stand for any key as "" does, so the old secret is kept under some.
+        blank = " "
+        while blank in found:
+            blank += " "
+        found[blank] = old
+    found[new.key_id] = (new.secret, None)
+    return found
 
 
 def _checked(name: str, path: str | os.PathLike[str]) -> str:
