@@ -341,9 +341,33 @@ def test_a_look_at_a_task(command: Any, monkeypatch: pytest.MonkeyPatch) -> None
         assert Task.model_validate(command("task", bad.id, "--json").document).status == "failed"
 
 
+@pytest.mark.parametrize(
+    ("model", "use"),
+    [("nope", "Use another model"), ("gpt-image-2", "Use another model"), (None, "gemini-nano-banana")],
+)
+@pytest.mark.apimaster_emulator(models=("midjourney-v8.2",))
+def test_a_model_that_is_not_offered(command: Any, emulator: Emulator, model: str | None, use: str) -> None:
+    words = ["generate", PROMPT, *(["--model", model] if model else [])]
+    printed = command(*words)
+    assert printed.code == 2
+    assert use in printed.err
+    assert "`apimaster models` lists what the gateway offers." in printed.err
+    assert "doctor" not in printed.err
+    error = command(*words, "--json").document["error"]
+    assert (error["code"], error["exit_code"], error["billed"]) == ("model_not_found", 2, "no")
+    assert "doctor" not in error["advice"]
+    assert not emulator.bill.entries
+
+
+def test_a_404_of_a_wrong_base_url_stays_unreachable(command: Any, emulator: Emulator) -> None:
+    for words in (["generate", PROMPT, "--mode", "sync"], ["task", "task_1"]):
+        printed = command(*words, "--base-url", f"{emulator.base_url.removesuffix('/v1')}/v2")
+        assert printed.code == 5
+
+
 def test_an_unknown_task(command: Any, emulator: Emulator) -> None:
     printed = command("task", "task_unknown", "--wait")
-    assert printed.code == 5
+    assert printed.code == 2
     assert "Check the id task_unknown" in printed.err
     assert "To pick it up" not in printed.err
     error = command("task", "task_unknown", "--json").document["error"]

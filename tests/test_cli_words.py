@@ -50,6 +50,18 @@ def test_every_error_has_an_exit_code() -> None:
     assert {kind.__name__: exit_codes.exit_code(kind("x")) for kind in all_errors()} == EXPECTED
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        *(("model_not_found", 2), ("task_not_exist", 2), ("webhook_endpoint_not_found", 2)),
+        *(("webhook_event_not_found", 2), ("invalid_url", 5), ("", 5), (None, 5)),
+    ],
+)
+def test_an_unknown_id_is_a_fault_of_the_command_line(code: str | None, expected: int) -> None:
+    assert exit_codes.exit_code(errors.NotFoundError("x", status_code=404, code=code)) == expected
+    assert exit_codes.exit_code(errors.NotFoundError("x", status_code=404, code=code, billed="maybe")) == 7
+
+
 @pytest.mark.parametrize("kind", all_errors())
 @pytest.mark.parametrize("billed", ["maybe", "yes"])
 def test_what_may_be_paid_for_ends_with_7_whatever_its_class(kind: type[errors.APIMasterError], billed: str) -> None:

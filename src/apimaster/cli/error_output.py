@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..results import ImageFailure
 from ..settings import KEY_VARIABLES, WHERE_TO_GET_A_KEY
-from .exit_codes import BUG, INTERRUPTED, USAGE, exit_code
+from .exit_codes import BUG, INTERRUPTED, UNKNOWN_IDS, USAGE, exit_code
 from .printing import print_json, print_message
 from .resume import CommandStopped
 
@@ -79,6 +79,8 @@ def command_advice(error: APIMasterError, *, resume_with: str = "") -> str:
         return f"It is safe to run the same command again {later}."
     if isinstance(error, AuthenticationError) and error.status_code is None:
         return f"{HOW_TO_SET_A_KEY} {_WHICH_KEY}"  # there is no usable key here: the command did not ask the gateway
+    if isinstance(error, NotFoundError) and error.code in UNKNOWN_IDS and error.has_own_advice:
+        return error.advice  # it names what to use instead of this id
     return next((advice for kind, advice in _ADVICE_IF_FREE if isinstance(error, kind)), error.advice)
 
 

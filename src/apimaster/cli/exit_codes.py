@@ -35,6 +35,11 @@ UNKNOWN: Final = 7
 DIFFERS: Final = 8
 INTERRUPTED: Final = 130
 
+UNKNOWN_IDS: Final = frozenset(
+    {"model_not_found", "task_not_exist", "webhook_endpoint_not_found", "webhook_event_not_found"}
+)
+"""Codes of a `NotFoundError` that is about an id of the command line. Any other 404 may be that of a wrong base URL."""
+
 _CODES: Final[tuple[tuple[type[APIMasterError], int], ...]] = (
     (BadRequestError, USAGE),
     (AuthenticationError, KEY),
@@ -53,6 +58,8 @@ def exit_code(error: APIMasterError) -> int:
     """The exit code for an error that ended a command."""
     if error.billed != "no":
         return UNKNOWN
+    if isinstance(error, NotFoundError) and error.code in UNKNOWN_IDS:
+        return USAGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
