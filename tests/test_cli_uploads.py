@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from large_pictures import padded_files, padded_png
 
@@ -122,3 +123,62 @@ def test_the_emulators_own_options(command: Any, emulator: Emulator) -> None:
         code, _, err = command("emulator", "--port", "0", *words)
         assert code == 2
         assert name in err
+
+
+# --- apimaster upload -------------------------------------------------------------------------------------
+
+
+def test_upload_prints_a_url_a_line_that_is_good_as_a_reference(command: Any, emulator: Emulator) -> None:
+    names = [f"{number}.png" for number in range(6)]
+    for number, name in enumerate(names):
+        Path(name).write_bytes(padded_png(2_000 + number))
+    code, out, err = command("upload", *names)
+    assert (code, err) == (0, "")
+    urls = out.splitlines()
+    assert len(set(urls)) == 6
+    code, out, _ = command("upload", *names, "--json")
+    found = json.loads(out)["uploads"]
+    assert [each["path"] for each in found] == names
+    assert not emulator.bill.entries
+    words = [word for url in urls for word in ("--ref", url)]
+    code, _, err = command("generate", "a boat", *words)
+    assert code == 0, err
+    assert kinds(emulator) == [["upload"] * 6]
+    sizes = [len(httpx.get(url, trust_env=False).content) for url in urls]
+    assert sizes == [Path(name).stat().st_size for name in names]  # in the order of the paths
+
+
+@pytest.mark.parametrize("bad", ["missing.png", "page.html", "folder", ""])
+def test_upload_refuses_what_is_no_picture_before_it_sends_any(command: Any, emulator: Emulator, bad: str) -> None:
+    Path("a.png").write_bytes(padded_png(2_000))
+    Path("page.html").write_text("<!doctype html><p>no picture")
+    Path("folder").mkdir()
+    code, out, err = command("upload", "a.png", bad)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ")
+    code, out, _ = command("upload", "a.png", bad, "--json")
+    assert (code, json.loads(out)["error"]["exit_code"]) == (2, 2)
+    assert not emulator.requests
+
+
+def test_upload_names_what_was_uploaded_if_another_one_fails(command: Any, emulator: Emulator) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        Path(name).write_bytes(padded_png(2_000 + ord(name[0])))
+    emulator.script("upload_400")
+    code, out, err = command("upload", "a.png", "b.png", "c.png")
+    assert (code, out) == (2, "")
+    assert err.count("Uploaded: ") == 2
+    assert err.splitlines()[-1].startswith("Error: ")
+
+
+def test_upload_without_a_path_is_refused(command: Any, emulator: Emulator) -> None:
+    code, out, err = command("upload")
+    assert (code, out) == (2, "")
+    assert "PATH" in err
+
+
+def test_upload_to_a_gateway_that_does_not_take_it(command: Any, emulator: Emulator) -> None:
+    Path("a.png").write_bytes(padded_png(2_000))
+    code, out, err = command("upload", "a.png", "--base-url", f"{emulator.base_url.removesuffix('/v1')}/v2")
+    assert (code, out) == (5, "")
+    assert "Nothing was charged." in err

@@ -202,3 +202,27 @@ def test_a_secret_that_can_not_be_saved_is_printed(
     code, out, err = command("create", PUBLIC, "--save-secret", "hooks.json")
     assert (code, out.startswith("signing secret: whsec_")) == (6, True)
     assert "No space left on device" in err
+
+
+@pytest.mark.parametrize("mode", ["async", "sync", "auto"])
+def test_generate_with_a_webhook(
+    emulator: Emulator, receiver: Receiver, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    with APIMaster() as client:
+        made = client.webhooks.create(receiver.url)
+        endpoint = client.webhooks.verify(made.endpoint.id)
+    words = ["--webhook", endpoint.id, "--client-reference-id", "order-17", "--mode", mode]
+    code = run(["generate", "a boat", *words, "-o", "boat.png"])
+    assert code == 0, capsys.readouterr().err
+    sent = [each for route in ("sync", "submit") for each in emulator.requests_to(route)]
+    assert [each.body["notifications"]["webhook"]["endpoint_id"] for each in sent] == [endpoint.id]
+    assert [each.body["client_reference_id"] for each in sent] == ["order-17"]
+
+
+@pytest.mark.parametrize("endpoint", ["whep_none", "", "https://example.com/hooks"])
+def test_generate_with_an_endpoint_that_is_none(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str], endpoint: str
+) -> None:
+    assert run(["generate", "a boat", "--webhook", endpoint]) == 2
+    assert not emulator.bill.entries
+    assert "Error: " in capsys.readouterr().err

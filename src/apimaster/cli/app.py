@@ -32,6 +32,7 @@ from .probe.app import probe
 from .resume import CommandStopped
 from .signals import stop_signals
 from .task import task
+from .upload import upload
 from .webhooks.app import register as register_webhooks
 
 # Newer versions of typer contain a copy of click, older ones use the package: this is the class in both.
@@ -45,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, task, account, models, cost, emulator, doctor, probe):
+for _command in (generate, upload, task, account, models, cost, emulator, doctor, probe):
     app.command()(_command)
 register_batch(app)
 register_ledger(app)

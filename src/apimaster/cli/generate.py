@@ -65,6 +65,14 @@ def generate(
     google_image_search: Annotated[
         bool, typer.Option("--google-image-search", help="Ground it in an image search.")
     ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option("--webhook", metavar="ENDPOINT", help="A verified endpoint, whep_…, that is told of the end."),
+    ] = None,
+    client_reference_id: Annotated[
+        str | None,
+        typer.Option("--client-reference-id", metavar="TEXT", help="Your own reference, which the webhook repeats."),
+    ] = None,
     model: options.Model = None,
     out: options.Out = ".",
     timeout: options.Timeout = None,
@@ -95,6 +103,8 @@ def generate(
         # On the wire, absent is not the same as false: a switch that is not set sends nothing.
         "google_search": google_search or None,
         "google_image_search": google_image_search or None,
+        "webhook": webhook,
+        "client_reference_id": client_reference_id,
     }
     request = ImageRequest.build(_prompt_of(prompt, prompt_file), fields)
     if emulator and (ledger, idempotency_key, budget) != (None, None, None):
