@@ -223,7 +223,7 @@ def test_files_without_a_valid_secret(path: Path, content: bytes) -> None:
 
 
 def test_no_file(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadRequestError, match="there is no webhook secret in"):
+    with pytest.raises(BadRequestError, match="there is no file"):
         read_secrets(path)
     with pytest.raises(BadRequestError, match="can't be read"):
         read_secrets(tmp_path)

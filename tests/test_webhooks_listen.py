@@ -169,11 +169,37 @@ def test_a_failing_command_is_answered_with_500_until_it_is_given_up(tmp_path: P
     assert (tmp_path / "runs").read_text() == "xxxx"
 
 
-@pytest.mark.parametrize("command", ["/nowhere/to/be/found", "."])
-def test_a_command_that_cannot_be_run_is_a_failure(tmp_path: Path, command: str) -> None:
-    with listening(tmp_path, "--exec", command) as listener:
-        assert listener.deliver(event("task_1")) == 500
-        assert "can't be run" in listener.err.readline()
+@pytest.mark.parametrize("command", ["/nowhere/to/be/found", ".", "no-such-program --flag", "", "'open", "plain.txt"])
+def test_a_command_that_is_none_is_refused_at_the_start(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, SECRET)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.txt").write_text("not a program")
+    assert run(["webhooks", "listen", "--port", "0", "--exec", command]) == 2
+    printed = capsys.readouterr().err
+    assert "--exec" in printed
+    assert "Name a program" in printed
+    assert "Correct the request" not in printed
+
+
+def test_a_command_that_can_no_longer_be_run_is_no_attempt(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    text = "#!/bin/sh\necho >> runs\n"
+
+    def install() -> None:
+        tool.write_text(text)
+        tool.chmod(0o755)
+
+    install()
+    with listening(tmp_path, "--exec", str(tool), "--attempts", "2") as listener:
+        tool.unlink()
+        for _ in range(4):  # more than --attempts: the event is not given up
+            assert listener.deliver(event("task_1", event_id="evt_1")) == 500
+            assert "can't be run" in listener.err.readline()
+        install()
+        assert listener.deliver(event("task_1", event_id="evt_1")) == 200
+    assert (tmp_path / "runs").read_text() == "\n"
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:

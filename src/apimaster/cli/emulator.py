@@ -97,7 +97,10 @@ def emulator(
             f"{dollars(bill.total)} at the gateway, nothing here."
         )
     except OSError as fault:
-        raise BadRequestError(f"port {port} can't be used: {fault.strerror or fault}") from None
+        raise BadRequestError(
+            f"port {port} can't be used: {fault.strerror or fault}",
+            advice="Name another --port (0 takes any free one), or end the program that listens there.",
+        ) from None
     return OK
 
 

@@ -65,6 +65,10 @@ def read_secrets(path: str | os.PathLike[str], *, now: float | None = None) -> d
     """
     place = _checked("the file of webhook secrets", path)
     stored = _read(place)
+    if stored is None and not os.path.exists(place):
+        raise BadRequestError(
+            f"there is no file {place}", advice="Name the file that holds the webhook secrets of the endpoint."
+        )
     if stored is None or not stored.entries:
         raise BadRequestError(f"there is no webhook secret in {place}", advice=f"Accepted: {_FORM}.")
     moment = time.time() if now is None else now

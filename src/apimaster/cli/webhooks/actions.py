@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SECRET_VARIABLE: Final = "APIMASTER_WEBHOOK_SECRET"  # noqa: S105  # the name of a variable
 
+_EXEC_TAKES: Final = "Name a program on the PATH or its path, with its arguments, in one pair of quotes."
 _END_TIME: Final = 5.0  # seconds between SIGTERM and SIGKILL
 _LONGEST_VALUE: Final = 4096  # characters of an environment variable: all of them share a few hundred kilobytes
 
@@ -42,7 +44,15 @@ class Delivery:
 
 
 class ActionFailed(Exception):
-    """The event was not handled, for the reason that this says."""
+    """The event was not handled, for the reason that this says.
+
+    Attributes:
+        counts: whether it was an attempt. If the command could not even be started, no event is given up for that.
+    """
+
+    def __init__(self, reason: str, *, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.counts = counts
 
 
 class Action(Protocol):
@@ -81,14 +91,16 @@ class CommandAction:
         """``command`` is split as a shell would, and run without one; ``timeout`` is in seconds.
 
         Raises:
-            BadRequestError: it can't be split, or is empty.
+            BadRequestError: it can't be split, is empty, or names no program.
         """
         try:
             self._words = shlex.split(command)
         except ValueError as fault:
-            raise BadRequestError(f"--exec can't be read as a command: {fault}") from None
+            raise BadRequestError(f"--exec can't be read as a command: {fault}", advice=_EXEC_TAKES) from None
         if not self._words:
-            raise BadRequestError("--exec is empty")
+            raise BadRequestError("--exec is empty", advice=_EXEC_TAKES)
+        if shutil.which(self._words[0]) is None:
+            raise BadRequestError(f"--exec: {self._words[0]!r} is no program that can be run", advice=_EXEC_TAKES)
         self._timeout = timeout
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -101,7 +113,7 @@ class CommandAction:
                 start_new_session=True,  # so that Ctrl-C stops the receiver, and the command ends its work
             )
         except (OSError, ValueError) as fault:
-            raise ActionFailed(f"{self._words[0]} can't be run: {fault}") from None
+            raise ActionFailed(f"{self._words[0]} can't be run: {fault}", counts=False) from None
         try:
             await asyncio.wait_for(process.communicate(delivery.body), self._timeout)
         except asyncio.TimeoutError:

@@ -116,6 +116,19 @@ class HandledEvents:
         """
         return self._end(event_id, "failed")
 
+    def not_tried(self, event_id: str) -> None:
+        """Note that handling an event did not even begin, so that it was no attempt.
+
+        Raises:
+            sqlite3.Error: the file can't be written.
+        """
+        with self._changes() as database:
+            database.execute(
+                "UPDATE events SET state = 'failed', changed = ?, claimed_until = 0, attempts = MAX(attempts - 1, 0) "
+                "WHERE id = ?",
+                (time.time(), event_id),
+            )
+
     def start_over(self, event_id: str) -> None:
         """Count the attempts at an event anew.
 

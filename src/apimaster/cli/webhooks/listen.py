@@ -95,7 +95,10 @@ def _run(
     try:
         listening = bind(host, port)
     except OSError as fault:
-        raise BadRequestError(f"{host}:{port} can't be used: {fault.strerror or fault}") from None
+        raise BadRequestError(
+            f"{host}:{port} can't be used: {fault.strerror or fault}",
+            advice="Name another --port (0 takes any free one) or --host, or end the program that listens there.",
+        ) from None
 
     async def serve() -> bool:
         receiver = Receiver(secrets, handled, action, timeout=timeout, attempts=attempts, at_once=at_once)

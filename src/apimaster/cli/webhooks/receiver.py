@@ -116,6 +116,10 @@ class Receiver:
         return _DONE
 
     async def _failed(self, event_id: str, name: str, fault: ActionFailed) -> Answer:
+        if not fault.counts:
+            await asyncio.to_thread(self._events.not_tried, event_id)
+            print_message(f"Event {name} was not handled: {fault}")
+            return _answer(500, {"error": "The event was not handled."})
         attempts = await asyncio.to_thread(self._events.failed, event_id)
         if attempts < self._attempts:
             print_message(f"Event {name}, attempt {attempts} of {self._attempts}: {fault}")
