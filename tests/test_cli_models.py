@@ -164,7 +164,9 @@ def test_the_cost_says_which_list(command: Any) -> None:
     assert printed.out == "  2K    1:1    2048×2048  $0.05\n"
     (listed,) = [spec.price_list for spec in known_specs() if PREVIEW in spec.ids]
     assert listed
-    assert printed.err == f"Prices: {listed}. The ratio of the account's group may change them.\n"
+    first, ended = printed.err.splitlines()
+    assert first == f"Prices: {listed}. The ratio of the account's group may change them."
+    assert ended == f"{PREVIEW}: ended on 2026-06-25; successor: {NEXT}."
     assert command("cost", "-r", "2K", "--json").document["price_list"] == listed
 
 
@@ -199,7 +201,7 @@ def test_the_gateways_price_beside_the_tables(command: Any, emulator: Emulator) 
         ["2 images: $0.10", "gateway: 2 images: $0.202"],
         ["2 images: $0.15", "gateway: 2 images: $0.302"],
     ]
-    table, live = printed.err.splitlines()
+    table, _, live = printed.err.splitlines()
     assert table.startswith("Prices: list price of ")
     assert live.startswith(f"Gateway: {emulator.url}/api/pricing, read 2")
     assert live.endswith(f"; listed as {PLAIN}; before the ratio of the account's group (default × 1, vip × 0.8).")
@@ -266,3 +268,19 @@ def test_a_gateway_without_a_price_list(command: Any, emulator: Emulator) -> Non
 def test_nothing_is_sent_without_live(command: Any, emulator: Emulator) -> None:
     assert command("cost").code == 0
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize("model", ["gpt-image-2", "midjourney-v8.2", "nobody-knows-it"])
+def test_a_price_that_is_unknown_at_every_resolution_takes_one_line(command: Any, model: str) -> None:
+    printed = command("cost", "--model", model, "-n", "3")
+    assert printed.code == 0
+    assert printed.out == f"{model}: 3 images: price unknown\n"
+    assert len(command("cost", "--model", model, "-r", "2K").out.splitlines()) == 1
+    assert len(command("cost", "--model", model, "--json").document["costs"]) == 4
+
+
+def test_cost_says_that_an_id_has_ended_and_what_follows(command: Any) -> None:
+    printed = command("cost", "--model", PREVIEW)
+    assert len(printed.out.splitlines()) == 4
+    assert f"{PREVIEW}: ended on 2026-06-25; successor: {NEXT}." in printed.err
+    assert "ended" not in command("cost", "--model", NEXT).err

@@ -69,7 +69,9 @@ def cost(
     spec = first.spec
     if aspect_ratio is None and resolution is None:
         tiers: tuple[str | None, ...] = spec.resolutions
+        sizes_known = bool(spec.prices or spec.pixel_table)
     else:
+        sizes_known = True
         tiers = (resolution,)
     requests = [
         ImageRequest(prompt="cost", model=wanted, aspect_ratio=aspect_ratio or "1:1", resolution=tier, n=count)
@@ -88,6 +90,13 @@ def cost(
             document["live"] = _live_document(prices, found)
         print_json(document)
         return OK
+    if not sizes_known and (found is None or not found.prices):  # nothing would differ from line to line
+        line = f"{one_line(first.model)}: {_total(None, count)}"
+        if prices is not None:
+            flat = None if found is None else found.flat
+            line += f"  gateway: {_total(None if flat is None else flat * count, count)}"
+        print_result(line)
+        requests = []
     for request in requests:
         row = _cost_document(request)
         size = f"{row['width']}×{row['height']}" if row["width"] else "size chosen by the model"
@@ -97,6 +106,8 @@ def cost(
             line += f"  gateway: {_total(None if price is None else price * request.n, request.n)}"
         print_result(line)
     print_message(_source(spec))
+    if ended := _ended(first.model):
+        print_message(ended)
     if prices is not None:
         print_message(_live_source(prices, found, first.model))
     return OK
@@ -120,6 +131,13 @@ def _source(spec: ModelSpec) -> str:
     if not spec.prices:
         return f"The catalogue holds no price of {one_line(spec.id)}."
     return f"Prices: {one_line(spec.price_list or 'the catalogue')}. The ratio of the account's group may change them."
+
+
+def _ended(model: str) -> str:
+    """That a model, or the id of it that would be sent, ends or has ended, and what follows it; empty if neither."""
+    today = datetime.now().astimezone().date()
+    found = next((each for each in compared([], today) if each.id == model and each.retired is not None), None)
+    return "" if found is None else f"{one_line(model)}: {one_line(found.note)}."
 
 
 def _live_source(prices: PriceList, found: ModelPrice | None, model: str) -> str:
