@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def test_a_secret_is_printed_once(command: Any) -> None:
     assert (code, out.count("signing secret: whsec_")) == (0, 1)
     assert "This secret is shown this once" in err
     endpoint = out.split()[0]
+    assert f"`apimaster webhooks verify {endpoint}`" in err
     code, out, err = command("rotate", endpoint)
     assert (code, out.count("signing secret: whsec_")) == (0, 1)
     assert "whsec_" not in err + command("list")[1]
@@ -226,3 +228,68 @@ def test_generate_with_an_endpoint_that_is_none(
     assert run(["generate", "a boat", "--webhook", endpoint]) == 2
     assert not emulator.bill.entries
     assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.apimaster_emulator(latency=0, webhook_pause=3600)
+def test_a_status_that_was_no_success_is_shown_once_and_a_redelivery_under_way_refused(
+    command: Any, emulator: Emulator, receiver: Receiver
+) -> None:
+    endpoint = command("create", receiver.url)[1].split()[0]
+    command("verify", endpoint)
+    receiver.statuses[:] = [500]
+    answering, asked = threading.Event(), threading.Event()
+    with APIMaster() as client:
+        client.submit("a cat", webhook=endpoint)
+    event = receiver.next().document["id"]
+    emulator.settle_webhooks()
+    (line,) = [each for each in command("show", event)[1].splitlines() if each.startswith("  delivery")]
+    assert line.count("HTTP 500") == 1
+
+    def hold(_: Any) -> None:
+        answering.set()
+        asked.wait(30)
+
+    receiver.on_event = hold
+    assert command("redeliver", event)[0] == 0
+    assert answering.wait(30)
+    code, out, err = command("redeliver", event)
+    asked.set()
+    assert (code, out) == (2, "")
+    assert "shows how the delivery under way ends" in err
+
+
+@pytest.mark.parametrize("group", ["webhooks", "ledger", "batch"])
+def test_a_group_without_a_subcommand_prints_its_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([group]) == 2
+    printed = capsys.readouterr()
+    assert f"Usage: apimaster {group}" in printed.out + printed.err
+    assert "Error" not in printed.out + printed.err
+    assert "lists what there is" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["generate", "a", "--references-by", "foo"], ["generate", "a", "--mode", "foo"]],
+    ids=lambda words: words[2],
+)
+def test_another_word_for_an_option_names_what_is_accepted(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    err = capsys.readouterr().err
+    assert "Value error" not in err
+    assert "'auto', " in err
+
+
+@pytest.mark.parametrize("words", [["emulator", "--like"], ["probe", "--read"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("name", ["missing.json", "other.json", "."])
+def test_a_file_that_is_no_transcript(
+    words: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.json").write_text("{}")
+    assert run([*words, name]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"Error: {name} ")
+    assert "charged" not in err
+    assert "Correct the request" not in err

@@ -11,6 +11,7 @@ from ..errors import BadRequestError
 from .client_runner import import_emulator
 from .exit_codes import OK
 from .printing import dollars, flush_results, print_result
+from .resume import CommandStopped
 
 if TYPE_CHECKING:
     from ..emulator.options import Settings
@@ -79,7 +80,8 @@ def emulator(
             given["dialect"] = dialect
         made = emulator_class(**given)
     except ValueError as fault:
-        raise BadRequestError(str(fault)) from None
+        advice = "`apimaster emulator --help` lists what there is."
+        raise CommandStopped(BadRequestError(str(fault)), advice=advice, local=True) from None
     try:
         with made as running:
             root = running.base_url.removesuffix("/v1")
@@ -97,10 +99,9 @@ def emulator(
             f"{dollars(bill.total)} at the gateway, nothing here."
         )
     except OSError as fault:
-        raise BadRequestError(
-            f"port {port} can't be used: {fault.strerror or fault}",
-            advice="Name another --port (0 takes any free one), or end the program that listens there.",
-        ) from None
+        advice = "Name another --port (0 takes any free one), or end the program that listens there."
+        taken = BadRequestError(f"port {port} can't be used: {fault.strerror or fault}")
+        raise CommandStopped(taken, advice=advice, local=True) from None
     return OK
 
 

@@ -84,12 +84,23 @@ def command_advice(error: APIMasterError, *, resume_with: str = "") -> str:
     return next((advice for kind, advice in _ADVICE_IF_FREE if isinstance(error, kind)), error.advice)
 
 
-def error_paragraph(error: APIMasterError, *, advice: str | None = None, resume_with: str = "") -> str:
-    """What happened, what it cost, and what to do next; ``advice`` replaces that of ``command_advice``."""
+def error_paragraph(
+    error: APIMasterError, *, advice: str | None = None, resume_with: str = "", local: bool = False
+) -> str:
+    """What happened, what it cost, and what to do next.
+
+    Args:
+        error: what ended the command.
+        advice: replaces that of ``command_advice``.
+        resume_with: as for ``command_advice``.
+        local: whether it is about something on this machine only, so that nobody asks what it cost.
+    """
     if advice is None:
         advice = command_advice(error, resume_with=resume_with)
     if isinstance(error, InvalidLines):  # a line for each fault
         return f"{error.message}\n{describe_charge(error.billed)} {advice}"
+    if local:
+        return f"{sentence(error.message)} {advice}"
     parts = [paragraph(error.message, error.billed, advice)]
     if isinstance(error, DownloadError):
         parts += [f"It is at {image.url}" for image in error.images if image.url and image.path is None]
@@ -147,7 +158,14 @@ def report_usage_error(fault: Exception, *, as_json: bool) -> int:
     """Report a command line that typer refused."""
     context = getattr(fault, "ctx", None)
     message = str(getattr(fault, "format_message", lambda: fault)())
+    message = message.replace("Value error, ", "")  # how pydantic, which typer may use, words any fault of a value
     command = context.command_path if context is not None else "apimaster"
+    if context is not None and message == context.get_help():  # a group without a subcommand
+        if as_json:
+            message = f"{command} needs a subcommand"
+        else:
+            print_message(message)
+            return USAGE
     if message:  # empty if there was no command at all: typer has printed the help
         _report("UsageError", message, f"`{command} --help` lists what there is.", USAGE, as_json=as_json)
     return USAGE
@@ -163,7 +181,7 @@ def report_bug(fault: Exception, *, as_json: bool) -> int:
 
 def _stop_paragraph(stop: CommandStopped) -> str:
     if stop.error is not None:
-        paragraph = error_paragraph(stop.error, advice=stop.advice, resume_with=_resume_with(stop))
+        paragraph = error_paragraph(stop.error, advice=stop.advice, resume_with=_resume_with(stop), local=stop.local)
         return f"Error: {paragraph}"
     return f"{_interrupted_message(stop)} {_interrupted_advice(stop)}".strip()
 

@@ -75,6 +75,7 @@ class CommandStopped(Exception):
         unconfirmed: how many requests were on their way at the interrupt, with no answer yet.
         saved: the pictures that are on disk already.
         emulated: True for the emulator, where nothing costs money and nothing can be picked up.
+        local: True if the error is about something on this machine only, such as a file that is no transcript.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class CommandStopped(Exception):
         unconfirmed: int = 0,
         saved: Sequence[str] = (),
         emulated: bool = False,
+        local: bool = False,
     ) -> None:
         super().__init__(str(error or "interrupted"))
         self.error = error
@@ -94,3 +96,4 @@ class CommandStopped(Exception):
         self.unconfirmed = unconfirmed
         self.saved = tuple(saved)
         self.emulated = emulated
+        self.local = local

@@ -123,7 +123,8 @@ def _read(path: str) -> Transcript:
     try:
         return read_transcript(path)
     except ValueError as fault:
-        raise BadRequestError(str(fault)) from None
+        advice = "Name a file that `apimaster probe` has written."
+        raise CommandStopped(BadRequestError(str(fault)), advice=advice, local=True) from None
 
 
 def _dollars(text: str) -> Decimal:

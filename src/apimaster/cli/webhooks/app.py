@@ -24,7 +24,7 @@ from ..exit_codes import OK
 from ..printing import moment, one_line, print_json, print_message, print_result
 from ..resume import CommandStopped, ResumeCommand
 from .listen import listen
-from .wording import SHOWN_ONCE, endpoint_lines, event_facts, event_lines, secret_document, webhook_advice
+from .wording import SHOWN_ONCE, VERIFY_NEXT, endpoint_lines, event_facts, event_lines, secret_document, webhook_advice
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ def create(
         return OK
     _print_endpoints(made.endpoint)
     _print_secret(made, made.endpoint.key_id, save_secret)
+    print_message(VERIFY_NEXT.format(id=one_line(made.endpoint.id)))
     return OK
 
 

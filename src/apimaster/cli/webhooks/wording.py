@@ -17,6 +17,10 @@ from ...webhooks import (
 )
 from ..printing import aligned, moment, one_line
 
+VERIFY_NEXT: Final = (
+    "Next: start the receiver with this secret, for example with `apimaster webhooks listen`, and then run "
+    "`apimaster webhooks verify {id}`. Until that has succeeded, no request may name the endpoint."
+)
 SHOWN_ONCE: Final = "This secret is shown this once: whoever has it can sign events."
 _LIST: Final = "`apimaster webhooks list` shows the endpoints and the key ids of their secrets"
 _LOST: Final = {
@@ -44,6 +48,8 @@ def webhook_advice(error: APIMasterError, command: str) -> str | None:
         return "`apimaster webhooks list` shows the ids."
     if isinstance(error, NotFoundError) and error.code == "webhook_event_not_found":
         return "`apimaster webhooks events` shows the ids."
+    if error.status_code == 409 and command == "redeliver":
+        return "`apimaster webhooks show ID` shows how the delivery under way ends; ask for another one after that."
     if isinstance(error, BadRequestError) and error.status_code is not None:
         return _REFUSED.get(command)
     return None
@@ -106,7 +112,10 @@ def event_facts(details: WebhookEventDetails) -> Iterator[str]:
 
 def _delivery_cells(delivery: WebhookDelivery) -> tuple[str, ...]:
     answer = "no answer" if delivery.status_code is None else f"HTTP {delivery.status_code}"
-    cells = (_time(delivery.created_at), delivery.status or "", answer, delivery.error or "", delivery.id or "")
+    error = delivery.error or ""
+    if error.strip().casefold() == answer.casefold():  # the gateway words a status that was no 2xx so
+        error = ""
+    cells = (_time(delivery.created_at), delivery.status or "", answer, error, delivery.id or "")
     return ("  delivery", *map(one_line, cells))
 
 
