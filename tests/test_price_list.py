@@ -10,7 +10,7 @@ import pytest
 from doors import DOORS, Door
 from hand_driver import BASE_URL, WALL, HandDriver, context, page, refusal, reply
 
-from apimaster import ModelPrice, PriceList
+from apimaster import APIMaster, ModelPrice, PriceList
 from apimaster._flows.operations import Reply
 from apimaster._flows.pricing import price_list
 from apimaster._wire.messages import Unreadable
@@ -209,8 +209,12 @@ def test_the_emulator_publishes_what_it_charges(emu: Emulator, kind: str) -> Non
     assert [each.model for each in found.models] == list(KNOWN_MODELS)
     for each in found.models:
         for resolution in RESOLUTIONS:
-            assert found.price(each.model, resolution) == spec_for(each.model).price(resolution)
-            assert found.price(each.model, resolution, group="default") == spec_for(each.model).price(resolution)
+            spec = spec_for(each.model)
+            # The successor has no published price: the emulator takes that of the model that it follows.
+            followed = spec_for(DEFAULT_MODEL) if spec_for(DEFAULT_MODEL).successor == spec.id else spec
+            expected = followed.price(resolution) if resolution in spec.resolutions else None
+            assert found.price(each.model, resolution) == expected
+            assert found.price(each.model, resolution, group="default") == expected
     assert found.url == emu.base_url.removesuffix("/v1") + "/api/pricing"
     one = door("price_list", model="nano-banana-2")
     assert [each.model for each in one.models] == list(spellings(DEFAULT_MODEL))
@@ -263,3 +267,52 @@ def test_what_is_no_model_is_refused_before_anything_is_sent(emu: Emulator, mode
         assert type(error) is BadRequestError
         assert "model must be a model id" in error.message
     assert emu.requests == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "resolution", "price"),
+    [
+        ({}, "gemini-nano-banana-2.1", "1K", "0.0375"),
+        ({}, "gemini-nano-banana-2.1", "4K", "0.075"),
+        ({"prices": {"nano-banana-2.1": {"1K": "0.05"}}}, "gemini-nano-banana-2.1", "1K", "0.05"),
+        ({"prices": {"gpt-image-2": {"1K": Decimal("0.04")}}}, "gpt-image-2", "1K", "0.04"),
+        ({"prices": {"gemini-3.1-flash-image": {"2K": "0.101"}}}, "gemini-3.1-flash-image-preview", "2K", "0.101"),
+        ({"prices": {"nobodys": {"1K": 1}}, "models": ["nobodys"]}, "nobodys", None, "1"),
+    ],
+)
+def test_the_emulator_lists_what_it_charges(settings: dict[str, Any], model: str, resolution: Any, price: str) -> None:
+    with (
+        Emulator(pictures="plain", **settings) as emulator,
+        APIMaster(emulator.api_key, base_url=emulator.base_url) as client,
+    ):
+        assert client.price_list().price(model, resolution) == Decimal(price)
+        for mode in ("sync", "async"):
+            client.generate("a boat", model=model, resolution=resolution, mode=mode)
+        assert [each.amount for each in emulator.bill.charges] == [Decimal(price)] * 2
+        assert [each.cost for each in client.charges()] == [Decimal(price)] * 2
+        assert client.account().used == 2 * Decimal(price)
+
+
+def test_a_model_that_nobody_has_set_a_price_for_is_listed_by_tokens() -> None:
+    with Emulator() as emulator, APIMaster(emulator.api_key, base_url=emulator.base_url) as client:
+        listed = client.price_list()
+        assert {
+            each.model: each.billing for each in listed.models if each.model.startswith(("gpt-image", "gemini"))
+        } == {
+            "gemini-3.1-flash-image-preview": "image",
+            "gemini-3.1-flash-image": "image",
+            "gemini-nano-banana-2.1": "image",
+            "gpt-image-2": "token",
+        }
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        *({"nope": {"1K": "1"}}, {"gpt-image-2": {}}, {"gpt-image-2": {"8K": "1"}}, {"gpt-image-2": "0.05"}),
+        *({"gpt-image-2": {"1K": value}} for value in ("much", "-1", "nan", "inf", True, 0.05, None)),
+    ],
+)
+def test_prices_that_are_none(prices: Any) -> None:
+    with pytest.raises(ValueError, match="prices"):
+        Emulator(prices=prices)

@@ -203,11 +203,11 @@ class App:
         return self._book(record, "log", lambda: gateway.books.log_body(key))
 
     async def _pricing(self, request: Request) -> Response:
-        return self._price_page(request, pricing_body(self._gateway.options.models))
+        return self._price_page(request, pricing_body(self._gateway.options.prices))
 
     async def _marketplace(self, request: Request) -> Response:
         wanted = request.query_params.get("model")
-        return self._price_page(request, marketplace_body(self._gateway.options.models, wanted))
+        return self._price_page(request, marketplace_body(self._gateway.options.prices, wanted))
 
     def _price_page(self, request: Request, body: bytes) -> Response:
         """A public page: nobody needs a key for it, and a good client sends none."""

@@ -55,6 +55,9 @@ class Emulator:
         cdn: result URLs point to the second origin, which refuses requests with a key.
         models: the ids that the emulator serves; by default all ids of the catalogue. A request for another id is
             answered with 503 ``model_not_found``.
+        prices: US dollars for one image by model id and resolution, such as ``{"gpt-image-2": {"1K": "0.04"}}``: what
+            is charged and what the public price list says. By default those of the catalogue, and for a successor
+            without a price those of the model that it follows; other models cost nothing.
         history: how many requests, image jobs and pictures the emulator keeps.
         account_routes: whether the gateway keeps books that a key can read; False: 404, like an older gateway.
         price_routes: whether the gateway publishes its prices; False: 404.

@@ -139,7 +139,7 @@ async def _read_request(
         record.body = abbreviated(document)
         if edit and not document.get("image_urls"):
             raise Refusal(400, "image is required")
-        checked = check_request(document, gateway.options.models)
+        checked = check_request(document, gateway.options.prices)
         gateway.uploads.look_up(checked)
         return checked
 

@@ -20,6 +20,7 @@ from .dialects import Dialect
 from .fault_rates import parse_fault_rates
 from .latency import Latency, parse_latency
 from .like import NOBODY, Likeness, read_likeness
+from .prices import Prices, parse_prices
 
 DEFAULT_KEY: Final = "sk-emulator"
 DEFAULT_URL_LIFETIME: Final = 24 * 3600.0
@@ -48,6 +49,7 @@ class Settings(TypedDict, total=False):
     url_lifetime: float
     cdn: bool
     models: Sequence[str]
+    prices: Mapping[str, Mapping[str, Decimal | str | int]] | None
     history: int
     account_routes: bool
     price_routes: bool
@@ -82,6 +84,7 @@ class Options:
     url_lifetime: float
     cdn: bool
     models: tuple[str, ...]
+    prices: Prices
     history: int
     account_routes: bool
     price_routes: bool
@@ -115,6 +118,7 @@ def make_options(
     url_lifetime: float = DEFAULT_URL_LIFETIME,
     cdn: bool = False,
     models: Sequence[str] | None = None,
+    prices: Mapping[str, Mapping[str, Decimal | str | int]] | None = None,
     history: int = 20_000,
     account_routes: bool = True,
     price_routes: bool = True,
@@ -185,6 +189,7 @@ def make_options(
         url_lifetime=url_lifetime,
         cdn=cdn,
         models=offered,
+        prices=parse_prices(prices, offered),
         history=history,
         account_routes=account_routes,
         price_routes=price_routes,

@@ -1,28 +1,29 @@
 """The public price list, as the gateway serves it beside ``/v1`` without a key.
 
-The emulator lists the prices by which it charges. A model without a published price is listed as one that is billed by
-tokens, which is how the gateway lists what nobody has set a price for.
+The emulator lists the prices by which it charges. A model without one is listed as billed by tokens, which is how the
+gateway lists what nobody has set a price for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from ..catalog import DEFAULT_RESOLUTION, RESOLUTIONS, spec_for
+from ..catalog import DEFAULT_RESOLUTION, RESOLUTIONS
+from .prices import Prices
 from .response_bodies import dump
 
 _GROUP: Final = "default"
 _UNSET_RATIO: Final = 37.5
 
 
-def pricing_body(models: Sequence[str]) -> bytes:
+def pricing_body(prices: Prices) -> bytes:
     """The prices of all models, and the ratios of the groups."""
     return dump(
         {
             "success": True,
-            "data": [_row(model) for model in models],
+            "data": [_row(model, table) for model, table in prices.items()],
             "vendors": [],
             "group_ratio": {_GROUP: 1},
             "usable_group": {_GROUP: "default group"},
@@ -32,18 +33,18 @@ def pricing_body(models: Sequence[str]) -> bytes:
     )
 
 
-def marketplace_body(models: Sequence[str], wanted: str | None) -> bytes:
+def marketplace_body(prices: Prices, wanted: str | None) -> bytes:
     """What the gateway publishes about one model, or without ``wanted`` about each."""
     rows = [
-        {"model": model, "price": _prices(model), "uptime": 99.9, "latency": 21.0}
-        for model in models
+        {"model": model, "price": _listed(table), "uptime": 99.9, "latency": 21.0}
+        for model, table in prices.items()
         if wanted is None or model == wanted
     ]
     return dump({"success": True, "message": "", "data": rows})
 
 
-def _row(model: str) -> dict[str, Any]:
-    prices = _prices(model)
+def _row(model: str, table: Mapping[str, Decimal]) -> dict[str, Any]:
+    prices = _listed(table)
     return {
         "model_name": model,
         "quota_type": 1 if prices else 0,
@@ -57,7 +58,5 @@ def _row(model: str) -> dict[str, Any]:
     }
 
 
-def _prices(model: str) -> dict[str, float]:
-    spec = spec_for(model)
-    found: dict[str, Decimal | None] = {name.lower(): spec.price(name) for name in RESOLUTIONS}
-    return {name: float(price) for name, price in found.items() if price is not None}
+def _listed(table: Mapping[str, Decimal]) -> dict[str, float]:
+    return {name.lower(): float(table[name]) for name in RESOLUTIONS if name in table}

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..catalog import AUTO, DEFAULT_MODEL, RESOLUTIONS, ModelSpec, nearest_ratio, spec_for
 from ..catalog.fit import exact_ratio
+from .prices import Prices
 from .records import ReceivedReference
 from .reference_images import UnusableReference, read_reference
 
@@ -110,8 +111,8 @@ def parse_body(raw: bytes) -> Mapping[str, Any]:
     return document
 
 
-def check_request(document: Mapping[str, Any], models: Sequence[str]) -> GenerationRequest:
-    """Check a request as the gateway does.
+def check_request(document: Mapping[str, Any], prices: Prices) -> GenerationRequest:
+    """Check a request as the gateway does. ``prices`` has all models that it serves.
 
     Raises:
         Refusal: the gateway refuses the request; the message says why.
@@ -119,7 +120,7 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
     model = _text(document, "model", required=True)
     if model in _CHAT_MODELS:
         raise Refusal(400, f"model {model} is not served by the Images API")
-    if model not in models:
+    if model not in prices:
         raise Refusal(
             503, f"no available channel for model {model} under the current group", "new_api_error", "model_not_found"
         )
@@ -148,7 +149,7 @@ def check_request(document: Mapping[str, Any], models: Sequence[str]) -> Generat
         resolution=resolution,
         pixels=pixels_for(spec, aspect_ratio, resolution, references),
         n=n,
-        price=spec.price(resolution),
+        price=prices[model].get(resolution),
         b64=response_format == "b64_json",
         as_sent={name: document[name] for name in _LOGGED if isinstance(document.get(name), str) and document[name]},
         notification=notification,
