@@ -36,9 +36,10 @@ def test_a_picture_is_ordered_and_saved_without_a_poll(tmp_path: Path, monkeypat
                 assert made.json()["cost"] == "0.0375"
                 assert browser.post("/webhooks/apimaster", json={}).status_code == 400
                 assert browser.get("/webhooks/apimaster").status_code == 405
+                assert emu.requests_to("poll") == []
                 emu.set_faults({"task_failed": 1.0})
                 assert browser.post("/pictures", json={"prompt": "an orange cat"}).status_code == 502
         finally:
             server.stop()
-        assert emu.requests_to("poll") == []
+        assert len(emu.requests_to("poll")) == 1, "which confirms the failure"
         assert len(emu.bill.charges) == 2

@@ -24,7 +24,7 @@ from apimaster.errors import (
     TaskTimeoutError,
 )
 from apimaster.request import ImageRequest
-from apimaster.results import ImageResult, Task
+from apimaster.results import GeneratedImage, ImageResult, Task
 
 REQUEST = ImageRequest(prompt="a cat")
 TASK = Task(id="task_1", model=REQUEST.model, request=REQUEST)
@@ -224,10 +224,20 @@ def test_a_resumed_task_is_looked_at_right_away() -> None:
     assert result.images[0].url == "https://cdn.test/a.png"
 
 
-def test_a_task_that_is_done_already_is_not_looked_at() -> None:
-    done = TASK.model_copy(update={"status": "failed", "error": "spilt"})
-    with pytest.raises(GenerationFailedError, match="spilt"):
-        HandDriver([]).run(wait(context(), done, CallOptions()))
+def test_a_task_that_has_succeeded_already_is_not_looked_at() -> None:
+    image = GeneratedImage(url="https://cdn.test/a.png", task_id=TASK.id)
+    done = TASK.model_copy(update={"status": "succeeded", "images": (image,)})
+    assert HandDriver([]).run(wait(context(), done, CallOptions())).images == (image,)
+
+
+def test_a_task_of_which_somebody_says_that_it_failed_is_looked_at_once() -> None:
+    told = TASK.model_copy(update={"status": "failed", "error": "spilt"})
+    driver = HandDriver([finished()])
+    assert driver.run(wait(context(), told, CallOptions())).images
+    driver = HandDriver([failed("broken")])
+    with pytest.raises(GenerationFailedError, match="broken"):
+        driver.run(wait(context(), told, CallOptions()))
+    assert driver.looks() == [0.0]
 
 
 def test_without_time_a_resumed_task_still_gets_one_look() -> None:

@@ -201,11 +201,11 @@ def test_two_waits_for_one_task_are_both_woken(waiter: WebhookWaiter) -> None:
 def test_an_event_of_a_failed_task_is_the_error_of_a_failed_poll(
     waiter: WebhookWaiter, error: Any, kind: type[Exception], text: str
 ) -> None:
-    driver = HandDriver(gateway(19.0))
+    driver = HandDriver(gateway(7.0, ends=failed()))
     deliver(driver, waiter, 7.0, event("task_1", "task.failed", error=error))
     with pytest.raises(kind, match=text) as caught:
         make(driver, waiter)
-    assert driver.looks() == []
+    assert driver.looks() == [pytest.approx(7.0)], "one poll confirms it"
     assert driver.now - 1000.0 == pytest.approx(7.0)
     polled = HandDriver(gateway(0.0, ends=failed(error)))
     with pytest.raises(kind) as by_poll:
@@ -223,6 +223,13 @@ ODD: list[tuple[str, Any]] = [
     ("of another gateway", {"task_url": "https://other.test/v1/tasks/task_1"}),
     ("a URL that is none", {"task_url": "https://[/"}),
     ("the other scheme", {"task_url": "http://gateway.test/v1/tasks/task_1"}),
+    ("without an address", {"task_url": None}),
+    ("a number for an address", {"task_url": 1}),
+    ("a status that contradicts", {"status": "failed"}),
+    ("a status of another kind", {"status": 1}),
+    ("an error beside the pictures", {"error": {"code": "x", "message": "y"}}),
+    ("of another model", {"model": "gpt-image-2"}),
+    ("without a model", {"model": None}),
 ]
 
 
@@ -251,10 +258,48 @@ def test_a_refused_poll_after_an_odd_event_is_sent_again_as_late_as_the_gateway_
     assert driver.looks() == [pytest.approx(19.0), pytest.approx(39.0)]
 
 
-@pytest.mark.parametrize("url", [None, "https://GATEWAY.test:443/v1/tasks/task_1"])
-def test_an_event_without_an_address_or_with_the_same_one_is_believed(waiter: WebhookWaiter, url: str | None) -> None:
+OUTPUT = {"output_id": "0", "type": "image", "url": "https://gateway.test/v1/tasks/task_1/outputs/0/content"}
+FAILURES: list[tuple[str, Any]] = [
+    ("as the gateway writes it", {}),
+    ("without a status", {"status": None}),
+    ("with the status of a success", {"status": "completed"}),
+    ("with pictures", {"result": {"outputs": [OUTPUT]}}),
+    ("both", {"status": "completed", "result": {"outputs": [OUTPUT]}, "error": None}),
+    ("of another gateway", {"task_url": "https://other.test/v1/tasks/task_1"}),
+    ("without an address", {"task_url": None}),
+    ("of another model", {"model": "gpt-image-2"}),
+]
+
+
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in FAILURES])
+def test_a_failure_that_only_a_webhook_tells_ends_nothing(waiter: WebhookWaiter, data: dict[str, Any]) -> None:
+    driver = HandDriver(gateway(22.0))
+    deliver(driver, waiter, 15.0, event("task_1", "task.failed", **data))
+    assert make(driver, waiter).images
+    assert driver.looks()[0] == pytest.approx(15.0)
+    posts = [send for _, send in driver.sent if send.call.method == "POST"]
+    assert len(posts) == 1
+
+
+def test_the_reason_of_a_failure_elsewhere_is_not_taken_over(waiter: WebhookWaiter) -> None:
+    driver = HandDriver(gateway(7.0, ends=failed()))
+    deliver(driver, waiter, 7.0, event("task_1", "task.failed", task_url="https://other.test/v1/tasks/task_1"))
+    with pytest.raises(GenerationFailedError, match="no reason"):
+        make(driver, waiter)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"task_url": "https://GATEWAY.test:443/v1/tasks/task_1"},
+        {"status": None},
+        {"status": "Completed"},
+        {"model": "gemini-3.1-flash-image"},
+    ],
+)
+def test_another_way_to_write_the_same_is_believed(waiter: WebhookWaiter, data: dict[str, Any]) -> None:
     driver = HandDriver(gateway(19.0))
-    deliver(driver, waiter, 19.0, event("task_1", task_url=url))
+    deliver(driver, waiter, 19.0, event("task_1", **data))
     assert make(driver, waiter).images
     assert driver.looks() == []
 

@@ -309,6 +309,8 @@ def test_an_asyncio_call_is_woken_from_another_thread(emu: Emulator, kind: str) 
 
             call = asyncio.ensure_future(client.generate("a cat", on_progress=progress, timeout=LONG))
             task_id = await at_poll
+            if kind == "task.failed":
+                emu.fail(task_id)  # the poll that confirms it has to find it
             await loop.run_in_executor(None, lambda: waiter.handle(*told(emu, task_id, kind)))
             return await call
 
@@ -325,11 +327,37 @@ def test_several_images_of_a_call_are_woken_in_their_threads(emu: Emulator) -> N
 
     def progress(step: Any) -> None:
         if step.stage == "queued":
+            if step.index == 1:
+                emu.fail(step.task.id)
             waiter.handle(*told(emu, step.task.id, "task.failed" if step.index == 1 else "task.completed"))
 
     result = client.generate("a cat", n=4, on_progress=progress, timeout=LONG)
     assert len(result.images) == 3
     assert [failure.error for failure in result.failures] == ["GenerationFailedError"]
+
+
+WRONG = [
+    {"kind": "task.failed"},
+    {"kind": "task.failed", "status": "completed"},
+    {"kind": "task.completed", "status": "failed"},
+    {"kind": "task.failed", "gateway": "http://other.example/v1", "task_url": None},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_event_leads_to_no_second_purchase(emu: Emulator, tmp_path: Any, wrong: dict[str, Any]) -> None:
+    waiter = WebhookWaiter(SECRET)
+    client = APIMaster(emu.api_key, base_url=emu.base_url, webhook_waiter=waiter, ledger=tmp_path / "ledger.db")
+    task = client.submit("a cat", idempotency_key="k")
+    named = {"gateway": emu.base_url, **wrong}
+    waiter.handle(*delivery(event(task.id, **named)))
+    parsed = WebhookEvent.model_validate(event(task.id, **named)).task
+    assert parsed is not None
+    emu.finish(task.id)
+    results = [client.generate("a cat", idempotency_key="k", timeout=LONG) for _ in range(2)]
+    results.append(client.wait(parsed, timeout=LONG))
+    assert {result.images[0].task_id for result in results} == {task.id}
+    assert len(emu.bill.charges) == 1
 
 
 def test_a_call_that_joins_by_its_key_is_woken_too(emu: Emulator, tmp_path: Any) -> None:

@@ -119,6 +119,29 @@ def test_events_without_a_task(event: dict[str, Any]) -> None:
     assert parsed.client_reference_id is None
 
 
+OUTPUTS = {"outputs": [{"output_id": "0", "type": "image", "url": "https://apimaster.ai/v1/a"}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("task.failed", {"status": "completed"}),
+        ("task.failed", {"status": "cancelled"}),
+        ("task.failed", {"status": True}),
+        ("task.failed", {"result": OUTPUTS}),
+        ("task.failed", {"status": "failed", "result": "a picture"}),
+        ("task.completed", {"status": "failed", "result": OUTPUTS}),
+        ("task.completed", {"status": "", "result": OUTPUTS}),
+        ("task.completed", {"result": OUTPUTS, "error": {"code": "x"}}),
+        ("task.completed", {"status": "completed", "result": []}),
+    ],
+)
+def test_a_contradictory_event_has_an_unfinished_task(kind: str, data: dict[str, Any]) -> None:
+    task = WebhookEvent(id="evt_5", type=kind, data={"task_id": "task_01", "model": "m", **data}).task
+    assert task is not None
+    assert (task.status, task.images, task.error) == ("running", (), None)
+
+
 def test_an_event_without_outputs_has_an_unfinished_task() -> None:
     data = {"task_id": "task_01", "model": "m", "result": None}
     task = WebhookEvent(id="evt_4", type="task.completed", data=data).task

@@ -19,6 +19,9 @@ from .purchase import Known
 
 def collect(context: Context, task: Task, run: ImageRun, *, begun: float | None) -> Flow[Delivery]:
     """Poll a task until it has succeeded, and deliver its pictures."""
+    if task.status == "failed" and task.id and begun is None:
+        # Whoever brought it may have it from a webhook, and a failure allows a second purchase: a poll has to say so.
+        task = task.model_copy(update={"status": "running", "error": None, "error_code": None})
     yield from run.report_task(task)
     if task.done:
         outcome_of(task)

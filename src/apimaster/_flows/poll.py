@@ -133,7 +133,7 @@ def _poll(
         ended = yield from _rest(plan, task, start, earliest, deadline, due=due)
         if ended is not None:
             now = yield Now()
-            if begun is not None and events.slept and ended.status == "succeeded":
+            if begun is not None and events.slept:
                 context.history.observe(key, now.monotonic - start, now.monotonic - start)
             yield from report(ended)
             return outcome_of(ended)
@@ -146,7 +146,8 @@ def _poll(
             now = yield Now()
         sent = now.monotonic
         try:
-            task = yield from poll_once(context, task, min(ASK_TIMEOUT, max(_SHORTEST_TIMEOUT, deadline - sent)))
+            polled = yield from poll_once(context, task, min(ASK_TIMEOUT, max(_SHORTEST_TIMEOUT, deadline - sent)))
+            task = events.explained(polled)
         except APIMasterError as error:
             fault, faults = error, faults + 1
             _log.debug("task %s: poll failed with %s", task.id, describe_fault(error))

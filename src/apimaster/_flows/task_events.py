@@ -7,9 +7,11 @@ and a future that is done as soon as there is a new one. This module decides wha
 report                                   what follows
 =======================================  ===========================================================
 succeeded, with pictures                 believed: the task is over, without a poll
-failed                                   believed: the error is the same as after a poll
+failed                                   one poll, at once: an end without a picture allows a second
+                                         purchase, so the gateway has to say it itself
 without pictures, or contradictory       one poll, at once; then the usual polls
-of a task at another gateway             the same: two gateways may use the same id
+of another gateway, or of none that it   the same: two gateways may use the same id
+names, or of another model
 none                                     rare polls, in case the delivery is lost (``_polling.safety_net``)
 =======================================  ===========================================================
 
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
+from ..catalog import same_model
 from .operations import Flow, Sleep
 
 if TYPE_CHECKING:
@@ -120,6 +123,7 @@ class TaskEvents:
         awaited: whether an event comes, as far as one can tell.
         hinted: whether a report wants one poll at once.
         slept: whether the wait has slept, so that a report that ends it came just now.
+        failure: the failed task of a report that a poll has yet to confirm. Polls often bring no reason.
     """
 
     base_url: str
@@ -129,6 +133,7 @@ class TaskEvents:
     awaited: bool = False
     hinted: bool = False
     slept: bool = False
+    failure: Task | None = None
 
     @classmethod
     def of(cls, waiter: WaiterLike | None, base_url: str, task: Task, *, fresh: bool) -> TaskEvents:
@@ -150,14 +155,21 @@ class TaskEvents:
         if report is None:
             return None
         told = report.task
-        if not told.done or not self._is_here(report):
+        certain = self._is_of(task, report)
+        self.failure = told if certain and told.status == "failed" else None
+        if told.status != "succeeded" or not certain:
             _log.debug("task %s: a webhook reports it, and the task is polled to make sure", task.id)
             # The usual polls from now on: the task has ended, or is about to.
             self.hinted, self.awaited = True, False
             return None
         _log.debug("task %s: %s, as a webhook reports", task.id, told.status)
-        news = {"status": told.status, "images": told.images, "error": told.error, "error_code": told.error_code}
-        return task.model_copy(update=news)
+        return task.model_copy(update={"status": told.status, "images": told.images})
+
+    def explained(self, task: Task) -> Task:
+        """A task after a poll, with the reason from a report if it has failed and the poll does not say why."""
+        if self.failure is None or task.status != "failed" or task.error or task.error_code:
+            return task
+        return task.model_copy(update={"error": self.failure.error, "error_code": self.failure.error_code})
 
     def pause(self, seconds: float) -> Flow[None]:
         """Sleep, and wake for a report."""
@@ -175,8 +187,10 @@ class TaskEvents:
         if self.watch is not None:
             self.watch.close()
 
-    def _is_here(self, report: Report) -> bool:
-        return report.task_url is None or _origin(report.task_url) == _origin(self.base_url)
+    def _is_of(self, task: Task, report: Report) -> bool:
+        """Whether a report is certainly of this task: from its gateway, and of its model."""
+        here = report.task_url is not None and _origin(report.task_url) == _origin(self.base_url)
+        return here and same_model(report.task.model, task.model)
 
 
 def _origin(url: str) -> tuple[str, str] | None:

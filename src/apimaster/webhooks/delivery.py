@@ -66,16 +66,29 @@ class WebhookEvent(BaseModel):
 
     @property
     def task(self) -> Task | None:
-        """The task that has ended, ready for ``client.wait``; None for events of another kind."""
+        """The task that has ended, ready for ``client.wait``; None for events of another kind.
+
+        Its status is ``"running"`` where the event contradicts itself, or names no outputs of a success: then only a
+        poll tells the end, and ``wait`` makes it. It makes one for a failure too.
+        """
         task_id, model = self.data.get("task_id"), self.data.get("model")
         if self.type not in (TASK_COMPLETED, TASK_FAILED) or not isinstance(task_id, str) or not isinstance(model, str):
             return None
-        if self.type == TASK_FAILED:
-            error = self.data.get("error")
+        result, error = self.data.get("result"), self.data.get("error")
+        outputs = result.get("outputs") if isinstance(result, dict) else result
+        failed = self.type == TASK_FAILED
+        images = () if failed else tuple(_images(task_id, self.data))
+        if not self._status_agrees() or bool(outputs if failed else error) or not (failed or images):
+            return Task(id=task_id, model=model, status="running")
+        if failed:
             return Task(id=task_id, model=model, status="failed", error=_reason(error), error_code=_code(error))
-        images = tuple(_images(task_id, self.data))
-        # An event may name no outputs although the task has some. With the status "running", `wait` polls for them.
-        return Task(id=task_id, model=model, status="succeeded" if images else "running", images=images)
+        return Task(id=task_id, model=model, status="succeeded", images=images)
+
+    def _status_agrees(self) -> bool:
+        """Whether the status inside the event, if there is one, says the same as its type."""
+        status = self.data.get("status")
+        expected = self.type.partition(".")[2]
+        return status is None or (isinstance(status, str) and status.strip().lower() == expected)
 
     @property
     def client_reference_id(self) -> str | None:

@@ -28,6 +28,8 @@ from ..results import Task
 from .asgi import WebhookApp
 from .delivery import (
     DEFAULT_TOLERANCE,
+    TASK_COMPLETED,
+    TASK_FAILED,
     VERIFICATION,
     WebhookEvent,
     challenge_response,
@@ -152,7 +154,7 @@ class WebhookWaiter:
 
     def accept(self, event: WebhookEvent) -> bool:
         """Take an event that ``parse_webhook`` has verified, if your own code did that. False: it was here before."""
-        task = event.task
+        task = event.task or _named(event)
         url = event.data.get("task_url")
         now = time.monotonic()
         wake: list[Future[None]] = []
@@ -288,6 +290,13 @@ def _merged(old: TaskReport | None, new: TaskReport) -> TaskReport:
     if old.task.status != new.task.status:  # both are signed, and one is wrong: a poll has to tell
         return TaskReport(new.task.model_copy(update={"status": "running"}), new.task_url, new.came)
     return new
+
+
+def _named(event: WebhookEvent) -> Task | None:
+    """The task of an event about an end that does not say of which model it is: enough for a poll, and for no more."""
+    task_id = event.data.get("task_id")
+    ends = event.type in (TASK_COMPLETED, TASK_FAILED)
+    return Task(id=task_id, model="", status="running") if ends and isinstance(task_id, str) else None
 
 
 def _shorten(table: OrderedDict[str, T], limit: int) -> None:
