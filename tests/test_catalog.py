@@ -181,3 +181,9 @@ def test_a_spec_can_be_copied(make: Callable[[ModelSpec], ModelSpec]) -> None:
         with pytest.raises(TypeError):
             made.prices["1K"] = Decimal(0)  # type: ignore[index]
     assert replace(spec_for(DEFAULT_MODEL), prices={"1K": Decimal(1)}).price("1K") == 1
+
+
+@pytest.mark.parametrize("model", ["midjourney-v9", "Midjourney-V8.2", "midjourney-v8.2", "something-new"])
+def test_a_502_is_not_repeated_for_a_model_whose_rule_nobody_knows(model: str) -> None:
+    assert not spec_for(model).resubmit_502
+    assert spec_for("gpt-image-2").resubmit_502

@@ -75,6 +75,11 @@ def test_a_new_model_and_a_new_spelling_are_known_everywhere(write: Any) -> None
         assert {"new-1", ids[2]} <= set(client.models())
 
 
+def test_only_an_added_model_that_says_so_has_its_502_repeated(write: Any) -> None:
+    write({"models": {"a": {}, "b": {"resubmit_502": True}, "gpt-image-2": {"max_references": 3}}})
+    assert [spec_for(model).resubmit_502 for model in ("a", "b", "gpt-image-2")] == [False, True, True]
+
+
 def test_pixels_of_a_users_own(write: Any) -> None:
     pixels = {"mine": {"5:3": {"1K": [1000, 600], "2K": [2000, 1200]}}}
     entry = {"aspect_ratios": ["5:3"], "pixels": "mine", "pixel_sizes": "exact", "resolutions": ["1K", "2K"]}

@@ -247,3 +247,20 @@ def test_a_whole_generation_in_order() -> None:
     assert [progress.percent for progress in seen] == [None, None, 50.0, 100.0]
     assert [task.id for task in result.tasks] == ["task_1"]
     assert driver.sent[1][1].call.query == {"model": REQUEST.model}
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+@pytest.mark.parametrize("text", ["failed; Do not resubmit automatically", "the job should not be resubmitted"])
+def test_an_error_that_says_not_to_resubmit_is_an_unknown_outcome(status: int, text: str) -> None:
+    driver = HandDriver([refusal(status, text, "image_generation_failed"), accepted()])
+    with pytest.raises(OutcomeUnknownError) as caught:
+        driver.run(generate(context(), ImageRequest(prompt="a cat"), "async", CallOptions()))
+    assert (caught.value.billed, len(driver.sent)) == ("maybe", 1)
+
+
+@pytest.mark.parametrize("model", ["midjourney-v9", "Midjourney-V8.2", "something-new"])
+def test_a_502_of_an_unknown_model_is_an_unknown_outcome(model: str) -> None:
+    driver = HandDriver([refusal(502, "bad response from upstream", "upstream_error"), accepted()])
+    with pytest.raises(OutcomeUnknownError):
+        driver.run(generate(context(), ImageRequest(prompt="a cat", model=model), "async", CallOptions()))
+    assert len(driver.sent) == 1

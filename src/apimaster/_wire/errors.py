@@ -47,6 +47,8 @@ _ABOUT_WEBHOOKS: Final = (
 )
 NO_SUCH_WEBHOOK: Final = "invalid_webhook_configuration"
 """The gateway's code for a webhook that it refuses: the model has none, or the endpoint is not verified."""
+_FINAL: Final = ("not resubmit", "not be resubmitted")
+"""What the text of an error holds that forbids a second submit, whatever the status and the model."""
 NO_SUCH_MODEL: Final = "model_not_found"
 _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     401: AuthenticationError,
@@ -72,6 +74,9 @@ def error_from(reply: Reply, *, paid: bool, wall: float, resubmit_502: bool = Tr
     details: dict[str, Any] = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
     if code == NO_SUCH_WEBHOOK:
         details["advice"] = _ABOUT_WEBHOOKS
+    forbidden = from_gateway and any(words in message.lower() for words in _FINAL)
+    if paid and forbidden and kind in (InternalServerError, GenerationFailedError, RateLimitError):
+        kind = OutcomeUnknownError
     if paid and reply.status == 502 and not resubmit_502:
         if kind is InternalServerError:
             kind = OutcomeUnknownError

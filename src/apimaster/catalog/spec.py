@@ -122,7 +122,7 @@ class ModelSpec:
     known: bool = True
     strict_fields: bool = False
     fields: tuple[str, ...] = ()
-    resubmit_502: bool = True
+    resubmit_502: bool = False  # nobody has found out that a model which is not in the table gives its charge back
     reports_usage: bool = False
     batches: bool = False
     stated: frozenset[str] = frozenset()

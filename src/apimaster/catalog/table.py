@@ -90,6 +90,8 @@ def _table() -> _Table:
 def _own_document() -> dict[str, Any]:
     with open(os.path.join(os.path.dirname(__file__), "models.json"), encoding="utf-8") as file:
         document: dict[str, Any] = json.load(file)
+    for entry in document["models"].values():
+        entry.setdefault("resubmit_502", True)  # the gateway's rule; a model that is added has to say so
     return document
 
 
