@@ -115,7 +115,15 @@ def test_other_images_of_a_call_fail_alike() -> None:
 
 # --- the rules, by hand ---------------------------------------------------------------------------------------------
 
-NOT_FOUND = [refusal(404, "no such model", "model_not_found"), refusal(503, "no channel", "model_not_found")]
+WORDS = "No available channel for model gemini-3.1-flash-image-preview under group default"
+NOT_FOUND = [
+    refusal(404, "no such model", "model_not_found"),
+    refusal(503, "no channel", "model_not_found"),
+    refusal(400, "no such model", "model_not_found"),
+    refusal(503, WORDS),
+    refusal(404, WORDS, 503),
+]
+FORMS = ["404", "503", "400", "words without a code", "words with a number"]
 
 
 def listing(*ids: str) -> Answer:
@@ -135,7 +143,7 @@ def models_sent(driver: HandDriver) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("refused", NOT_FOUND, ids=["404", "503"])
+@pytest.mark.parametrize("refused", NOT_FOUND, ids=FORMS)
 @pytest.mark.parametrize("mode", ["auto", "async", "sync"])
 def test_no_such_model_is_not_retried_and_not_taken_for_a_missing_route(refused: Answer, mode: Mode) -> None:
     driver = HandDriver([refused, listing("something-else")])
@@ -147,7 +155,7 @@ def test_no_such_model_is_not_retried_and_not_taken_for_a_missing_route(refused:
     assert driver.slept == []
 
 
-@pytest.mark.parametrize("refused", NOT_FOUND, ids=["404", "503"])
+@pytest.mark.parametrize("refused", NOT_FOUND, ids=FORMS)
 def test_each_spelling_is_tried_once(refused: Answer) -> None:
     driver = HandDriver([refused, listing(*SPELLINGS), refused])
     with pytest.raises(NotFoundError, match=" or ".join(SPELLINGS)) as caught:

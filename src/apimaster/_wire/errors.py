@@ -50,6 +50,7 @@ NO_SUCH_WEBHOOK: Final = "invalid_webhook_configuration"
 _FINAL: Final = ("not resubmit", "not be resubmitted")
 """What the text of an error holds that forbids a second submit, whatever the status and the model."""
 NO_SUCH_MODEL: Final = "model_not_found"
+_NO_CHANNEL: Final = "no available channel for model"  # the same in words: codes may be numbers, or missing
 _BY_STATUS: Final[dict[int, type[APIMasterError]]] = {
     401: AuthenticationError,
     402: InsufficientBalanceError,
@@ -70,6 +71,8 @@ def error_from(reply: Reply, *, paid: bool, wall: float, resubmit_502: bool = Tr
     error, from_gateway = _error_object(reply)
     message = text_of(error.get("message")) or excerpt(reply)
     code = text_of(error.get("code")) or text_of(error.get("type"))
+    if from_gateway and reply.status in (404, 503) and _NO_CHANNEL in message.lower():
+        code = NO_SUCH_MODEL
     kind = _kind(reply.status, code, from_gateway=from_gateway, paid=paid)
     details: dict[str, Any] = {"status_code": reply.status, "code": code, "request_id": _request_id(reply)}
     if code == NO_SUCH_WEBHOOK:
@@ -118,7 +121,7 @@ def _not_modified(details: Mapping[str, Any]) -> BadRequestError:
 
 def _kind(status: int, code: str | None, *, from_gateway: bool, paid: bool) -> type[APIMasterError]:
     lowered = (code or "").lower()
-    if paid and from_gateway and status in (404, 503) and lowered == NO_SUCH_MODEL:
+    if paid and from_gateway and status in (400, 404, 503) and lowered == NO_SUCH_MODEL:
         return NotFoundError
     if status == 429:
         return RateLimitError
