@@ -72,3 +72,20 @@ def test_a_blocking_client_waits_without_a_poll(emu: Emulator) -> None:
         client.close()
     assert len(result.images) == 3
     assert emu.requests_to("poll") == []
+
+
+def test_a_channel_that_draws_several_brings_the_same_by_webhook_as_by_poll(emu: Emulator) -> None:
+    emu.channel = "several"  # type: ignore[assignment]
+    with (
+        listening_waiter(emu) as waiter,
+        APIMaster(emu.api_key, base_url=emu.base_url, webhook_waiter=waiter) as client,
+    ):
+        by_webhook = client.generate("a cat")
+        assert emu.requests_to("poll") == []
+        pictures = [client.read(image) for image in by_webhook.images]
+        with APIMaster(emu.api_key, base_url=emu.base_url) as plain:
+            by_poll = plain.wait(by_webhook.tasks[0].id)
+    assert len(pictures) == len(by_poll.images) == 2
+    assert all(pictures)
+    assert [image.output_index for image in by_webhook.images] == [image.output_index for image in by_poll.images]
+    assert [entry.images for entry in emu.bill.charges] == [1]

@@ -245,7 +245,7 @@ def _outputs(job: ImageJob) -> list[dict[str, Any]]:
             "authentication": "bearer",
             "expires_at": None,
         }
-        for index in range(job.images)
+        for index in range(job.images + job.extra_images)
     ]
 
 
