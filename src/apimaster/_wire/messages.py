@@ -8,8 +8,9 @@ part of a reply              where it may be
 the object itself            under ``data``; the only item of a list there; or at the top
 a task's id                  ``task_id``, ``batch_id`` or ``id``
 the state                    ``status``: see the word lists below; any other word: keep waiting
-pictures                     ``result.images`` (a task) or ``data`` (one shot and submit); of a
-                             task at the top also ``images``, ``image_urls`` or ``data``
+pictures                     ``result.images`` or ``result.outputs`` (a task) or ``data`` (one shot
+                             and submit); of a task also ``images``, ``image_urls``, ``data`` or
+                             ``url`` beside its status
 a picture's URL              ``url``: a string, or a list of strings; or ``b64_json`` instead
 the reason of a failure      ``error``: text, or an object with ``message``; often nothing at all
 ===========================  =================================================================
@@ -41,6 +42,7 @@ _FINISHED: Final = frozenset({"completed", "succeeded", "success"})
 _FAILED: Final = frozenset({"failed", "error", "cancelled", "canceled"})
 _QUEUED: Final = frozenset({"submitted", "queued", "pending", "not_start", "created"})
 _IDS: Final = ("task_id", "batch_id", "id")
+_BATCH: Final = "imagine_batch_"  # how the id of a batch begins
 _PICTURES: Final = ("images", "image_urls", "data")  # of a task, if ``result`` holds none
 
 
@@ -127,7 +129,7 @@ def read_accepted(reply: Reply, request: ImageRequest) -> Task | tuple[Generated
     document = object_in(reply)
     items = _items(document.get("data", document))
     tasks = items
-    if _has_status(document) and _id_of(document) and not _names_one_task(items):
+    if _has_status(document) and _id_of(document) and (_is_batch(document) or not _names_one_task(items)):
         tasks = [document]
     images = tuple(_images(items, task_id=None))
     if images and tasks is items:
@@ -222,6 +224,12 @@ def _names_one_task(items: Sequence[Mapping[str, Any]]) -> bool:
     return len(items) == 1 and isinstance(items[0].get("task_id"), str)
 
 
+def _is_batch(document: Mapping[str, Any]) -> bool:
+    """Whether the object at the top is what was bought, however many pictures it lists."""
+    own = _id_of(document) or ""
+    return (isinstance(document.get("batch_id"), str) and bool(document["batch_id"])) or own.startswith(_BATCH)
+
+
 def _has_status(item: Mapping[str, Any]) -> bool:
     return isinstance(item.get("status"), str)
 
@@ -256,8 +264,8 @@ def _task(item: Mapping[str, Any], known: Task) -> Task:
 def _images_of(item: Mapping[str, Any], task_id: str) -> tuple[GeneratedImage, ...]:
     """The pictures of a task that has succeeded: from the first member that holds any."""
     result = item.get("result")
-    inner = result.get("images") if isinstance(result, dict) else result
-    for pictures in (inner, *(item.get(name) for name in _PICTURES)):
+    inner = [result.get(name) for name in ("images", "outputs")] if isinstance(result, dict) else [result]
+    for pictures in (*inner, *(item.get(name) for name in _PICTURES), item.get("url")):
         if images := tuple(_images(_with_urls(pictures), task_id=task_id)):
             return images
     return ()
