@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from usage_log import MODEL, PRICE, WITNESS, WITNESS_CHARGE, charge, unknown
@@ -12,12 +13,13 @@ from usage_log import MODEL, PRICE, WITNESS, WITNESS_CHARGE, charge, unknown
 from apimaster._flows.operations import Reply
 from apimaster._wire.account import read_log
 from apimaster.account import Charge
-from apimaster.ledger.digest import text_digest
+from apimaster.ledger.digest import stored_request, text_digest
 from apimaster.ledger.purchase import failure_of, images_json
 from apimaster.ledger.rows import Row
 from apimaster.ledger.settling import settle_steps
 from apimaster.ledger.steps import Settle
 from apimaster.ledger.usage_log import LOG_ROWS, Log
+from apimaster.request import ImageRequest
 from apimaster.results import GeneratedImage
 
 NOW = 10_000.0
@@ -554,3 +556,42 @@ def test_two_old_purchases_take_each_others_place_only_if_they_asked_for_the_sam
     other = unknown("two", **old).but(request=f'{{"prompt": "a castle", "model": "{MODEL}", "extra_body": {{"a": 1}}}}')  # type: ignore[arg-type]
     steps = settled([unknown("one", **old), other], [charge("t1"), charge("t2")])  # type: ignore[arg-type]
     assert {step.state for step in steps.values()} == {None}
+
+
+LOCAL = json.dumps({"prompt": "a castle", "model": MODEL, "references": ["cat.png", "https://own.test/a.png"]})
+GATEWAY = "gateway.test"
+
+
+@pytest.mark.parametrize(
+    ("urls", "state"),
+    [
+        ([], "submitted"),
+        (["https://own.test/a.png"], "submitted"),
+        (["https://gateway.test/imgs/1.png", "https://own.test/a.png"], "submitted"),
+        (["https://GATEWAY.test/imgs/1.png"], "submitted"),
+        (["https://example.com/other.png"], None),
+        (["https://gateway.test/imgs/1.png", "https://example.com/other.png"], None),
+        (["https://gateway.test@example.com/other.png"], None),
+        (["https://["], None),
+    ],
+)
+def test_a_charge_for_pictures_elsewhere_is_neither_that_of_local_ones_nor_proof(urls: Any, state: str | None) -> None:
+    row = replace(unknown(), request=LOCAL)
+    log = Log([charge(image_urls=urls), WITNESS_CHARGE], [WITNESS], NOW, gateway=GATEWAY)
+    step = next(each for each in settle_steps([row], log) if each.key == "lost")
+    assert step.state == state
+    if state is None:
+        assert "can't be read" in str(step.error)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["prompts", "no prompts"])
+def test_a_purchase_with_a_mask_gets_no_charge_and_names_the_one_that_fits(stored: bool) -> None:
+    request = ImageRequest(prompt="a castle", model="gpt-image-2", references=["https://own.test/a.png"], mask="m.png")
+    row = replace(unknown(), request=stored_request(request, prompts=stored))
+    fits = charge(model="gpt-image-2", image_urls=["https://own.test/a.png"])
+    (step,) = (each for each in settle_steps([row], Log([fits, WITNESS_CHARGE], [WITNESS], NOW)) if each.key == "lost")
+    assert step.state is None
+    assert "task-1" in str(step.error)
+    assert "masks" in str(step.error)
+    (step,) = (each for each in settle_steps([row], Log([WITNESS_CHARGE], [WITNESS], NOW)) if each.key == "lost")
+    assert step.state == "failed", "what the log does not hold was not charged"

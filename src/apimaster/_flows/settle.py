@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from ..account import Charge
 from ..errors import APIMasterError
@@ -169,7 +170,7 @@ def _read_and_settle(context: Context, wanted: Collection[RowId] | None, timeout
     newest: list[Row] = yield Await(lambda: ledger.call(lambda each: each.rows(bought, None, PAGE, newest=True)))
     candidates = [row for row in unknown.values() if row.state == "unknown"]
     gone: frozenset[str] = yield Await(lambda: ledger.call(partial(_pruned, account)))
-    log = Log(charges, known, now, ledger.settle_after, offset, on_their_way, newest, gone)
+    log = Log(charges, known, now, ledger.settle_after, offset, on_their_way, newest, gone, _host_of(context.base_url))
     verdicts: list[Settle] = yield RunBlocking(lambda: settle_steps(candidates, log))
     begun_at = {row.id: row.begun_at for row in (*known, *unknown.values())}
     others = set() if wanted is None else {row.id for row in candidates} - set(wanted)
@@ -196,6 +197,10 @@ def _known(context: Context, ledger: LedgerLike, charges: Sequence[Charge]) -> F
         ledger, Where(account=context.account, without_task=True, states=("delivered", "saved"), changed_since=since)
     )
     return list({row.id: row for row in known}.values())
+
+
+def _host_of(base_url: str) -> str:
+    return urlsplit(base_url).netloc.rpartition("@")[2].lower()
 
 
 def _pruned(account: str, backend: Backend) -> frozenset[str]:

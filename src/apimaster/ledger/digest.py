@@ -86,7 +86,8 @@ def stored_request(request: ImageRequest, *, prompts: bool) -> str:
     if not prompts:
         fields["prompt"] = text_digest(request.prompt)
         fields.pop("references", None)
-        fields.pop("mask", None)
+        if "mask" in fields:  # that there is one decides what the usage log can tell of it
+            fields["mask"] = text_digest(fields["mask"])
         fields.pop("extra_body", None)
         fields.pop("client_reference_id", None)
     elif not fields.get("extra_body"):

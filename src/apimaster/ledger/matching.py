@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from ..catalog import DEFAULT_RESOLUTION, one_shot_limit, same_model
 from ..request import ImageRequest, read_stored
@@ -40,14 +41,17 @@ class Candidate:
         contested: one of ``charges`` may be that of a purchase which is on its way.
         of_another: one of ``charges`` may be that of a purchase which does not say which charge is its own: one that a
             newer version made, or whose pictures came as bytes.
+        gateway: host and port of the gateway, where uploads lie; empty if they are not known.
         slow: the gateway draws the picture before it answers, and charges it then.
         vague: a charge from that time does not say what it was for.
         unreadable: a row of the log may be its own charge: it is of a kind that this version does not know, or a charge
-            from about that time that does not say what it was for, or that words the prompt differently.
+            from about that time that does not say what it was for, that words the prompt differently, or that names
+            references which are probably not its own.
     """
 
     row: Row
     request: ImageRequest
+    gateway: str = ""
     charges: list[Charge] = field(default_factory=list)
     nearby: list[Charge] = field(default_factory=list)
     contested: bool = False
@@ -90,10 +94,12 @@ class Candidate:
             elif charge.kind == "charge" and self.is_from_its_time(at):
                 if charge.prompt is None:
                     self.vague |= may_fit(charge, self.request)
-                elif fits(charge, self.request):
-                    self.charges.append(charge)
-                else:
+                elif not fits(charge, self.request):
                     self.unreadable |= _resembles(charge, self.request)
+                elif _names_foreign_references(charge, self.request, self.gateway):
+                    self.unreadable = True
+                else:
+                    self.charges.append(charge)
             elif charge.kind == "charge" and not charge.refunded and self._is_about(charge, at):
                 self.nearby.append(charge)
             elif charge.kind == "charge" and self.is_from_about_its_time(at):
@@ -188,6 +194,25 @@ def _is_of_other_references(charge: Charge, request: ImageRequest) -> bool:
     urls = [str(each) for each in request.references]
     all_urls = all(each.is_url for each in request.references)
     return all_urls and bool(charge.image_urls) and list(charge.image_urls) != urls
+
+
+def _names_foreign_references(charge: Charge, request: ImageRequest, gateway: str) -> bool:
+    """Whether the log names references that are neither public URLs of the request nor uploads at the gateway.
+
+    For a request with local pictures they are probably those of another call; only probably, since nobody promises
+    where uploads lie.
+    """
+    if not gateway or is_digest(request.prompt):  # with the prompt, the ledger left out the references
+        return False
+    own = {str(each) for each in request.references if each.is_url}
+    return any(url not in own and _host(url) != gateway for url in charge.image_urls or ())
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:  # it comes from outside
+        return ""
 
 
 def _resembles(charge: Charge, request: ImageRequest) -> bool:

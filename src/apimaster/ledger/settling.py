@@ -9,6 +9,7 @@ charge counts for one purchase only, and never for a task that the ledger knows 
 * More charges than purchases that they fit: nobody can tell which is whose, so the purchases stay unknown.
 * Fewer charges than purchases: nobody gets one before its own would have shown. A charge that is given away counts as
   known from then on, and would prove that the others were not charged.
+* A purchase with a mask gets no charge: the log names no masks, so that the charge may be for another one.
 * A charge that fits, and that may be that of a purchase whose request is out at this moment: look again soon.
 * A purchase that no charge fits was not charged, if the log can prove it: it is alive (it holds another purchase of
   this ledger from about that time), it is not behind (it holds those that were bought next), it reaches back far
@@ -73,7 +74,7 @@ def settle_steps(unknown: Sequence[Row], log: Log) -> list[Settle]:
             newer.append(row)
             steps.append(_says_nothing(row, "a newer version of apimaster bought it, which has to look it up"))
         else:
-            readable.append(Candidate(row, request))
+            readable.append(Candidate(row, request, log.gateway))
     steps += [_of_own_task(each, log) for each in readable if each.row.task_id is not None]
     candidates = [each for each in readable if each.row.task_id is None]
     in_reply = [row for row in log.known if row.task_id is None and row.state in HAVE_PICTURES]
@@ -136,6 +137,8 @@ def _groups(members: list[Candidate], log: Log, offset: float) -> list[_Group]:
     charges = charges_of(members)
     same = len({each.row.digest or each.row.request for each in members}) == 1
     pairs = divided(members)
+    if charges and any(each.request.mask is not None for each in members):
+        return [_Group(members, [], f"a charge may be it, and the log names no masks: {_names(charges)}")]
     if any(each.vague for each in members):
         return [_Group(members, [], "the log has a charge that does not say what it was for")]
     if any(each.contested for each in members):

@@ -29,6 +29,7 @@ class Log:
         clock_offset: seconds by which the gateway's clock is ahead, as far as its replies show.
         on_their_way: purchases of the account whose requests were out when the log was read, or later.
         newest: the newest purchases of the account that have a task.
+        gateway: host and port of the gateway, where uploads lie; empty if they are not known.
         pruned: tasks, and URLs of pictures without one, of purchases that the ledger does not hold any more.
     """
 
@@ -40,6 +41,7 @@ class Log:
     on_their_way: Sequence[Row] = ()
     newest: Sequence[Row] = ()
     pruned: frozenset[str] = frozenset()
+    gateway: str = ""
 
 
 def clock(log: Log) -> tuple[float, list[float]]:
