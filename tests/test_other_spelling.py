@@ -17,14 +17,15 @@ from doors import DOORS, Door
 from hand_driver import Answer, HandDriver, accepted, context, finished, page, refusal, reply
 
 from apimaster import APIMaster, ImageRequest
-from apimaster._flows.generation import CallOptions, Mode, generate
+from apimaster._flows.generation import CallOptions, Mode, generate, retrieve
 from apimaster._flows.operations import Broken, Send
+from apimaster._flows.webhooks import capabilities
 from apimaster._wire.json_reply import parsed
 from apimaster.catalog import DEFAULT_MODEL
 from apimaster.emulator import Emulator
 from apimaster.errors import APIMasterError, BadRequestError, InternalServerError, NotFoundError, OutcomeUnknownError
 from apimaster.ledger import Ledger
-from apimaster.results import ImageResult
+from apimaster.results import ImageResult, Task
 
 PLAIN = "gemini-3.1-flash-image"
 SPELLINGS = (DEFAULT_MODEL, PLAIN)
@@ -368,3 +369,44 @@ def test_a_502_is_not_repeated_where_the_model_says_so(answer: Answer, billed: s
     with pytest.raises(APIMasterError) as caught:
         driver.run(generate(context(), ImageRequest(prompt="a", model="midjourney-v8.2"), "async", CallOptions()))
     assert (caught.value.billed, caught.value.retryable, len(driver.sent)) == (billed, False, 1)
+
+
+# --- what is free ---------------------------------------------------------------------------------------------------
+
+
+def asked(driver: HandDriver) -> list[str]:
+    return [send.call.query["model"] for _, send in driver.sent if send.call.query]
+
+
+@pytest.mark.parametrize("refused", NOT_FOUND, ids=FORMS)
+def test_a_poll_by_id_is_repeated_once_with_the_other_spelling(refused: Answer) -> None:
+    shared = context()
+    driver = HandDriver([refused, listing(PLAIN), finished(), finished()])
+    for _ in range(2):
+        assert driver.run(retrieve(shared, Task(id="task_1", model=DEFAULT_MODEL), 30.0)).images
+    assert asked(driver) == [DEFAULT_MODEL, PLAIN, PLAIN]
+
+
+def test_a_task_that_the_gateway_does_not_know_is_no_question_of_spelling() -> None:
+    driver = HandDriver([refusal(404, "no such task", "task_not_found")])
+    with pytest.raises(NotFoundError):
+        driver.run(retrieve(context(), Task(id="task_1", model=DEFAULT_MODEL), 30.0))
+    assert asked(driver) == [DEFAULT_MODEL]
+
+
+NO_EVENTS = reply({"model": DEFAULT_MODEL, "supported": False, "events": []})
+EVENTS = reply({"model": PLAIN, "supported": True, "events": ["task.completed"]})
+
+
+@pytest.mark.parametrize("first", [NO_EVENTS, NOT_FOUND[0]], ids=["unsupported", "404"])
+def test_capabilities_are_those_of_the_spelling_that_is_offered(first: Answer) -> None:
+    driver = HandDriver([first, listing(PLAIN), EVENTS])
+    assert driver.run(capabilities(context(), DEFAULT_MODEL, 30.0)).supported
+    assert asked(driver) == [DEFAULT_MODEL, PLAIN]
+
+
+@pytest.mark.parametrize("ids", [SPELLINGS, (DEFAULT_MODEL,), ()])
+def test_capabilities_of_an_offered_spelling_stand(ids: tuple[str, ...]) -> None:
+    driver = HandDriver([NO_EVENTS, listing(*ids)])
+    assert not driver.run(capabilities(context(), DEFAULT_MODEL, 30.0)).supported
+    assert asked(driver) == [DEFAULT_MODEL]

@@ -16,7 +16,7 @@ from typing import Final
 
 from .._polling.safety_net import SafetyNet
 from .._polling.schedule import Key, TaskSchedule
-from .._wire.errors import error_from, task_failure
+from .._wire.errors import NO_SUCH_MODEL, error_from, task_failure
 from .._wire.messages import BrokenPicture, Unreadable, read_task, task_call
 from ..catalog import DEFAULT_RESOLUTION
 from ..errors import (
@@ -33,6 +33,7 @@ from ..errors import (
 from ..results import Task
 from .context import Context
 from .operations import Broken, Flow, Instant, NotSent, Now, Refused, Reply, Send, Sleep
+from .other_spelling import other_spelling
 from .send import ASK_TIMEOUT, describe_fault, log_routing, not_reached, with_hint
 from .task_events import TaskEvents
 
@@ -56,14 +57,31 @@ _PATIENCE_WITH_UNKNOWN: Final = 5
 
 
 def poll_once(context: Context, task: Task, timeout: float = ASK_TIMEOUT) -> Flow[Task]:
-    """One poll of a task, without a retry.
+    """One poll of a task, without a retry; if its model is not offered under this id, one more with another spelling.
 
     Raises:
         APIConnectionError, InternalServerError, RateLimitError: a passing fault.
         OutcomeUnknownError: the task has succeeded, and the picture in the reply can't be decoded.
         APIMasterError: anything else that the gateway answered.
     """
-    call = task_call(task.id, task.model)
+    model = context.spellings.to_send(task.model)
+    try:
+        return (yield from _poll_by(context, task, model, timeout))
+    except APIMasterError as error:
+        if error.code != NO_SUCH_MODEL:
+            raise
+        now: Instant = yield Now()
+        other = yield from other_spelling(context, model, (model,), now.monotonic + timeout)
+        if other is None:
+            raise
+    polled = yield from _poll_by(context, task, other, timeout)
+    context.spellings.choose((model, other))
+    return polled
+
+
+def _poll_by(context: Context, task: Task, model: str, timeout: float) -> Flow[Task]:
+    """One poll that names the model by this id. Raises as ``poll_once``."""
+    call = task_call(task.id, model)
     try:
         reply: Reply = yield Send(call, timeout, headers=context.headers)
     except NotSent as cause:

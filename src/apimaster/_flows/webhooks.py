@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .._wire import webhooks as wire
+from .._wire.errors import NO_SUCH_MODEL
 from .._wire.messages import Unreadable
 from ..errors import (
     APIMasterError,
@@ -47,6 +48,7 @@ from ..webhooks.endpoints import (
 from ..webhooks.secrets import NewSecret, SecretFile
 from .context import Context
 from .operations import Call, Flow, Instant, Now, Reply, RunBlocking
+from .other_spelling import other_spelling
 from .send import ASK_TIMEOUT, act, ask
 
 T = TypeVar("T")
@@ -233,7 +235,29 @@ def event(context: Context, event_id: str, timeout: float) -> Flow[WebhookEventD
 
 
 def capabilities(context: Context, model: str, timeout: float) -> Flow[WebhookCapabilities]:
-    """Whether tasks of a model can report their end."""
+    """Whether tasks of a model can report their end, by the spelling of its id that the gateway offers."""
+    sent = context.spellings.to_send(model)
+    found: WebhookCapabilities | None = None
+    refusal: APIMasterError | None = None
+    try:
+        found = yield from _capabilities(context, sent, timeout)
+    except APIMasterError as error:
+        refusal = error
+        if error.code != NO_SUCH_MODEL:
+            raise
+    if found is not None and found.supported:
+        return found
+    now: Instant = yield Now()
+    other = yield from other_spelling(context, sent, (sent,), now.monotonic + timeout)
+    if other is not None and sent not in (context.spellings.listed or ()):
+        return (yield from _capabilities(context, other, timeout))
+    if found is None:
+        assert refusal is not None
+        raise refusal
+    return found
+
+
+def _capabilities(context: Context, model: str, timeout: float) -> Flow[WebhookCapabilities]:
     call = wire.capabilities_call(model)
     return (
         yield from _read(context, call, lambda reply: wire.read_capabilities(reply, model), timeout, _Advice(_NO_ROUTE))
