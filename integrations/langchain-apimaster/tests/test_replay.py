@@ -41,7 +41,7 @@ def test_a_replay_finds_the_picture(emu: Any, tools: Any, tool_call: Any) -> Non
         ({}, {"idempotency_key": "order-1"}, {}),
         ({}, {"apimaster_fresh": "again"}, {}),
         ({}, {}, {"namespace": "tenant"}),
-        ({}, {}, {"model": "gemini-3.1-flash-image"}),
+        ({}, {}, {"model": "gemini-nano-banana-2.1"}),
         ({}, {}, {"defaults": {"aspect_ratio": "16:9"}}),
     ],
 )
