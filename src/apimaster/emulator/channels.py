@@ -6,15 +6,15 @@ whatever the gateway takes. ``google`` stands for the traits of Google's own cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from ..catalog import AUTO, spec_for
 from .validation import GenerationRequest, Refusal, pixels_for
+from .words import Words, read_words, write_words
 
-WORDS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
+WORDS: Final[Words] = MappingProxyType(
     {
         "any": {},
         "no_half_k": {"half_k": False},
@@ -54,12 +54,7 @@ class Channel:
         """
         if isinstance(value, Channel):
             return value
-        changes: dict[str, object] = {}
-        for word in value.replace("+", " ").replace(",", " ").split():
-            if word not in WORDS:
-                raise ValueError(f"channel {word!r} is not known; accepted, joined by '+': {', '.join(WORDS)}")
-            changes.update(WORDS[word])
-        return cls(**changes)  # type: ignore[arg-type]  # the table's values have the types of the attributes
+        return cls(**read_words("channel", value, WORDS))
 
     def take(self, request: GenerationRequest) -> None:
         """Let the channel have a request that the gateway accepts; it may change what is drawn.
@@ -80,11 +75,4 @@ class Channel:
 
     def __str__(self) -> str:
         """The words of this channel, joined by ``+``, as `parse` reads them."""
-        default = Channel()
-        words = [
-            word
-            for word, traits in WORDS.items()
-            if word not in ("any", "google")
-            and all(getattr(self, name) == value != getattr(default, name) for name, value in traits.items())
-        ]
-        return "+".join(words) or "any"
+        return write_words(self, Channel(), WORDS, leave_out=("any", "google")) or "any"

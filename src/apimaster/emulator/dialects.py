@@ -8,12 +8,13 @@ A dialect is a set of traits. It is written as words joined by ``+``: ``tracked`
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-WORDS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
+from .words import Words, read_words, write_words
+
+WORDS: Final[Words] = MappingProxyType(
     {
         "tracked": {"polls": "tracked"},
         "legacy": {"polls": "legacy"},
@@ -94,12 +95,7 @@ class Dialect:
         """
         if isinstance(value, Dialect):
             return value
-        changes: dict[str, Any] = {}
-        for word in value.replace("+", " ").replace(",", " ").split():
-            if word not in WORDS:
-                raise ValueError(f"dialect {word!r} is not known; accepted, joined by '+': {', '.join(WORDS)}")
-            changes.update(WORDS[word])
-        return cls(**changes)
+        return cls(**read_words("dialect", value, WORDS))
 
     def images_for(self, n: int, *, submit: bool) -> int:
         """How many pictures a client gets that asks for ``n`` in a one-shot call or, with ``submit``, in a submit."""
@@ -128,10 +124,4 @@ class Dialect:
 
     def __str__(self) -> str:
         """The words of this dialect, joined by ``+``, as `parse` reads them."""
-        default = Dialect()
-        words = [
-            word
-            for word, traits in WORDS.items()
-            if all(getattr(self, name) == value != getattr(default, name) for name, value in traits.items())
-        ]
-        return "+".join(words) or "tracked"
+        return write_words(self, Dialect(), WORDS) or "tracked"
