@@ -124,27 +124,28 @@ class BaseClient:
             BadRequestError: the client sets such a header itself, a header is not valid, the number is negative, or the
                 ledger's place, the name, the waiter or ``references_by`` is not accepted.
         """
+        changes: dict[str, Any] = {}
+        if extra_headers is not None:
+            changes["headers"] = checked(extra_headers)
+        if purchase_retries is not None:
+            changes["purchases"] = RetryPolicy(_count("purchase_retries", purchase_retries))
+        if ledger is not None:
+            changes["ledger"] = _resolved(ledger)
+        if purchase_alias is not None:
+            changes["alias"] = arguments.text("purchase_alias", purchase_alias)
+        if purchase_asked is not None:
+            changes["asked"] = purchase_asked
+        if plan_again is not None:
+            changes["plan_again"] = plan_again
+        if flush_pictures is not None:
+            changes["flush_pictures"] = flush_pictures
+        if references_by is not None:
+            changes["references_by"] = _references_by(references_by)
+        if webhook_waiter is not None:
+            changes["waiter"] = _waiter(webhook_waiter)
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        if extra_headers is not None:
-            made._context = replace(made._context, headers=checked(extra_headers))
-        if purchase_retries is not None:
-            policy = RetryPolicy(_count("purchase_retries", purchase_retries))
-            made._context = replace(made._context, purchases=policy)
-        if ledger is not None:
-            made._context = replace(made._context, ledger=_resolved(ledger))
-        if purchase_alias is not None:
-            made._context = replace(made._context, alias=arguments.text("purchase_alias", purchase_alias))
-        if purchase_asked is not None:
-            made._context = replace(made._context, asked=purchase_asked)
-        if plan_again is not None:
-            made._context = replace(made._context, plan_again=plan_again)
-        if flush_pictures is not None:
-            made._context = replace(made._context, flush_pictures=flush_pictures)
-        if references_by is not None:
-            made._context = replace(made._context, references_by=_references_by(references_by))
-        if webhook_waiter is not None:
-            made._context = replace(made._context, waiter=_waiter(webhook_waiter))
+        made._context = replace(self._context, **changes)
         return made
 
     @property
