@@ -44,14 +44,12 @@ class SentReferences:
     Attributes:
         given: as they were checked.
         sent: as they go out.
-        by: how the caller wants them to go out.
         remembered: the URLs of those that an earlier call has uploaded.
         repeated: whether they have gone out in a second form.
     """
 
     given: Sequence[CheckedReference]
     sent: Sequence[CheckedReference]
-    by: ReferencesBy
     remembered: list[str] = field(default_factory=list)
     repeated: bool = False
 
@@ -81,8 +79,8 @@ def choose_form(context: Context, request: ImageRequest, run: ImageRun, *, one_s
         ReferenceImageError, APIMasterError: as ``prepare_references``.
         TakenOver: as ``Record.send_again``.
     """
-    form = SentReferences(run.references, run.references, run.options.references_by)
-    if not (yield from _to_be_uploaded(context, request, form.given, form.by)):
+    form = SentReferences(run.references, run.references)
+    if not (yield from _to_be_uploaded(context, request, form.given, run.options.references_by)):
         return form
     form.given = yield from fingerprint_references(form.given)
     known = yield from are_uploaded(context, form.given)
@@ -101,6 +99,7 @@ def change_form(
         BadRequestError: ``refused``, if uploads can't help.
         APIMasterError: a picture could not be uploaded. Nothing was charged.
     """
+    by = run.options.references_by
     too_large = refused.status_code == 413
     inside = any(each.is_local for each in form.sent)
     now: Instant = yield Now()
@@ -108,11 +107,11 @@ def change_form(
         context.uploads.lower_limit(call.size, now.monotonic)
     elif inside and refused.about_pictures and not isinstance(refused, ContentPolicyError):
         context.uploads.refused_inside(model, now.monotonic)
-    by_upload = inside and form.by == "auto" and (too_large or refused.about_pictures)
+    by_upload = inside and by == "auto" and (too_large or refused.about_pictures)
     may_help = by_upload or (bool(form.remembered) and not too_large)
     by_form = refused.status_code in (400, 413) and not isinstance(refused, ContentPolicyError)
     if form.repeated or not (may_help and by_form):
-        if inside and form.by == "inline" and by_form and (too_large or refused.about_pictures):
+        if inside and by == "inline" and by_form and (too_large or refused.about_pictures):
             refused.advice = _TOO_LARGE if too_large else _NOT_INSIDE
         raise refused
     _log.debug("HTTP %d: once more, with its references uploaded", refused.status_code)
