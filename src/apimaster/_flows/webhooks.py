@@ -45,7 +45,7 @@ from ..webhooks.endpoints import (
     WebhookOutcomeUnknownError,
     WebhookSecretNotSavedError,
 )
-from ..webhooks.secrets import NewSecret, SecretFile
+from ..webhooks.secrets import REPLACED_FOR, NewSecret, SecretFile
 from .context import Context
 from .operations import Call, Flow, Instant, Now, Reply, RunBlocking
 from .other_spelling import other_spelling
@@ -55,9 +55,6 @@ T = TypeVar("T")
 
 VERIFY_TIMEOUT: Final = 90.0
 """Seconds for one verification: meanwhile the gateway waits for the receiver's answer to the challenge."""
-
-PREVIOUS_SECRET: Final = 24 * 3600.0
-"""Seconds for which the gateway keeps the secret before a rotation valid."""
 
 _NO_ROUTE: Final = "This gateway manages no webhooks by API key: register the endpoint in its console."
 _NO_ENDPOINT: Final = "client.webhooks.list() shows the ids of the endpoints that this key may manage."
@@ -156,7 +153,7 @@ def rotate(context: Context, endpoint_id: str, file: SecretFile | None, timeout:
     lost = f"The request for a new secret of the endpoint {endpoint_id} went out, and no answer came back"
     reply = yield from _change(context, wire.rotate_call(endpoint_id), timeout, lost, _ROTATE, endpoint_id)
     now: Instant = yield Now()
-    made = wire.read_rotated(reply, endpoint_id, until=now.wall + PREVIOUS_SECRET)
+    made = wire.read_rotated(reply, endpoint_id, until=now.wall + REPLACED_FOR)
     if made is None:
         raise WebhookOutcomeUnknownError(
             f"The gateway replaced the secret of the endpoint {endpoint_id}, and its reply does not hold the new one",
