@@ -34,7 +34,6 @@ from .task_record import record_of_task
 
 T = TypeVar("T")
 
-
 IMAGES_AT_ONCE: Final = 8
 """Images of one call that are under way at once."""
 

@@ -134,8 +134,10 @@ def _exchange(
             last = _broken(error, paid=paid or once)
         else:
             success = 200 <= reply.status < 300
-            if not success and error_from(reply, paid=paid, wall=now.wall, resubmit_502=resubmit_502).billed == "no":
-                record.cost_nothing()  # before the flow can be stopped again
+            if paid and not success:
+                refusal = error_from(reply, paid=True, wall=now.wall, resubmit_502=resubmit_502)
+                if refusal.billed == "no":
+                    record.cost_nothing()  # before the flow can be stopped again
             yield from _log_end(call, f"HTTP {reply.status}", started)
             log_routing(call, reply)
             if success:
