@@ -194,6 +194,14 @@ class Memory:
         return (_status("VmHWM") - self._before) / 1024
 
 
+def print_peak(send: Callable[[list[Path]], object], files: list[Path]) -> None:
+    """Print the peak of a call that sends these files, in MB above the idle client."""
+    send(files[:1])  # everything is loaded and connected
+    memory = Memory()
+    send(files)
+    print(json.dumps(memory.peak_mb()))
+
+
 def _status(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,20 @@ import httpx
 from apimaster import APIMaster, AsyncAPIMaster
 from apimaster._flows.uploads import UPLOADS_AT_ONCE
 
-from .common import FIELDS, HEADERS, KEY, PROMPT, Memory, Server, goal, in_fresh_process, prepare, race, ratio_of, table
+from .common import (
+    FIELDS,
+    HEADERS,
+    KEY,
+    PROMPT,
+    Server,
+    goal,
+    in_fresh_process,
+    prepare,
+    print_peak,
+    race,
+    ratio_of,
+    table,
+)
 from .server import png
 
 COUNT = 14
@@ -83,16 +95,6 @@ def contenders(base_url: str, loop: asyncio.AbstractEventLoop) -> dict[str, Call
     }
 
 
-def memory_of(name: str, base_url: str, files: list[Path]) -> None:
-    """Print the peak of one contender, in MB above the idle client."""
-    loop = asyncio.new_event_loop()
-    send = contenders(base_url, loop)[name]
-    send(files[:1])  # everything is loaded and connected
-    memory = Memory()
-    send(files)
-    print(json.dumps(memory.peak_mb()))
-
-
 def main(rounds: int = 15) -> None:
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number:02}.png" for number in range(COUNT)]
@@ -129,6 +131,6 @@ def main(rounds: int = 15) -> None:
 if __name__ == "__main__":
     prepare()
     if len(sys.argv) > 1:
-        memory_of(sys.argv[1], sys.argv[2], sorted(Path(sys.argv[3]).iterdir()))
+        print_peak(contenders(sys.argv[2], asyncio.new_event_loop())[sys.argv[1]], sorted(Path(sys.argv[3]).iterdir()))
     else:
         main()
